@@ -1,0 +1,52 @@
+#include "base/memory.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "mezzo/error.h"
+
+namespace mezzo {
+namespace {
+
+std::atomic<std::size_t> chosen_limit{0};  // 0: the physical memory
+
+std::size_t physical_memory() noexcept {
+  static const std::size_t bytes = [] {
+    const long pages = ::sysconf(_SC_PHYS_PAGES);
+    const long page = ::sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page)
+                                 : std::size_t{1} << 34;
+  }();
+  return bytes;
+}
+
+}  // namespace
+
+std::size_t allocation_limit() noexcept {
+  const std::size_t chosen = chosen_limit.load(std::memory_order_relaxed);
+  return chosen != 0 ? chosen : physical_memory();
+}
+
+void set_allocation_limit(std::size_t bytes) noexcept {
+  chosen_limit.store(bytes, std::memory_order_relaxed);
+}
+
+std::shared_ptr<void> allocate(std::size_t bytes) {
+  void* data = nullptr;
+  if (bytes <= allocation_limit()) {
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    data = std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
+  }
+  if (data == nullptr) {
+    throw Error(ErrorCode::limit, "a tensor is too large for the memory that there is")
+        .expected("at most " + std::to_string(allocation_limit()) + " bytes")
+        .got(std::to_string(bytes) + " bytes")
+        .hint("Check the shapes in the model and of the inputs");
+  }
+  return {data, [](void* memory) { std::free(memory); }};
+}
+
+}  // namespace mezzo
