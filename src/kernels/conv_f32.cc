@@ -1,0 +1,504 @@
+#include "kernels/conv_f32.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/shape.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/conv_f32.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+#include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_planes_inl.h"
+
+// A convolution is the product of the weights [out_c, K] with a matrix [K, pixels] that repeats the
+// image, K being the taps of all channels. That matrix is never made whole: panels of it are packed
+// as they are used.
+//
+// To pack them fast the image is first copied with its padding and, where the stride is not 1, with
+// the columns sorted by phase (column modulo stride). Then every tap of every stretch of an output
+// row reads contiguous memory, and nothing has to look at borders. A 1x1 convolution needs none of
+// that and reads x itself.
+//
+// By default the weights are broadcast and pixels fill the vectors. Where an image has so few
+// pixels that many lanes would idle (7x7 fills 77% of four AVX-512 vectors), the roles are swapped:
+// output channels fill the vectors, and tiles are transposed when stored.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+enum class Method { depthwise, pixels_in_lanes, channels_in_lanes };
+
+constexpr int64_t kLaneCount = kLanes;
+// Floats of the packed panels of one task, to stay in L2 beside the weights.
+constexpr int64_t kBlockFloats = 40 << 10;
+constexpr int64_t kMaxBlockPanels = 16;
+// Weight panels of a task where channels are in the lanes: their tiles are kept until all of K is
+// summed.
+constexpr int64_t kMaxWeightPanels = 8;
+// Multiply-adds worth handing to another thread: some ten microseconds.
+constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Tiles are transposed in blocks of 4 rows.
+constexpr int64_t kTileRowsPadded = (kMaxRows + 3) / 4 * 4;
+
+struct ScratchPanels {};
+struct ScratchTiles {};
+struct ScratchPlane {};
+
+// What follows from a shape.
+struct Layout {
+  explicit Layout(const ConvShape& s)
+      : shape(s),
+        plane({s.in_h, s.in_w, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h, s.stride_w, s.pad_top,
+               s.pad_left, s.dilation_h, s.dilation_w}) {
+    rows = s.out_c / s.groups;
+    depth_c = s.in_c / s.groups;
+    taps = checked_mul(s.k_h, s.k_w);
+    k = checked_mul(depth_c, taps);
+    pixels = checked_mul(s.out_h, s.out_w);
+    block = depth_block(k);
+    in_place = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
+               s.pad_left == 0 && s.out_h == s.in_h && s.out_w == s.in_w;
+    if (s.groups == s.in_c && s.groups == s.out_c && s.groups > 1) {
+      method = Method::depthwise;
+    } else {
+      const auto filled = [](int64_t n) {
+        return static_cast<double>(n) / static_cast<double>(round_up(n, kLaneCount));
+      };
+      const bool swap =
+          pixels <= 8 * kLaneCount && k >= 4 * kLaneCount && filled(pixels) < 0.92 * filled(rows);
+      method = swap ? Method::channels_in_lanes : Method::pixels_in_lanes;
+    }
+    height = tile_rows(method == Method::channels_in_lanes ? pixels : rows);
+  }
+
+  // Floats of one group's packed weights.
+  int64_t group_floats() const {
+    return checked_mul(method == Method::channels_in_lanes
+                           ? checked_mul(ceil_div(rows, kTileCols), kTileCols)
+                           : rows,
+                       k);
+  }
+
+  const ConvShape& shape;
+  PlaneLayout plane;  // of each channel's copy
+  Method method;
+  int64_t rows, depth_c, taps, k, pixels;  // of one group
+  int64_t block;                           // of k
+  bool in_place;
+  int64_t height;  // of a tile: output channels, or pixels where channels are in the lanes
+};
+
+// A stretch of an output row inside a panel.
+struct Stretch {
+  int64_t source;  // from the tap's value for output (0, 0)
+  int64_t lane;
+  int64_t length;
+};
+
+// The stretches of pixels [begin, begin + count); at most kTileCols of them.
+int find_stretches(const Layout& l, int64_t begin, int64_t count, Stretch* stretches) {
+  const ConvShape& s = l.shape;
+  int n = 0;
+  int64_t oh = begin / s.out_w, ow = begin % s.out_w;
+  for (int64_t lane = 0; lane < count; ++oh, ow = 0) {
+    const int64_t length = std::min(count - lane, s.out_w - ow);
+    stretches[n++] = {oh * s.stride_h * l.plane.row_floats + ow, lane, length};
+    lane += length;
+  }
+  return n;
+}
+
+// Packs rows [k0, k0 + depth) of the matrix of taps for `count` pixels from `begin` on, as a panel
+// of `width` columns. `image` is the copied group of channels, or x itself. Up to a vector past the
+// panel may be overwritten.
+void pack_pixels(const Layout& l, const int64_t* tap_offsets, const float* image, int64_t k0,
+                 int64_t depth, int64_t begin, int64_t count, int64_t width, float* panel) {
+  if (l.in_place)
+    return pack_panel(image + k0 * l.pixels + begin, 1, l.pixels, count, width, depth, panel);
+  const F32 d;
+  Stretch stretches[std::max(kTileCols, kMaxRows)];
+  const int n = find_stretches(l, begin, count, stretches);
+  const float* plane = image + k0 / l.taps * l.plane.plane_floats;
+  int64_t tap = k0 % l.taps;
+  for (int64_t p = 0; p < depth; ++p, panel += width) {
+    const float* src = plane + tap_offsets[tap];
+    // Whole vectors: what a stretch writes too much, the next one or the next row of the panel
+    // overwrites.
+    for (int i = 0; i < n; ++i) {
+      const float* from = src + stretches[i].source;
+      float* to = panel + stretches[i].lane;
+      for (int64_t j = 0; j < stretches[i].length; j += kLaneCount)
+        hn::StoreU(hn::LoadU(d, from + j), d, to + j);
+    }
+    if (count < width) std::fill(panel + count, panel + width, 0.0f);
+    if (++tap == l.taps) {
+      tap = 0;
+      plane += l.plane.plane_floats;
+    }
+  }
+}
+
+// y[0, n) = clamp(sums + start + add, lo, hi); null `add` is zero.
+void finish_row(const float* sums, float start, const float* add, float* y, int64_t n, VecF32 lo,
+                VecF32 hi) {
+  const F32 d;
+  const VecF32 offset = hn::Set(d, start);
+  int64_t j = 0;
+  for (; j + kLaneCount <= n; j += kLaneCount) {
+    VecF32 v = hn::Add(hn::LoadU(d, sums + j), offset);
+    if (add != nullptr) v = hn::Add(v, hn::LoadU(d, add + j));
+    hn::StoreU(clamp(v, lo, hi), d, y + j);
+  }
+  if (j < n) {
+    const auto rest = static_cast<std::size_t>(n - j);
+    VecF32 v = hn::Add(load_n(d, sums + j, rest), offset);
+    if (add != nullptr) v = hn::Add(v, load_n(d, add + j, rest));
+    store_n(clamp(v, lo, hi), d, y + j, rest);
+  }
+}
+
+// One group of one run: pointers to its parts.
+struct Group {
+  const float* image;  // of image 0: the copy, or x
+  int64_t image_stride;
+  const float* weights;
+  const float* bias;
+  const float* add;
+  int64_t add_stride;
+  float* y;
+  int64_t y_stride;
+  float min, max;
+};
+
+// A range of pixel panels, counted through all images, for a range of weight panels.
+struct Range {
+  int64_t panel_begin, panel_end, weight_begin, weight_end;
+};
+
+struct Panel {
+  int64_t image, begin, count;
+};
+
+Panel panel_at(const Layout& l, int64_t index, int64_t width) {
+  const int64_t per_image = ceil_div(l.pixels, width);
+  const int64_t begin = index % per_image * width;
+  return {index / per_image, begin, std::min(width, l.pixels - begin)};
+}
+
+void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Group& g,
+                         const Range& r) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const F32 d;
+  HWY_ALIGN float tile[kMaxRows * kTileCols];
+  const int64_t panels = r.panel_end - r.panel_begin;
+  float* packed = thread_scratch<ScratchPanels>(panels * l.block * kTileCols + kLaneCount);
+  for (int64_t k0 = 0; k0 < l.k; k0 += l.block) {
+    const int64_t depth = std::min(l.block, l.k - k0);
+    const bool first = k0 == 0, last = k0 + depth == l.k;
+    const float min = last ? g.min : -kInfinity, max = last ? g.max : kInfinity;
+    const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max);
+    // Pixels that few weights meet are not worth packing.
+    const bool direct = l.in_place && r.weight_end - r.weight_begin <= 2;
+    for (int64_t p = 0; p < panels; ++p) {
+      const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
+      if (direct && panel.count == kTileCols) continue;
+      pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
+                  panel.count, kTileCols, packed + p * depth * kTileCols);
+    }
+    for (int64_t w = r.weight_begin; w < r.weight_end; ++w) {
+      const int64_t row = w * l.height, rows = std::min(l.height, l.rows - row);
+      const float* weights = g.weights + l.rows * k0 + row * depth;
+      // The panel after this one, or the first of the next block of k.
+      const float* next = w + 1 < r.weight_end ? weights + rows * depth
+                          : last
+                              ? nullptr
+                              : g.weights + l.rows * (k0 + depth) +
+                                    r.weight_begin * l.height * std::min(l.block, l.k - k0 - depth);
+      for (int64_t p = 0; p < panels; ++p) {
+        const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
+        const bool unpacked = direct && panel.count == kTileCols;
+        const float* b = unpacked
+                             ? g.image + panel.image * g.image_stride + k0 * l.pixels + panel.begin
+                             : packed + p * depth * kTileCols;
+        const int64_t ldb = unpacked ? l.pixels : kTileCols;
+        const int64_t offset = row * l.pixels + panel.begin;
+        float* y = g.y + panel.image * g.y_stride + offset;
+        const float* add =
+            g.add == nullptr || !first ? nullptr : g.add + panel.image * g.add_stride + offset;
+        const TileKernel kernel = tile_kernel(rows, panel.count);
+        const Fetch fetch = fetch_part(next, rows, depth, p);
+        if (add == nullptr && panel.count % kLaneCount == 0) {
+          const float* bias = g.bias == nullptr ? kZeros : g.bias + row;
+          kernel(weights, b, ldb, depth,
+                 {y, l.pixels, first ? Start::row_bias : Start::c, bias, min, max, fetch});
+          continue;
+        }
+        kernel(weights, b, ldb, depth, sums_into(tile, false, fetch));
+        for (int64_t i = 0; i < rows; ++i, y += l.pixels) {
+          const float start = first && g.bias != nullptr ? g.bias[row + i] : 0.0f;
+          const float* more = first ? (add == nullptr ? nullptr : add + i * l.pixels) : y;
+          finish_row(tile + i * kTileCols, start, more, y, panel.count, lo, hi);
+        }
+      }
+    }
+  }
+}
+
+void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Group& g,
+                           const Range& r) {
+  constexpr int64_t kTileFloats = kTileRowsPadded * kTileCols;
+  const F32 d;
+  const int64_t panels = r.panel_end - r.panel_begin, weight_panels = r.weight_end - r.weight_begin;
+  const int64_t padded_rows = round_up(l.rows, kTileCols);
+  float* packed = thread_scratch<ScratchPanels>(panels * l.block * l.height + kLaneCount);
+  float* tiles = thread_scratch<ScratchTiles>(panels * weight_panels * kTileFloats);
+  for (int64_t k0 = 0; k0 < l.k; k0 += l.block) {
+    const int64_t depth = std::min(l.block, l.k - k0);
+    float* panel_start = packed;
+    for (int64_t p = 0; p < panels; ++p) {
+      const Panel panel = panel_at(l, r.panel_begin + p, l.height);
+      pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
+                  panel.count, panel.count, panel_start);
+      panel_start += depth * panel.count;
+    }
+    float* tile = tiles;
+    for (int64_t w = r.weight_begin; w < r.weight_end; ++w) {
+      const float* weights = g.weights + padded_rows * k0 + w * kTileCols * depth;
+      const int64_t channels = std::min(kTileCols, l.rows - w * kTileCols);
+      const int64_t next_k = k0 + depth;
+      const float* next = w + 1 < r.weight_end ? weights + kTileCols * depth
+                          : next_k == l.k
+                              ? nullptr
+                              : g.weights + padded_rows * next_k +
+                                    r.weight_begin * kTileCols * std::min(l.block, l.k - next_k);
+      const float* pixels = packed;
+      for (int64_t p = 0; p < panels; ++p, tile += kTileFloats) {
+        const int64_t count = panel_at(l, r.panel_begin + p, l.height).count;
+        tile_kernel(count, channels)(
+            pixels, weights, kTileCols, depth,
+            sums_into(tile, k0 != 0, fetch_part(next, kTileCols, depth, p)));
+        pixels += depth * count;
+      }
+    }
+  }
+
+  HWY_ALIGN float turned[kTileCols * kTileRowsPadded];
+  const VecF32 lo = hn::Set(d, g.min), hi = hn::Set(d, g.max);
+  const float* tile = tiles;
+  for (int64_t w = r.weight_begin; w < r.weight_end; ++w) {
+    const int64_t row = w * kTileCols, channels = std::min(kTileCols, l.rows - row);
+    for (int64_t p = 0; p < panels; ++p, tile += kTileFloats) {
+      const Panel panel = panel_at(l, r.panel_begin + p, l.height);
+      for (int64_t i = 0; i < panel.count; i += 4) {
+        for (int64_t j = 0; j < channels; j += 4) {
+          transpose_4x4(tile + i * kTileCols + j, kTileCols, turned + j * kTileRowsPadded + i,
+                        kTileRowsPadded);
+        }
+      }
+      const int64_t offset = row * l.pixels + panel.begin;
+      float* y = g.y + panel.image * g.y_stride + offset;
+      const float* add = g.add == nullptr ? nullptr : g.add + panel.image * g.add_stride + offset;
+      for (int64_t j = 0; j < channels; ++j) {
+        finish_row(turned + j * kTileRowsPadded, g.bias == nullptr ? 0.0f : g.bias[row + j],
+                   add == nullptr ? nullptr : add + j * l.pixels, y + j * l.pixels, panel.count, lo,
+                   hi);
+      }
+    }
+  }
+}
+
+// One plane, the taps known at compile time (0: at run time). `image` is the copied plane.
+template <int KH, int KW>
+void depthwise_plane(const Layout& l, const int64_t* tap_offsets, const float* image,
+                     const float* weights, float bias, const float* add, float* y, float min,
+                     float max) {
+  const F32 d;
+  const ConvShape& s = l.shape;
+  const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max), start = hn::Set(d, bias);
+  constexpr int kTaps = KH * KW;
+  VecF32 w[std::max(kTaps, 1)];
+  MEZZO_UNROLL
+  for (int t = 0; t < kTaps; ++t) w[t] = hn::Set(d, weights[t]);
+  for (int64_t oh = 0; oh < s.out_h; ++oh, image += s.stride_h * l.plane.row_floats, y += s.out_w) {
+    for (int64_t ow = 0; ow < s.out_w; ow += kLaneCount) {
+      const float* src = image + ow;
+      VecF32 sum = start;
+      if constexpr (kTaps > 0) {
+        MEZZO_UNROLL
+        for (int t = 0; t < kTaps; ++t)
+          sum = hn::MulAdd(w[t], hn::LoadU(d, src + tap_offsets[t]), sum);
+      } else {
+        for (int64_t t = 0; t < l.taps; ++t)
+          sum = hn::MulAdd(hn::Set(d, weights[t]), hn::LoadU(d, src + tap_offsets[t]), sum);
+      }
+      const int64_t rest = s.out_w - ow;
+      if (rest >= kLaneCount) {
+        if (add != nullptr) sum = hn::Add(sum, hn::LoadU(d, add + ow));
+        hn::StoreU(clamp(sum, lo, hi), d, y + ow);
+      } else {
+        if (add != nullptr) sum = hn::Add(sum, load_n(d, add + ow, static_cast<std::size_t>(rest)));
+        store_n(clamp(sum, lo, hi), d, y + ow, static_cast<std::size_t>(rest));
+      }
+    }
+    if (add != nullptr) add += s.out_w;
+  }
+}
+
+void run_depthwise(const Layout& l, const int64_t* tap_offsets, const ConvArgs& args,
+                   int64_t y_stride, ThreadPool& pool) {
+  const ConvShape& s = l.shape;
+  const auto plane = s.k_h == 3 && s.k_w == 3   ? depthwise_plane<3, 3>
+                     : s.k_h == 5 && s.k_w == 5 ? depthwise_plane<5, 5>
+                                                : depthwise_plane<0, 0>;
+  // A tap costs about a sixteenth of a cycle a pixel; copying the plane about as much as all of 3
+  // x 3.
+  const int64_t grain =
+      std::max<int64_t>(1, 8 * kTaskWork / std::max<int64_t>(1, l.pixels * (l.taps + 9)) / 4);
+  pool.parallel_for(s.batch * s.in_c, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    float* copy = thread_scratch<ScratchPlane>(l.plane.plane_floats + kLaneCount);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t n = t / s.in_c, c = t % s.in_c;
+      copy_plane(l.plane, args.x + t * s.in_h * s.in_w, 0.0f, copy);
+      plane(l, tap_offsets, copy, args.packed_weights + c * l.taps,
+            args.bias == nullptr ? 0.0f : args.bias[c],
+            args.add == nullptr ? nullptr : args.add + t * l.pixels,
+            args.y + n * y_stride + c * l.pixels, args.min, args.max);
+    }
+  });
+}
+
+}  // namespace
+
+int64_t weights_floats(const ConvShape& s) {
+  const Layout l(s);
+  return checked_mul(l.group_floats(), s.groups);
+}
+
+void run_pack_weights(const ConvShape& s, const float* weights, float* packed, ThreadPool& pool) {
+  const Layout l(s);
+  if (l.method == Method::depthwise) {
+    std::copy(weights, weights + l.taps * s.groups, packed);
+    return;
+  }
+  const bool in_lanes = l.method == Method::channels_in_lanes;
+  const int64_t width = in_lanes ? kTileCols : l.height,
+                extent = in_lanes ? round_up(l.rows, kTileCols) : l.rows;
+  const int64_t panels = ceil_div(l.rows, width), blocks = ceil_div(l.k, l.block);
+  const int64_t grain = std::max<int64_t>(1, (1 << 14) / (width * l.block));
+  pool.parallel_for(s.groups * blocks * panels, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t panel = t % panels, k0 = t / panels % blocks * l.block,
+                    group = t / panels / blocks;
+      const int64_t depth = std::min(l.block, l.k - k0),
+                    valid = std::min(width, l.rows - panel * width);
+      pack_panel(weights + (group * l.rows + panel * width) * l.k + k0, l.k, 1, valid,
+                 in_lanes ? width : valid, depth,
+                 packed + group * l.group_floats() + extent * k0 + panel * width * depth);
+    }
+  });
+}
+
+int64_t scratch_floats(const ConvShape& s) {
+  const Layout l(s);
+  if (l.in_place || l.method == Method::depthwise) return 0;
+  return checked_add(checked_mul(checked_mul(s.batch, s.in_c), l.plane.plane_floats), kLaneCount);
+}
+
+void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPool& pool) {
+  const Layout l(s);
+  const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * l.pixels;
+  const std::vector<int64_t> tap_offsets = l.plane.tap_offsets();
+  if (l.method == Method::depthwise)
+    return run_depthwise(l, tap_offsets.data(), args, y_stride, pool);
+
+  if (!l.in_place) {
+    pool.parallel_for(s.batch * s.in_c, std::max<int64_t>(1, (1 << 15) / l.plane.plane_floats),
+                      [&](int64_t begin, int64_t end) HWY_ATTR {
+                        for (int64_t t = begin; t < end; ++t)
+                          copy_plane(l.plane, args.x + t * s.in_h * s.in_w, 0.0f,
+                                     scratch + t * l.plane.plane_floats);
+                      });
+  }
+
+  const bool in_lanes = l.method == Method::channels_in_lanes;
+  const int64_t width = in_lanes ? l.height : kTileCols;
+  const int64_t panels = s.batch * ceil_div(l.pixels, width),
+                weight_panels = ceil_div(l.rows, in_lanes ? kTileCols : l.height);
+  int64_t panel_groups = ceil_div(panels, std::clamp<int64_t>(kBlockFloats / (l.block * width),
+                                                              in_lanes ? 4 : 1, kMaxBlockPanels));
+  int64_t weight_groups = in_lanes ? ceil_div(weight_panels, kMaxWeightPanels) : 1;
+  // Too few tasks for the threads: split what is read most, while a task stays worth it.
+  const int64_t work = s.batch * s.groups * l.rows * l.k * l.pixels;
+  const bool split_weights_first = in_lanes || l.rows * l.k > s.batch * l.pixels * l.depth_c;
+  while (pool.size() > 1 && panel_groups * weight_groups * s.groups < 3 * pool.size() &&
+         work / (panel_groups * weight_groups * s.groups) > 2 * kTaskWork) {
+    if (weight_groups < weight_panels && (split_weights_first || panel_groups == panels)) {
+      weight_groups = std::min(2 * weight_groups, weight_panels);
+    } else if (panel_groups < panels) {
+      panel_groups = std::min(2 * panel_groups, panels);
+    } else {
+      break;
+    }
+  }
+  const int64_t tasks = panel_groups * weight_groups * s.groups;
+  const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
+  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end; ++t) {
+      // Neighbouring tasks share their weights where these are split, so that each is read once.
+      const int64_t p = t % panel_groups, w = t / panel_groups % weight_groups,
+                    group = t / panel_groups / weight_groups;
+      const int64_t in_plane = l.in_place ? l.pixels : l.plane.plane_floats,
+                    channel = group * l.rows;
+      const Group g{(l.in_place ? args.x : scratch) + group * l.depth_c * in_plane,
+                    s.in_c * in_plane,
+                    args.packed_weights + group * l.group_floats(),
+                    args.bias == nullptr ? nullptr : args.bias + channel,
+                    args.add == nullptr ? nullptr : args.add + channel * l.pixels,
+                    s.out_c * l.pixels,
+                    args.y + channel * l.pixels,
+                    y_stride,
+                    args.min,
+                    args.max};
+      const Range range{panels * p / panel_groups, panels * (p + 1) / panel_groups,
+                        weight_panels * w / weight_groups, weight_panels * (w + 1) / weight_groups};
+      (in_lanes ? run_channels_in_lanes : run_pixels_in_lanes)(l, tap_offsets.data(), g, range);
+    }
+  });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(weights_floats);
+HWY_EXPORT(run_pack_weights);
+HWY_EXPORT(scratch_floats);
+HWY_EXPORT(run_conv);
+}  // namespace
+
+std::size_t packed_weights_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(
+      checked_mul(MEZZO_DISPATCH(weights_floats)(shape), sizeof(float)));
+}
+
+void pack_weights(const ConvShape& shape, const float* weights, float* packed, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_weights)(shape, weights, packed, pool);
+}
+
+std::size_t scratch_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(
+      checked_mul(MEZZO_DISPATCH(scratch_floats)(shape), sizeof(float)));
+}
+
+void conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_conv)(shape, args, static_cast<float*>(scratch), pool);
+}
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,54 @@
+// 2-D convolution of float32 in NCHW.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "base/thread_pool.h"
+
+namespace mezzo::kernels {
+
+/// x [batch, in_c, in_h, in_w], weights [out_c, in_c / groups, k_h, k_w], y [batch, out_c, out_h,
+/// out_w]. A 1-D convolution has heights of 1. Padding at the bottom and right is what out_h and
+/// out_w imply; paddings may be negative (a crop). All extents must be positive; groups must divide
+/// in_c and out_c.
+struct ConvShape {
+  std::int64_t batch = 1, in_c = 1, in_h = 1, in_w = 1;
+  std::int64_t out_c = 1, out_h = 1, out_w = 1;
+  std::int64_t k_h = 1, k_w = 1;
+  std::int64_t stride_h = 1, stride_w = 1;
+  std::int64_t pad_top = 0, pad_left = 0;
+  std::int64_t dilation_h = 1, dilation_w = 1;
+  std::int64_t groups = 1;
+
+  bool operator==(const ConvShape&) const = default;
+};
+
+/// y = clamp(conv(x, weights) + bias + add, min, max). `bias` [out_c] and `add` (like y, dense) may
+/// be null; `add` may be `y`.
+struct ConvArgs {
+  const float* x = nullptr;
+  const float* packed_weights = nullptr;
+  const float* bias = nullptr;
+  const float* add = nullptr;
+  float* y = nullptr;
+  /// Elements from one image of y to the next (a slice of a concatenation); 0: dense.
+  std::int64_t y_batch_stride = 0;
+  float min = -std::numeric_limits<float>::infinity();
+  float max = std::numeric_limits<float>::infinity();
+};
+
+/// Bytes of the packed weights. The layout depends on the active target and on the whole shape but
+/// for its batch.
+std::size_t packed_weights_bytes(const ConvShape& shape);
+/// Packs weights [out_c, in_c / groups, k_h, k_w] once, for any number of runs.
+void pack_weights(const ConvShape& shape, const float* weights, float* packed, ThreadPool& pool);
+/// Bytes of scratch memory that `conv` needs (a padded copy of x), whatever the threads; may be 0.
+/// Throws Error(limit) on overflow.
+std::size_t scratch_bytes(const ConvShape& shape);
+/// Runs the convolution. `scratch` is scratch_bytes(shape) of memory that nobody else
+/// uses meanwhile, 64-byte aligned.
+void conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool);
+
+}  // namespace mezzo::kernels

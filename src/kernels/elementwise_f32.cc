@@ -1,0 +1,257 @@
+#include "kernels/elementwise_f32.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise_f32.cc"
+#include "kernels/simd.h"
+#include "kernels/simd_math_inl.h"
+#include "kernels/simd_tail_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+// y[i] = f(x[i]). The tail runs through f as a vector filled up with zeros.
+template <class F>
+void map(const float* x, float* y, int64_t n, const F& f) {
+  const F32 d;
+  int64_t i = 0;
+  for (; i + static_cast<int64_t>(kLanes) <= n; i += kLanes)
+    hn::StoreU(f(hn::LoadU(d, x + i)), d, y + i);
+  if (i < n) {
+    const auto rest = static_cast<std::size_t>(n - i);
+    store_n(f(load_n(d, x + i, rest)), d, y + i, rest);
+  }
+}
+
+}  // namespace
+
+void unary_range(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
+  const F32 d;
+  const VecF32 zero = hn::Zero(d), one = hn::Set(d, 1.0f), half = hn::Set(d, 0.5f);
+  const VecF32 alpha = hn::Set(d, args.alpha), beta = hn::Set(d, args.beta);
+  const auto run = [&](const auto& f) HWY_ATTR { map(x, y, n, f); };
+  switch (op) {
+    case Unary::abs:
+      return run([](VecF32 v) HWY_ATTR { return hn::Abs(v); });
+    case Unary::neg:
+      return run([](VecF32 v) HWY_ATTR { return hn::Neg(v); });
+    case Unary::sqrt:
+      return run([](VecF32 v) HWY_ATTR { return hn::Sqrt(v); });
+    case Unary::reciprocal:
+      return run([&](VecF32 v) HWY_ATTR { return hn::Div(one, v); });
+    case Unary::square:
+      return run([](VecF32 v) HWY_ATTR { return hn::Mul(v, v); });
+    case Unary::floor:
+      return run([](VecF32 v) HWY_ATTR { return hn::Floor(v); });
+    case Unary::ceil:
+      return run([](VecF32 v) HWY_ATTR { return hn::Ceil(v); });
+    case Unary::round:
+      return run([](VecF32 v) HWY_ATTR { return hn::Round(v); });
+    case Unary::exp:
+      return run([](VecF32 v) HWY_ATTR { return exp_f32(v); });
+    case Unary::log:
+      return run([](VecF32 v) HWY_ATTR { return log_f32(v); });
+    case Unary::tanh:
+      return run([](VecF32 v) HWY_ATTR { return tanh_f32(v); });
+    case Unary::sigmoid:
+      return run([](VecF32 v) HWY_ATTR { return sigmoid_f32(v); });
+    case Unary::erf:
+      return run([](VecF32 v) HWY_ATTR { return erf_f32(v); });
+    case Unary::gelu_erf:
+      return run([&](VecF32 v) HWY_ATTR {
+        const VecF32 h = hn::Mul(v, half);
+        return hn::MulAdd(h, erf_f32(hn::Mul(v, hn::Set(d, 0.70710678f))), h);
+      });
+    case Unary::gelu_tanh:
+      return run([&](VecF32 v) HWY_ATTR {
+        const VecF32 h = hn::Mul(v, half), cube = hn::Mul(hn::Mul(v, v), v);
+        const VecF32 inner =
+            hn::Mul(hn::MulAdd(hn::Set(d, 0.044715f), cube, v), hn::Set(d, 0.79788456f));
+        return hn::MulAdd(h, tanh_f32(inner), h);
+      });
+    case Unary::relu:
+      return run([&](VecF32 v) HWY_ATTR { return hn::Max(zero, v); });
+    case Unary::leaky_relu:
+      return run([&](VecF32 v)
+                     HWY_ATTR { return hn::IfThenElse(hn::Lt(v, zero), hn::Mul(v, alpha), v); });
+    case Unary::thresholded_relu:
+      return run([&](VecF32 v) HWY_ATTR { return hn::IfThenElse(hn::Le(v, alpha), zero, v); });
+    case Unary::clip:
+      return run([&](VecF32 v) HWY_ATTR { return clamp(v, alpha, beta); });
+    case Unary::hard_sigmoid:
+      return run([&](VecF32 v) HWY_ATTR { return clamp(hn::MulAdd(v, alpha, beta), zero, one); });
+    case Unary::hard_swish:
+      return run([&](VecF32 v) HWY_ATTR {
+        return hn::Mul(v, clamp(hn::MulAdd(v, hn::Set(d, 1.0f / 6.0f), half), zero, one));
+      });
+    case Unary::swish:
+      return run([&](VecF32 v) HWY_ATTR { return hn::Mul(v, sigmoid_f32(hn::Mul(v, alpha))); });
+    case Unary::softplus:
+      return run([&](VecF32 v) HWY_ATTR {
+        return hn::Add(hn::Max(zero, v), log1p_unit(exp_f32(hn::Neg(hn::Abs(v)))));
+      });
+    case Unary::softsign:
+      return run([&](VecF32 v) HWY_ATTR { return hn::Div(v, hn::Add(one, hn::Abs(v))); });
+    case Unary::elu:
+      return run([&](VecF32 v) HWY_ATTR {
+        return hn::IfThenElse(hn::Lt(v, zero), hn::Mul(alpha, expm1_small(v)), v);
+      });
+    case Unary::selu:
+      return run([&](VecF32 v) HWY_ATTR {
+        return hn::Mul(beta, hn::IfThenElse(hn::Le(v, zero), hn::Mul(alpha, expm1_small(v)), v));
+      });
+    case Unary::celu:
+      return run([&](VecF32 v) HWY_ATTR {
+        // With a negative alpha the exponential counts where x / alpha is positive, and may be
+        // large.
+        const VecF32 scaled = hn::Div(v, alpha);
+        const VecF32 grown =
+            hn::IfThenElse(hn::Gt(scaled, one), hn::Sub(exp_f32(scaled), one), expm1_small(scaled));
+        return hn::Add(hn::Max(zero, v), hn::Min(zero, hn::Mul(alpha, grown)));
+      });
+    case Unary::mish:
+      return run([&](VecF32 v) HWY_ATTR {
+        // tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2); from 20 on it is 1, and e would overflow.
+        const VecF32 e = exp_f32(hn::Min(hn::Set(d, 20.0f), v));
+        const VecF32 t = hn::Mul(e, hn::Add(e, hn::Set(d, 2.0f)));
+        return hn::Mul(v, hn::Div(t, hn::Add(t, hn::Set(d, 2.0f))));
+      });
+  }
+}
+
+namespace {
+
+// y[i] = f(a[i], b[i]), an operand being one scalar where its flag says so.
+template <bool kScalarA, bool kScalarB, class F>
+void combine(const float* a, const float* b, float* y, int64_t n, const F& f) {
+  const F32 d;
+  const VecF32 first_a = hn::Set(d, *a), first_b = hn::Set(d, *b);
+  int64_t i = 0;
+  for (; i + static_cast<int64_t>(kLanes) <= n; i += kLanes) {
+    hn::StoreU(
+        f(kScalarA ? first_a : hn::LoadU(d, a + i), kScalarB ? first_b : hn::LoadU(d, b + i)), d,
+        y + i);
+  }
+  if (i < n) {
+    const auto rest = static_cast<std::size_t>(n - i);
+    const VecF32 va = kScalarA ? first_a : load_n(d, a + i, rest),
+                 vb = kScalarB ? first_b : load_n(d, b + i, rest);
+    store_n(f(va, vb), d, y + i, rest);
+  }
+}
+
+template <bool kScalarA, bool kScalarB>
+void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n) {
+  switch (op) {
+    case Binary::add:
+      return combine<kScalarA, kScalarB>(a, b, y, n,
+                                         [](VecF32 u, VecF32 v) HWY_ATTR { return hn::Add(u, v); });
+    case Binary::sub:
+      return combine<kScalarA, kScalarB>(a, b, y, n,
+                                         [](VecF32 u, VecF32 v) HWY_ATTR { return hn::Sub(u, v); });
+    case Binary::mul:
+      return combine<kScalarA, kScalarB>(a, b, y, n,
+                                         [](VecF32 u, VecF32 v) HWY_ATTR { return hn::Mul(u, v); });
+    case Binary::div:
+      return combine<kScalarA, kScalarB>(a, b, y, n,
+                                         [](VecF32 u, VecF32 v) HWY_ATTR { return hn::Div(u, v); });
+    case Binary::min:
+      return combine<kScalarA, kScalarB>(
+          a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR { return min_or_nan(u, v); });
+    case Binary::max:
+      return combine<kScalarA, kScalarB>(
+          a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR { return max_or_nan(u, v); });
+  }
+}
+
+}  // namespace
+
+void binary_range(Binary op, const float* a, bool scalar_a, const float* b, bool scalar_b, float* y,
+                  int64_t n) {
+  if (n <= 0) return;
+  if (scalar_a) return combine_with<true, false>(op, a, b, y, n);
+  if (scalar_b) return combine_with<false, true>(op, a, b, y, n);
+  combine_with<false, false>(op, a, b, y, n);
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+
+HWY_EXPORT(unary_range);
+HWY_EXPORT(binary_range);
+
+// Elements worth handing to another thread: some ten microseconds' work, memory-bound or not.
+constexpr std::int64_t kCheapGrain = 32 << 10, kCostlyGrain = 8 << 10;
+
+std::int64_t grain_of(Unary op) {
+  const bool has_exp =
+      (op >= Unary::exp && op <= Unary::gelu_tanh) || (op >= Unary::swish && op != Unary::softsign);
+  return has_exp ? kCostlyGrain : kCheapGrain;
+}
+
+std::int64_t row_grain(std::int64_t n) {
+  return std::max<std::int64_t>(1, kCheapGrain / std::max<std::int64_t>(n, 1));
+}
+
+}  // namespace
+
+void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(unary_range);
+  pool.parallel_for(n, grain_of(op), [&](std::int64_t begin, std::int64_t end) {
+    range(op, args, x + begin, y + begin, end - begin);
+  });
+}
+
+void binary(Binary op, const float* a, const float* b, float* y, std::int64_t n, ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(binary_range);
+  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+    range(op, a + begin, false, b + begin, false, y + begin, end - begin);
+  });
+}
+
+void binary_scalar_right(Binary op, const float* a, float b, float* y, std::int64_t n,
+                         ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(binary_range);
+  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+    range(op, a + begin, false, &b, true, y + begin, end - begin);
+  });
+}
+
+void binary_scalar_left(Binary op, float a, const float* b, float* y, std::int64_t n,
+                        ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(binary_range);
+  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+    range(op, &a, true, b + begin, false, y + begin, end - begin);
+  });
+}
+
+void binary_row(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
+                std::int64_t n, bool swapped, ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(binary_range);
+  pool.parallel_for(rows, row_grain(n), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      range(op, swapped ? b : a + r * n, false, swapped ? a + r * n : b, false, y + r * n, n);
+  });
+}
+
+void binary_column(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
+                   std::int64_t n, std::int64_t period, bool swapped, ThreadPool& pool) {
+  const auto range = MEZZO_DISPATCH(binary_range);
+  pool.parallel_for(rows, row_grain(n), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float *row = a + r * n, *scalar = b + r % period;
+      range(op, swapped ? scalar : row, swapped, swapped ? row : scalar, !swapped, y + r * n, n);
+    }
+  });
+}
+
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,410 @@
+#include "kernels/gemm_f32.h"
+
+#include <algorithm>
+
+#include "base/shape.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_f32.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+#include "kernels/simd_gemm_inl.h"
+
+// The product is computed in tasks: blocks of C of some panels of rows by some panels of columns,
+// whose operands stay in L2 while one block of k runs. A packed operand is [k
+// block][panel][k][width], so that a task reads it in one stream.
+//
+// Operands that are not packed ahead are packed in chunks of bounded size, all threads together,
+// before the tasks that use them.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+// Floats of an operand packed on the fly: of the order of a shared L2 or L3 slice.
+constexpr int64_t kChunkFloats = int64_t{2} << 20;
+// Panels of a task: about 128 columns and 96 to 170 rows.
+constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 16;
+// Multiply-adds worth handing to another thread: some ten microseconds.
+constexpr int64_t kTaskWork = int64_t{1} << 19;
+
+struct ScratchA {};
+struct ScratchB {};
+struct ScratchX {};
+
+// Where panel `index` of the block of k that begins at k0 starts; `extent` is the sum of all
+// panels' widths.
+int64_t panel_offset(int64_t extent, int64_t k0, int64_t depth, int64_t index, int64_t width) {
+  return extent * k0 + index * width * depth;
+}
+
+// Packs `extent` rows (or columns) in panels of `width`, the last one narrower or, where `padded`,
+// filled up with zeros.
+void pack_operand(const float* data, int64_t stride_i, int64_t stride_k, int64_t extent,
+                  int64_t width, bool padded, int64_t k, float* packed, ThreadPool& pool) {
+  const int64_t panels = ceil_div(extent, width), block = depth_block(k),
+                blocks = ceil_div(k, block);
+  const int64_t packed_extent = padded ? panels * width : extent;
+  const int64_t grain = std::max<int64_t>(1, (1 << 14) / (width * block));
+  pool.parallel_for(panels * blocks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t k0 = t / panels * block, depth = std::min(block, k - k0), panel = t % panels;
+      const int64_t valid = std::min(width, extent - panel * width);
+      pack_panel(data + panel * width * stride_i + k0 * stride_k, stride_i, stride_k, valid,
+                 padded ? width : valid, depth,
+                 packed + panel_offset(packed_extent, k0, depth, panel, width));
+    }
+  });
+}
+
+struct Chunk {
+  int64_t rows, cols, k;
+  const float* a;  // packed
+  const float* b;  // packed, or in place with rows `ldb` apart
+  int64_t b_extent;
+  int64_t b_row_stride;  // 0: packed
+  float* c;
+  int64_t ldc;
+  int64_t row0, col0;  // of C, for the epilogue's vectors
+  const GemmEpilogue* epilogue;
+};
+
+bool has_plain_epilogue(const GemmEpilogue& e) {
+  return e.alpha == 1 && e.add == nullptr &&
+         (e.beta == 1 || (e.row_bias == nullptr && e.col_bias == nullptr)) &&
+         (e.row_bias == nullptr || e.col_bias == nullptr);
+}
+
+// Takes a tile of sums to its place in C: the epilogue in full, any number of columns.
+void finish_tile(const float* tile, const Chunk& g, int64_t row, int64_t col, int64_t rows,
+                 int64_t cols, bool first, bool last) {
+  const F32 d;
+  const GemmEpilogue& e = *g.epilogue;
+  const VecF32 alpha = hn::Set(d, e.alpha), beta = hn::Set(d, e.beta);
+  const VecF32 lo = hn::Set(d, e.min), hi = hn::Set(d, e.max);
+  for (int64_t i = 0; i < rows; ++i, tile += kTileCols) {
+    float* c = g.c + (row + i) * g.ldc + col;
+    const float* add =
+        e.add == nullptr ? nullptr : e.add + (g.row0 + row + i) * e.add_row_stride + g.col0 + col;
+    for (int64_t j = 0; j < cols; j += kLanes) {
+      const auto n = static_cast<std::size_t>(std::min<int64_t>(cols - j, kLanes));
+      const bool whole = n == kLanes;
+      const auto load = [&](const float* p)
+                            HWY_ATTR { return whole ? hn::LoadU(d, p) : load_n(d, p, n); };
+      VecF32 v = hn::Mul(hn::LoadU(d, tile + j), alpha);
+      if (first) {
+        VecF32 start = hn::Zero(d);
+        if (e.row_bias != nullptr) start = hn::Set(d, e.row_bias[g.row0 + row + i]);
+        if (e.col_bias != nullptr) start = hn::Add(start, load(e.col_bias + g.col0 + col + j));
+        if (add != nullptr) start = hn::Add(start, load(add + j));
+        v = e.beta == 1 ? hn::Add(v, start) : hn::MulAdd(beta, start, v);
+      } else {
+        v = hn::Add(v, load(c + j));
+      }
+      if (last) v = clamp(v, lo, hi);
+      if (whole) {
+        hn::StoreU(v, d, c + j);
+      } else {
+        store_n(v, d, c + j, n);
+      }
+    }
+  }
+}
+
+// One block of C over all of k.
+void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end, int64_t col_begin,
+              int64_t col_end) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  HWY_ALIGN float tile[kMaxRows * kTileCols];
+  const GemmEpilogue& e = *g.epilogue;
+  const bool plain = has_plain_epilogue(e);
+  const int64_t block = depth_block(g.k);
+  int64_t k0 = 0;
+  do {
+    const int64_t depth = std::min(block, g.k - k0);
+    const bool first = k0 == 0, last = k0 + depth >= g.k;
+    for (int64_t col = col_begin; col < col_end; col += kTileCols) {
+      const int64_t cols = std::min(kTileCols, g.cols - col);
+      const float* b = g.b_row_stride != 0
+                           ? g.b + k0 * g.b_row_stride + col
+                           : g.b + panel_offset(g.b_extent, k0, depth, col / kTileCols, kTileCols);
+      const int64_t ldb = g.b_row_stride != 0 ? g.b_row_stride : kTileCols;
+      const float* next =
+          g.b_row_stride == 0 && col + kTileCols < col_end ? b + kTileCols * depth : nullptr;
+      for (int64_t row = row_begin; row < row_end; row += height) {
+        const Fetch fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
+        const int64_t rows = std::min(height, g.rows - row);
+        const float* a = g.a + panel_offset(g.rows, k0, depth, row / height, height);
+        const TileKernel kernel = tile_kernel(rows, cols);
+        if (plain && cols % kLanes == 0) {
+          TileOut out{g.c + row * g.ldc + col,  g.ldc, Start::c, nullptr, last ? e.min : -kInfinity,
+                      last ? e.max : kInfinity, fetch};
+          if (first && e.col_bias != nullptr) {
+            out.start = Start::col_bias;
+            out.bias = e.col_bias + g.col0 + col;
+          } else if (first) {
+            out.start = Start::row_bias;
+            out.bias = e.row_bias != nullptr ? e.row_bias + g.row0 + row : kZeros;
+          }
+          kernel(a, b, ldb, depth, out);
+        } else {
+          kernel(a, b, ldb, depth, sums_into(tile, false, fetch));
+          finish_tile(tile, g, row, col, rows, cols, first, last);
+        }
+      }
+    }
+    k0 += depth;
+  } while (k0 < g.k);
+}
+
+void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
+  const int64_t row_panels = ceil_div(g.rows, height), col_panels = ceil_div(g.cols, kTileCols);
+  int64_t row_groups = ceil_div(row_panels, kTaskRows),
+          col_groups = ceil_div(col_panels, kTaskCols);
+  // Too few blocks for the threads: smaller ones, while they are worth it.
+  const int64_t work = g.rows * g.cols * std::max<int64_t>(g.k, 1);
+  while (pool.size() > 1 && row_groups * col_groups < 3 * pool.size() &&
+         work / (row_groups * col_groups) > 2 * kTaskWork) {
+    if (col_groups < col_panels) {
+      col_groups = std::min(2 * col_groups, col_panels);
+    } else if (row_groups < row_panels) {
+      row_groups = std::min(2 * row_groups, row_panels);
+    } else {
+      break;
+    }
+  }
+  const int64_t tasks = row_groups * col_groups;
+  const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
+  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t r = t % row_groups, c = t / row_groups;
+      run_task(g, height, row_panels * r / row_groups * height,
+               std::min(row_panels * (r + 1) / row_groups * height, g.rows),
+               col_panels * c / col_groups * kTileCols,
+               std::min(col_panels * (c + 1) / col_groups * kTileCols, g.cols));
+    }
+  });
+}
+
+// out[j] = sum over p of x[p] * b[p * stride + j], j < n: eight rows of B at a time, so that they
+// stream side by side.
+void vector_times_rows(const float* x, const float* b, int64_t stride, int64_t k, int64_t n,
+                       float* out) {
+  const F32 d;
+  constexpr int kRows = 8;
+  std::fill(out, out + n, 0.0f);
+  int64_t p = 0;
+  for (; p + kRows <= k; p += kRows, b += kRows * stride) {
+    int64_t j = 0;
+    for (; j + static_cast<int64_t>(kLanes) <= n; j += kLanes) {
+      VecF32 even = hn::LoadU(d, out + j), odd = hn::Zero(d);
+      MEZZO_UNROLL
+      for (int r = 0; r < kRows; r += 2) {
+        even = hn::MulAdd(hn::Set(d, x[p + r]), hn::LoadU(d, b + r * stride + j), even);
+        odd = hn::MulAdd(hn::Set(d, x[p + r + 1]), hn::LoadU(d, b + (r + 1) * stride + j), odd);
+      }
+      hn::StoreU(hn::Add(even, odd), d, out + j);
+    }
+    for (; j < n; ++j) {
+      for (int r = 0; r < kRows; ++r) out[j] += x[p + r] * b[r * stride + j];
+    }
+  }
+  for (; p < k; ++p, b += stride) {
+    for (int64_t j = 0; j < n; ++j) out[j] += x[p] * b[j];
+  }
+}
+
+// out[j] = sum over p of x[p] * b[p + j * stride], j < n: four columns at a time.
+void vector_times_columns(const float* x, const float* b, int64_t stride, int64_t k, int64_t n,
+                          float* out) {
+  const F32 d;
+  constexpr int kColumns = 4;
+  constexpr int64_t kStep = 2 * kLanes;
+  int64_t j = 0;
+  for (; j + kColumns <= n; j += kColumns, b += kColumns * stride) {
+    VecF32 sums[kColumns][2];
+    MEZZO_UNROLL
+    for (int c = 0; c < kColumns; ++c) sums[c][0] = sums[c][1] = hn::Zero(d);
+    int64_t p = 0;
+    for (; p + kStep <= k; p += kStep) {
+      const VecF32 x0 = hn::LoadU(d, x + p), x1 = hn::LoadU(d, x + p + kLanes);
+      MEZZO_UNROLL
+      for (int c = 0; c < kColumns; ++c) {
+        sums[c][0] = hn::MulAdd(x0, hn::LoadU(d, b + c * stride + p), sums[c][0]);
+        sums[c][1] = hn::MulAdd(x1, hn::LoadU(d, b + c * stride + p + kLanes), sums[c][1]);
+      }
+    }
+    MEZZO_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[c][0], sums[c][1])));
+      for (int64_t q = p; q < k; ++q) sum += x[q] * b[c * stride + q];
+      out[j + c] = sum;
+    }
+  }
+  for (; j < n; ++j, b += stride) {
+    VecF32 sums = hn::Zero(d);
+    int64_t p = 0;
+    for (; p + static_cast<int64_t>(kLanes) <= k; p += kLanes)
+      sums = hn::MulAdd(hn::LoadU(d, x + p), hn::LoadU(d, b + p), sums);
+    float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+    for (; p < k; ++p) sum += x[p] * b[p];
+    out[j] = sum;
+  }
+}
+
+// A vector times a matrix read in place: bound by memory, so nothing is packed. Element j goes to
+// c[j * c_stride].
+void run_vector(int64_t n, int64_t k, const float* x, int64_t x_stride, const float* b,
+                int64_t b_row_stride, int64_t b_col_stride, float* c, int64_t c_stride,
+                const float* own_bias, const float* shared_bias, int64_t add_stride,
+                const GemmEpilogue& e, ThreadPool& pool) {
+  constexpr int64_t kBlock = 1024;
+  if (x_stride != 1) {
+    float* dense = thread_scratch<ScratchX>(k);
+    for (int64_t p = 0; p < k; ++p) dense[p] = x[p * x_stride];
+    x = dense;
+  }
+  // The shares of the threads are whole cache lines of B.
+  const int64_t unit = 64,
+                grain = std::max<int64_t>(1, kTaskWork / 16 / std::max<int64_t>(k * unit, 1));
+  pool.parallel_for(ceil_div(n, unit), grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    HWY_ALIGN float sums[kBlock];
+    for (int64_t j0 = begin * unit; j0 < std::min(end * unit, n); j0 += kBlock) {
+      const int64_t count = std::min({kBlock, n - j0, end * unit - j0});
+      if (b_col_stride == 1) {
+        vector_times_rows(x, b + j0, b_row_stride, k, count, sums);
+      } else {
+        vector_times_columns(x, b + j0 * b_col_stride, b_col_stride, k, count, sums);
+      }
+      for (int64_t j = j0; j < j0 + count; ++j) {
+        float start = shared_bias != nullptr ? *shared_bias : 0.0f;
+        if (own_bias != nullptr) start += own_bias[j];
+        if (e.add != nullptr) start += e.add[j * add_stride];
+        const float v = e.alpha * sums[j - j0] + e.beta * start;
+        c[j * c_stride] = v < e.min ? e.min : v > e.max ? e.max : v;
+      }
+    }
+  });
+}
+
+// Takes products with a vector; says whether it did.
+bool try_vector(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b,
+                float* c, int64_t ldc, const GemmEpilogue& e, ThreadPool& pool) {
+  if (a.packed || b.packed) return false;
+  if (m == 1 && (b.col_stride == 1 || b.row_stride == 1)) {
+    run_vector(n, k, a.data, a.col_stride, b.data, b.row_stride, b.col_stride, c, 1, e.col_bias,
+               e.row_bias, 1, e, pool);
+    return true;
+  }
+  if (n == 1 && (a.col_stride == 1 || a.row_stride == 1)) {
+    run_vector(m, k, b.data, b.row_stride, a.data, a.col_stride, a.row_stride, c, ldc, e.row_bias,
+               e.col_bias, e.add_row_stride, e, pool);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, float* c,
+              int64_t ldc, const GemmEpilogue& epilogue, ThreadPool& pool) {
+  if (try_vector(m, n, k, a, b, c, ldc, epilogue, pool)) return;
+  const int64_t height = tile_rows(m), depth = std::max<int64_t>(k, 1);
+  // With one panel of rows B is read once: in place, if its rows are contiguous and whole tiles of
+  // it can be loaded.
+  const bool b_in_place =
+      !b.packed && m <= height && b.col_stride == 1 && b.row_stride >= kTileCols;
+  const int64_t whole_cols = n / kTileCols * kTileCols;
+  const int64_t row_chunk =
+      a.packed ? m : std::min(m, std::max<int64_t>(1, kChunkFloats / depth / height) * height);
+  const int64_t col_chunk =
+      b.packed ? n
+               : std::min(n, std::max<int64_t>(1, kChunkFloats / depth / kTileCols) * kTileCols);
+  int64_t packed_row = -1;  // the chunk of A that lies packed
+  for (int64_t col = 0; col < n;) {
+    const bool in_place = b_in_place && col < whole_cols;
+    const int64_t cols = in_place ? whole_cols : std::min(col_chunk, n - col);
+    const float* b_data = b.data;
+    if (in_place) {
+      b_data += col;
+    } else if (!b.packed) {
+      float* packed = thread_scratch<ScratchB>(round_up(cols, kTileCols) * k);
+      pack_operand(b.data + col * b.col_stride, b.col_stride, b.row_stride, cols, kTileCols, true,
+                   k, packed, pool);
+      b_data = packed;
+    }
+    for (int64_t row = 0; row < m; row += row_chunk) {
+      const int64_t rows = std::min(row_chunk, m - row);
+      const float* a_data = a.data;
+      if (!a.packed) {
+        float* packed = thread_scratch<ScratchA>(row_chunk * k);
+        if (packed_row != row) {
+          pack_operand(a.data + row * a.row_stride, a.row_stride, a.col_stride, rows, height, false,
+                       k, packed, pool);
+          packed_row = row;
+        }
+        a_data = packed;
+      }
+      run_chunk({rows, cols, k, a_data, b_data, round_up(cols, kTileCols),
+                 in_place ? b.row_stride : 0, c + row * ldc + col, ldc, row, col, &epilogue},
+                height, pool);
+    }
+    col += cols;
+  }
+}
+
+std::int64_t packed_a_floats(int64_t m, int64_t k) { return checked_mul(m, k); }
+std::int64_t packed_b_floats(int64_t k, int64_t n) {
+  return checked_mul(checked_mul(ceil_div(n, kTileCols), kTileCols), k);
+}
+
+void run_pack_a(int64_t m, int64_t k, const GemmOperand& a, float* packed, ThreadPool& pool) {
+  pack_operand(a.data, a.row_stride, a.col_stride, m, tile_rows(m), false, k, packed, pool);
+}
+
+void run_pack_b(int64_t k, int64_t n, const GemmOperand& b, float* packed, ThreadPool& pool) {
+  pack_operand(b.data, b.col_stride, b.row_stride, n, kTileCols, true, k, packed, pool);
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(run_gemm);
+HWY_EXPORT(run_pack_a);
+HWY_EXPORT(run_pack_b);
+HWY_EXPORT(packed_a_floats);
+HWY_EXPORT(packed_b_floats);
+
+std::size_t bytes_of_floats(std::int64_t floats) {
+  return static_cast<std::size_t>(checked_mul(floats, sizeof(float)));
+}
+}  // namespace
+
+std::size_t packed_a_bytes(std::int64_t m, std::int64_t k) {
+  return bytes_of_floats(MEZZO_DISPATCH(packed_a_floats)(m, k));
+}
+std::size_t packed_b_bytes(std::int64_t k, std::int64_t n) {
+  return bytes_of_floats(MEZZO_DISPATCH(packed_b_floats)(k, n));
+}
+
+void pack_a(std::int64_t m, std::int64_t k, const GemmOperand& a, float* packed, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_a)(m, k, a, packed, pool);
+}
+
+void pack_b(std::int64_t k, std::int64_t n, const GemmOperand& b, float* packed, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_b)(k, n, b, packed, pool);
+}
+
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const GemmOperand& a,
+          const GemmOperand& b, float* c, std::int64_t ldc, const GemmEpilogue& epilogue,
+          ThreadPool& pool) {
+  if (m <= 0 || n <= 0) return;
+  MEZZO_DISPATCH(run_gemm)(m, n, k, a, b, c, ldc, epilogue, pool);
+}
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,200 @@
+#include "kernels/gemm_i8.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/shape.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_i8.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+
+// Packing widens the bytes to int16 and takes the zero points off, so that any mix of signs and
+// zero points is the same product afterwards. The differences are at most 255 in magnitude: the sum
+// of two products fits int32 easily, and sums wrap as int32 does.
+//
+// Two steps of k lie side by side as pairs, for the multiply-add of pairs that x86 (pmaddwd) and
+// Highway have.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using std::int16_t;
+using std::int32_t;
+using std::int64_t;
+
+using I32 = hn::ScalableTag<int32_t>;
+using I16 = hn::Repartition<int16_t, I32>;
+using VecI32 = hn::Vec<I32>;
+
+constexpr int64_t kLaneCount = HWY_LANES(int32_t);
+constexpr int64_t kTileCols = 2 * kLaneCount;
+#if HWY_ARCH_X86
+constexpr int64_t kMaxRows = 6;
+#else
+constexpr int64_t kMaxRows = 4;  // each sum takes two registers
+#endif
+constexpr int64_t kTaskWork = int64_t{1} << 19;
+
+struct ScratchA {};
+struct ScratchB {};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t pairs_of(int64_t k) { return ceil_div(k, 2); }
+
+// Packs `valid` of `width` rows (or columns) as [pair][width][2], zeros elsewhere. `zeros` is null,
+// or one zero point each.
+template <class Byte>
+void pack_panel(const Byte* data, int64_t stride_i, int64_t stride_k, int32_t zero,
+                const int32_t* zeros, int64_t valid, int64_t width, int64_t k, int16_t* packed) {
+  if (valid < width || k % 2 != 0) std::fill(packed, packed + pairs_of(k) * width * 2, int16_t{0});
+  for (int64_t i = 0; i < valid; ++i) {
+    const Byte* src = data + i * stride_i;
+    const int32_t less = zero + (zeros == nullptr ? 0 : zeros[i]);
+    for (int64_t p = 0; p < k; ++p)
+      packed[(p / 2 * width + i) * 2 + p % 2] = static_cast<int16_t>(src[p * stride_k] - less);
+  }
+}
+
+void pack_operand(const GemmI8Operand& x, int64_t stride_i, int64_t stride_k, int64_t extent,
+                  int64_t width, bool padded, int64_t k, int16_t* packed, ThreadPool& pool) {
+  const int64_t panels = ceil_div(extent, width),
+                grain = std::max<int64_t>(1, (1 << 14) / (width * std::max<int64_t>(k, 1)));
+  pool.parallel_for(panels, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t first = panel * width, valid = std::min(width, extent - first);
+      const int32_t* zeros = x.zero_points == nullptr ? nullptr : x.zero_points + first;
+      int16_t* target = packed + first * pairs_of(k) * 2;
+      const int64_t used = padded ? width : valid;
+      if (x.is_signed) {
+        pack_panel(static_cast<const std::int8_t*>(x.data) + first * stride_i, stride_i, stride_k,
+                   x.zero_point, zeros, valid, used, k, target);
+      } else {
+        pack_panel(static_cast<const std::uint8_t*>(x.data) + first * stride_i, stride_i, stride_k,
+                   x.zero_point, zeros, valid, used, k, target);
+      }
+    }
+  });
+}
+
+// tile [R][kTileCols] = A * B over `pairs`.
+template <int R>
+HWY_NOINLINE void compute_tile(const int16_t* HWY_RESTRICT a, const int16_t* HWY_RESTRICT b,
+                               int64_t pairs, int32_t* tile) {
+  const I32 d;
+  const I16 d16;
+  VecI32 sums[R][2], others[R][2];
+  MEZZO_UNROLL
+  for (int i = 0; i < R; ++i) sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = hn::Zero(d);
+  for (int64_t p = 0; p < pairs; ++p, a += 2 * R, b += 2 * kTileCols) {
+    const auto b0 = hn::LoadU(d16, b), b1 = hn::LoadU(d16, b + 2 * kLaneCount);
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i) {
+      int32_t pair;
+      std::memcpy(&pair, a + 2 * i, sizeof pair);
+      const auto ai = hn::BitCast(d16, hn::Set(d, pair));
+      sums[i][0] = hn::ReorderWidenMulAccumulate(d, ai, b0, sums[i][0], others[i][0]);
+      sums[i][1] = hn::ReorderWidenMulAccumulate(d, ai, b1, sums[i][1], others[i][1]);
+    }
+  }
+  MEZZO_UNROLL
+  for (int i = 0; i < R; ++i) {
+    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][0], others[i][0]), d, tile + i * kTileCols);
+    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][1], others[i][1]), d,
+               tile + i * kTileCols + kLaneCount);
+  }
+}
+
+using TileKernel = void (*)(const int16_t*, const int16_t*, int64_t, int32_t*);
+
+template <int... R>
+constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
+  return {compute_tile<R + 1>...};
+}
+
+int16_t* shorts(float* memory) { return reinterpret_cast<int16_t*>(memory); }
+
+int64_t packed_b_shorts(int64_t k, int64_t n) {
+  return checked_mul(checked_mul(ceil_div(n, kTileCols), kTileCols), checked_mul(pairs_of(k), 2));
+}
+
+}  // namespace
+
+int64_t packed_b_size(int64_t k, int64_t n) {
+  return checked_mul(packed_b_shorts(k, n), sizeof(int16_t));
+}
+
+void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
+  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int16_t*>(packed),
+               pool);
+}
+
+void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const GemmI8Operand& b,
+              int32_t* c, int64_t ldc, ThreadPool& pool) {
+  static constexpr auto kKernels = tile_kernels(std::make_integer_sequence<int, kMaxRows>{});
+  const int64_t pairs = pairs_of(k), height = std::min(m, kMaxRows);
+  int16_t* packed_a = shorts(thread_scratch<ScratchA>(checked_mul(m, pairs)));
+  pack_operand(a, a.row_stride, a.col_stride, m, height, false, k, packed_a, pool);
+  const int16_t* packed_b = static_cast<const int16_t*>(b.data);
+  if (!b.packed) {
+    int16_t* target = shorts(thread_scratch<ScratchB>(packed_b_shorts(k, n) / 2));
+    run_pack_b(k, n, b, target, pool);
+    packed_b = target;
+  }
+  // A task is one panel of B with some panels of A, about 96 rows.
+  const int64_t row_panels = ceil_div(m, height), row_groups = ceil_div(row_panels, 16),
+                col_panels = ceil_div(n, kTileCols);
+  const int64_t work = std::max<int64_t>(1, std::min<int64_t>(m, 16 * height) * kTileCols * k);
+  pool.parallel_for(row_groups * col_panels, std::max<int64_t>(1, kTaskWork / work),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      HWY_ALIGN int32_t tile[kMaxRows * kTileCols];
+                      for (int64_t t = begin; t < end; ++t) {
+                        const int64_t col = t / row_groups * kTileCols, group = t % row_groups,
+                                      cols = std::min(kTileCols, n - col);
+                        for (int64_t panel = row_panels * group / row_groups;
+                             panel < row_panels * (group + 1) / row_groups; ++panel) {
+                          const int64_t row = panel * height, rows = std::min(height, m - row);
+                          kKernels[static_cast<std::size_t>(rows - 1)](
+                              packed_a + row * pairs * 2, packed_b + col * pairs * 2, pairs, tile);
+                          for (int64_t i = 0; i < rows; ++i)
+                            std::copy(tile + i * kTileCols, tile + i * kTileCols + cols,
+                                      c + (row + i) * ldc + col);
+                        }
+                      }
+                    });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(packed_b_size);
+HWY_EXPORT(run_pack_b);
+HWY_EXPORT(run_gemm);
+}  // namespace
+
+std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n));
+}
+
+void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
+               ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_b)(k, n, b, packed, pool);
+}
+
+void gemm_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
+             const GemmI8Operand& b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool) {
+  if (m <= 0 || n <= 0) return;
+  MEZZO_DISPATCH(run_gemm)(m, n, k, a, b, c, ldc, pool);
+}
+
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,146 @@
+#include "kernels/pool_f32.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/reduce_f32.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/pool_f32.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+#include "kernels/simd_math_inl.h"
+#include "kernels/simd_planes_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t kLaneCount = kLanes;
+
+struct ScratchPlane {};
+
+struct MaxOf {
+  static constexpr float kFill = -std::numeric_limits<float>::infinity();
+  static VecF32 combine(VecF32 a, VecF32 b) { return max_or_nan(a, b); }
+};
+struct SumOf {
+  static constexpr float kFill = 0;
+  static VecF32 combine(VecF32 a, VecF32 b) { return hn::Add(a, b); }
+};
+
+// Combines each window of each plane; `row_weights` [out_h] and `col_weights` [out_w] multiply the
+// result where given.
+template <class Op>
+void pool_planes(const PoolShape& shape, const float* row_weights, const float* col_weights,
+                 const float* x, float* y, ThreadPool& pool) {
+  const PlaneLayout l({shape.in_h, shape.in_w, shape.out_h, shape.out_w, shape.k_h, shape.k_w,
+                       shape.stride_h, shape.stride_w, shape.pad_top, shape.pad_left,
+                       shape.dilation_h, shape.dilation_w});
+  const SlidingWindow& w = l.window;
+  const std::vector<int64_t> taps = l.tap_offsets();
+  const int64_t pixels = w.out_h * w.out_w, work = pixels * (static_cast<int64_t>(taps.size()) + 9);
+  pool.parallel_for(shape.planes,
+                    std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      const F32 d;
+                      float* copy = thread_scratch<ScratchPlane>(l.plane_floats + kLaneCount);
+                      for (int64_t plane = begin; plane < end; ++plane) {
+                        copy_plane(l, x + plane * w.in_h * w.in_w, Op::kFill, copy);
+                        float* out = y + plane * pixels;
+                        for (int64_t oh = 0; oh < w.out_h; ++oh, out += w.out_w) {
+                          const float* row = copy + oh * w.stride_h * l.row_floats;
+                          for (int64_t ow = 0; ow < w.out_w; ow += kLaneCount) {
+                            VecF32 v = hn::LoadU(d, row + ow + taps[0]);
+                            for (std::size_t t = 1; t < taps.size(); ++t)
+                              v = Op::combine(v, hn::LoadU(d, row + ow + taps[t]));
+                            const int64_t rest = w.out_w - ow;
+                            const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
+                            const bool whole = rest >= kLaneCount;
+                            if (row_weights != nullptr) {
+                              const VecF32 cols = whole ? hn::LoadU(d, col_weights + ow)
+                                                        : load_n(d, col_weights + ow, n);
+                              v = hn::Mul(v, hn::Mul(cols, hn::Set(d, row_weights[oh])));
+                            }
+                            if (whole) {
+                              hn::StoreU(v, d, out + ow);
+                            } else {
+                              store_n(v, d, out + ow, n);
+                            }
+                          }
+                        }
+                      }
+                    });
+}
+
+}  // namespace
+
+void run_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
+  pool_planes<MaxOf>(shape, nullptr, nullptr, x, y, pool);
+}
+
+void run_average_pool(const PoolShape& shape, const float* row_weights, const float* col_weights,
+                      const float* x, float* y, ThreadPool& pool) {
+  pool_planes<SumOf>(shape, row_weights, col_weights, x, y, pool);
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+
+HWY_EXPORT(run_max_pool);
+HWY_EXPORT(run_average_pool);
+
+// One window, which is the whole plane: a reduction of its rows is much faster.
+bool is_global(const PoolShape& w) {
+  return w.out_h == 1 && w.out_w == 1 && w.k_h == w.in_h && w.k_w == w.in_w && w.dilation_h == 1 &&
+         w.dilation_w == 1 && w.pad_top == 0 && w.pad_left == 0;
+}
+
+// 1 / (positions of the window that count) for each output along one dimension: those with low <=
+// position < high.
+std::vector<float> inverse_counts(std::int64_t out, std::int64_t k, std::int64_t stride,
+                                  std::int64_t pad, std::int64_t dilation, std::int64_t low,
+                                  std::int64_t high) {
+  std::vector<float> weights;
+  for (std::int64_t o = 0; o < out; ++o) {
+    // Taps t with low <= start + t * dilation < high.
+    const std::int64_t start = o * stride - pad;
+    const auto taps_below = [&](std::int64_t limit) {
+      return start >= limit ? 0 : std::min((limit - start + dilation - 1) / dilation, k);
+    };
+    const std::int64_t count = taps_below(high) - taps_below(low);
+    weights.push_back(count > 0 ? 1.0f / static_cast<float>(count) : 0.0f);
+  }
+  return weights;
+}
+
+}  // namespace
+
+void max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
+  if (is_global(shape))
+    return reduce(Reduce::max, x, y, shape.planes, shape.in_h * shape.in_w, 1, pool);
+  MEZZO_DISPATCH(run_max_pool)(shape, x, y, pool);
+}
+
+void average_pool(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
+                  std::int64_t pad_right, const float* x, float* y, ThreadPool& pool) {
+  if (is_global(shape))
+    return reduce(Reduce::mean, x, y, shape.planes, shape.in_h * shape.in_w, 1, pool);
+  const std::int64_t extra = count_include_pad ? 1 : 0;
+  const std::vector<float> rows =
+      inverse_counts(shape.out_h, shape.k_h, shape.stride_h, shape.pad_top, shape.dilation_h,
+                     -extra * shape.pad_top, shape.in_h + extra * pad_bottom);
+  const std::vector<float> cols =
+      inverse_counts(shape.out_w, shape.k_w, shape.stride_w, shape.pad_left, shape.dilation_w,
+                     -extra * shape.pad_left, shape.in_w + extra * pad_right);
+  MEZZO_DISPATCH(run_average_pool)(shape, rows.data(), cols.data(), x, y, pool);
+}
+
+}  // namespace mezzo::kernels
+#endif

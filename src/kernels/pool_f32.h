@@ -1,0 +1,30 @@
+// 2-D pooling of float32 in NCHW.
+#pragma once
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+
+namespace mezzo::kernels {
+
+/// x [planes, in_h, in_w] -> y [planes, out_h, out_w], planes = batch * channels. All extents are
+/// positive; padding at the bottom and right is what out_h and out_w imply. A window that lies in
+/// the padding altogether gives -inf (max) or 0 (average).
+struct PoolShape {
+  std::int64_t planes = 1, in_h = 1, in_w = 1, out_h = 1, out_w = 1;
+  std::int64_t k_h = 1, k_w = 1;
+  std::int64_t stride_h = 1, stride_w = 1;
+  std::int64_t pad_top = 0, pad_left = 0;
+  std::int64_t dilation_h = 1, dilation_w = 1;
+};
+
+/// The maximum of each window; NaN is carried through.
+void max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool);
+
+/// The mean of each window: over the elements inside the image, or, where `count_include_pad`, over
+/// those inside the padded image, which ends pad_bottom and pad_right after the image (what a
+/// ceil-mode window has beyond that is never counted).
+void average_pool(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
+                  std::int64_t pad_right, const float* x, float* y, ThreadPool& pool);
+
+}  // namespace mezzo::kernels

@@ -1,0 +1,160 @@
+// Exponential, logarithm and their kin on vectors of float32. Included per target, like simd.h.
+//
+// The ranges are reduced as usual (Cody and Waite, "Software Manual for the Elementary Functions",
+// 1980); the polynomials are weighted minimax fits (Lawson's algorithm on Chebyshev nodes) whose
+// own error is below 1e-8 of the result. NaN passes everywhere.
+
+#if defined(MEZZO_KERNELS_SIMD_MATH_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_MATH_INL
+#undef MEZZO_KERNELS_SIMD_MATH_INL
+#else
+#define MEZZO_KERNELS_SIMD_MATH_INL
+#endif
+
+#include <cstdint>
+#include <limits>
+
+#include "kernels/simd_tail_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+using I32 = hn::RebindToSigned<F32>;
+using VecI32 = hn::Vec<I32>;
+
+// c0 + x (c1 + x (c2 + ...)).
+template <class... C>
+HWY_INLINE VecF32 polynomial(VecF32 x, float c0, C... rest) {
+  const F32 d;
+  if constexpr (sizeof...(rest) == 0) {
+    return hn::Set(d, c0);
+  } else {
+    return hn::MulAdd(polynomial(x, rest...), x, hn::Set(d, c0));
+  }
+}
+
+// 2^n for -126 <= n <= 127.
+HWY_INLINE VecF32 power_of_two(VecI32 n) {
+  return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(I32(), 127))));
+}
+
+struct ReducedExp {
+  VecI32 n;
+  VecF32 minus_one;  // exp(r) - 1, where x = n log(2) + r and |r| <= log(2) / 2
+};
+
+// x must be NaN or within +-150.
+HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
+  const F32 d;
+  const VecF32 rounded = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  // log(2) in two parts: the first has so few bits that its products with n are exact.
+  VecF32 r = hn::NegMulAdd(rounded, hn::Set(d, 0.693359375f), x);
+  r = hn::NegMulAdd(rounded, hn::Set(d, -2.12194440e-4f), r);
+  const VecF32 tail = polynomial(r, 5.000000083e-01f, 1.666666687e-01f, 4.166625376e-02f,
+                                 8.333262638e-03f, 1.394722492e-03f, 1.991937990e-04f);
+  return {hn::ConvertTo(I32(), rounded), hn::MulAdd(hn::Mul(r, r), tail, r)};
+}
+
+HWY_INLINE VecF32 exp_f32(VecF32 x) {
+  const F32 d;
+  // Beyond these the result is 0 or infinity.
+  const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -104.0f), hn::Set(d, 89.0f)));
+  // 2^n in two factors: n goes from -150 (denormals) to 128.
+  const VecI32 half = hn::ShiftRight<1>(e.n);
+  const VecF32 first = hn::Add(e.minus_one, hn::Set(d, 1.0f));
+  return hn::Mul(hn::Mul(first, power_of_two(half)), power_of_two(hn::Sub(e.n, half)));
+}
+
+// exp(x) - 1 for x <= 1.
+HWY_INLINE VecF32 expm1_small(VecF32 x) {
+  const F32 d;
+  const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
+  const VecF32 scale = power_of_two(e.n);
+  return hn::MulAdd(scale, e.minus_one, hn::Sub(scale, hn::Set(d, 1.0f)));
+}
+
+HWY_INLINE VecF32 log_f32(VecF32 x) {
+  const F32 d;
+  const I32 di;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  // Denormals have no implicit bit: scaled up first.
+  const auto tiny = hn::Lt(x, hn::Set(d, std::numeric_limits<float>::min()));
+  const VecF32 scaled = hn::IfThenElse(tiny, hn::Mul(x, hn::Set(d, 8388608.0f)), x);
+  // x = 2^n m with sqrt(1/2) <= m < sqrt(2): the exponent is taken relative to that of sqrt(1/2).
+  const VecI32 kSqrtHalf = hn::Set(di, 0x3f3504f3);
+  const VecI32 shifted = hn::Sub(hn::BitCast(di, scaled), kSqrtHalf);
+  VecF32 n = hn::ConvertTo(d, hn::ShiftRight<23>(shifted));
+  n = hn::Sub(n, hn::IfThenElseZero(tiny, hn::Set(d, 23.0f)));
+  const VecF32 m = hn::BitCast(d, hn::Add(hn::And(shifted, hn::Set(di, 0x007fffff)), kSqrtHalf));
+  const VecF32 f = hn::Sub(m, hn::Set(d, 1.0f)), square = hn::Mul(f, f);
+  VecF32 y = hn::Mul(hn::Mul(square, f),
+                     polynomial(f, 3.333331260e-01f, -2.500000960e-01f, 2.000211873e-01f,
+                                -1.666799567e-01f, 1.421955091e-01f, -1.240559142e-01f,
+                                1.188817460e-01f, -1.167564129e-01f, 6.746601305e-02f));
+  y = hn::MulAdd(n, hn::Set(d, -2.12194440e-4f), y);
+  y = hn::NegMulAdd(hn::Set(d, 0.5f), square, y);
+  y = hn::MulAdd(n, hn::Set(d, 0.693359375f), hn::Add(f, y));
+  // 0 gives -inf, negative numbers NaN; infinity and NaN stay.
+  y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Set(d, -kInfinity), y);
+  y = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Set(d, std::numeric_limits<float>::quiet_NaN()),
+                     y);
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, kInfinity)), y, x);
+}
+
+// log(1 + e) for 0 <= e <= 1, of full relative precision: the second term is what rounding 1 + e
+// has lost.
+HWY_INLINE VecF32 log1p_unit(VecF32 e) {
+  const F32 d;
+  const VecF32 one = hn::Set(d, 1.0f), u = hn::Add(one, e);
+  return hn::Add(log_f32(u), hn::Div(hn::Sub(e, hn::Sub(u, one)), u));
+}
+
+HWY_INLINE VecF32 tanh_f32(VecF32 x) {
+  const F32 d;
+  const VecF32 one = hn::Set(d, 1.0f), magnitude = hn::Abs(x), square = hn::Mul(x, x);
+  const VecF32 small =
+      hn::MulAdd(hn::Mul(square, x),
+                 polynomial(square, -3.333333091e-01f, 1.333320976e-01f, -5.394720427e-02f,
+                            2.170296711e-02f, -8.182673872e-03f, 2.147536874e-03f),
+                 x);
+  const VecF32 e = exp_f32(hn::Add(magnitude, magnitude));
+  const VecF32 large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
+  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
+}
+
+HWY_INLINE VecF32 sigmoid_f32(VecF32 x) {
+  const F32 d;
+  const VecF32 one = hn::Set(d, 1.0f);
+  return hn::Div(one, hn::Add(one, exp_f32(hn::Neg(x))));
+}
+
+HWY_INLINE VecF32 erf_f32(VecF32 x) {
+  const F32 d;
+  // x (1 + P(x^2)) below 1; above, 1 - exp(Q(|x|)), Q being the logarithm of erfc. erf(4) rounds
+  // to 1.
+  const VecF32 square = hn::Mul(x, x);
+  const VecF32 small = hn::MulAdd(
+      x,
+      polynomial(square, 1.283791659e-01f, -3.761262714e-01f, 1.128360018e-01f, -2.685444459e-02f,
+                 5.189535339e-03f, -8.020841280e-04f, 7.889119532e-05f),
+      x);
+  const VecF32 magnitude = hn::Abs(x), t = clamp(magnitude, hn::Zero(d), hn::Set(d, 4.0f));
+  const VecF32 log_erfc =
+      polynomial(t, 1.880402342e-04f, -1.129578424e+00f, -6.332198931e-01f, -1.084185774e-01f,
+                 2.520825676e-02f, -4.204561880e-03f, 4.413363781e-04f, -2.168685002e-05f);
+  const VecF32 large = hn::Sub(hn::Set(d, 1.0f), exp_f32(log_erfc));
+  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 1.0f)), small, hn::CopySign(large, x));
+}
+
+// The larger (smaller) of two, or NaN if either is one, whatever the machine's instruction does.
+HWY_INLINE VecF32 max_or_nan(VecF32 a, VecF32 b) {
+  return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b));
+}
+HWY_INLINE VecF32 min_or_nan(VecF32 a, VecF32 b) {
+  return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

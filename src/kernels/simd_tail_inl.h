@@ -1,0 +1,50 @@
+// Loads and stores of fewer elements than a vector has. Included per target, like simd.h.
+
+#if defined(MEZZO_KERNELS_SIMD_TAIL_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_TAIL_INL
+#undef MEZZO_KERNELS_SIMD_TAIL_INL
+#else
+#define MEZZO_KERNELS_SIMD_TAIL_INL
+#endif
+
+#include <cstddef>
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using VecF32 = hn::Vec<F32>;
+inline constexpr std::size_t kLanes = HWY_LANES(float);
+
+// The first n < kLanes elements at p, zeros after them. Nothing past them is read.
+HWY_INLINE VecF32 load_n(F32 d, const float* p, std::size_t n) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  return hn::MaskedLoad(hn::FirstN(d, n), d, p);
+#else
+  // Highway's MaskedLoad reads whole vectors here.
+  HWY_ALIGN float buffer[kLanes] = {};
+  for (std::size_t i = 0; i < n; ++i) buffer[i] = p[i];
+  return hn::Load(d, buffer);
+#endif
+}
+
+// Stores the first n < kLanes elements of v; nothing past them is touched.
+HWY_INLINE void store_n(VecF32 v, F32 d, float* p, std::size_t n) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(v, hn::FirstN(d, n), d, p);
+#else
+  HWY_ALIGN float buffer[kLanes];
+  hn::Store(v, d, buffer);
+  for (std::size_t i = 0; i < n; ++i) p[i] = buffer[i];
+#endif
+}
+
+// min(max(v, lo), hi) that lets NaN through: x86 returns the second operand where either is NaN.
+HWY_INLINE VecF32 clamp(VecF32 v, VecF32 lo, VecF32 hi) { return hn::Min(hi, hn::Max(lo, v)); }
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,123 @@
+#include "kernels/convert.h"
+
+#include <bit>
+#include <limits>
+
+#include "kernels/kernel_test.h"
+
+namespace mezzo::kernels {
+namespace {
+
+// The value of a half, from its fields (IEEE 754-2019, table 3.5).
+double half_value(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  double v = exponent == 31  ? (fraction != 0 ? NAN : INFINITY)
+             : exponent == 0 ? std::ldexp(fraction, -24)
+                             : std::ldexp(1024 + fraction, exponent - 25);
+  return (bits & 0x8000) != 0 ? -v : v;
+}
+
+// Each 16-bit pattern, the float halfway to the next, and its neighbours: rounding is decided
+// there.
+std::vector<float> floats_around_halves() {
+  std::vector<float> x;
+  for (std::uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const double low = half_value(static_cast<std::uint16_t>(bits)),
+                 high = bits == 0x7bff ? 65536 : half_value(static_cast<std::uint16_t>(bits + 1));
+    const auto middle = static_cast<float>((low + high) / 2);
+    for (float v : {static_cast<float>(low), std::nextafter(middle, 0.0f), middle,
+                    std::nextafter(middle, 1e9f)})
+      x.insert(x.end(), {v, -v});
+  }
+  for (float v : {65520.0f, 1e10f, std::numeric_limits<float>::infinity(),
+                  std::numeric_limits<float>::denorm_min()})
+    x.insert(x.end(), {v, -v});
+  return x;
+}
+
+TEST(Convert, EveryHalfWidensExactly) {
+  for_each_target([] {
+    std::vector<Half> x(65536 + 5);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i].bits = static_cast<std::uint16_t>(i);
+    std::vector<float> y(x.size() + 1, kUntouched);
+    f16_to_f32(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double expected = half_value(x[i].bits);
+      if (std::isnan(expected)) {
+        ASSERT_TRUE(std::isnan(y[i])) << i;
+      } else {
+        ASSERT_EQ(y[i], expected) << i;
+        ASSERT_EQ(std::signbit(y[i]), std::signbit(expected)) << i;
+      }
+    }
+    ASSERT_EQ(y.back(), kUntouched);
+  });
+}
+
+TEST(Convert, FloatsRoundToTheNearestHalf) {
+  const std::vector<float> x = floats_around_halves();
+  for_each_target([&] {
+    std::vector<Half> y(x.size() + 1, Half{0x1234});
+    f32_to_f16(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const std::uint16_t bits = y[i].bits & 0x7fff;
+      ASSERT_EQ((y[i].bits & 0x8000) != 0, std::signbit(x[i])) << x[i];
+      const double magnitude = std::abs(static_cast<double>(x[i]));
+      if (magnitude >= 65520) {
+        ASSERT_EQ(bits, 0x7c00) << x[i];
+        continue;
+      }
+      ASSERT_LT(bits, 0x7c00) << x[i];
+      // Nearest, and of two equally near the even one.
+      const double error = std::abs(half_value(bits) - magnitude);
+      const double above =
+          bits == 0x7bff ? INFINITY : half_value(static_cast<std::uint16_t>(bits + 1)) - magnitude;
+      const double below =
+          bits == 0 ? INFINITY : magnitude - half_value(static_cast<std::uint16_t>(bits - 1));
+      ASSERT_LE(error, std::min(above, below)) << x[i];
+      ASSERT_TRUE(error < std::min(above, below) || bits % 2 == 0) << x[i];
+    }
+    ASSERT_EQ(y.back().bits, 0x1234);
+  });
+}
+
+TEST(Convert, Bfloat16IsTheUpperHalfRounded) {
+  std::vector<float> x;
+  for (std::uint32_t upper = 0; upper < 65536; ++upper) {
+    for (std::uint32_t lower : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu})
+      x.push_back(std::bit_cast<float>(upper << 16 | lower));
+  }
+  for_each_target([&] {
+    std::vector<BFloat16> y(x.size());
+    f32_to_bf16(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    std::vector<float> back(x.size());
+    bf16_to_f32(y.data(), back.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(x[i]);
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(back[i]), static_cast<std::uint32_t>(y[i].bits) << 16);
+      if (std::isnan(x[i])) {
+        ASSERT_TRUE(std::isnan(back[i])) << std::hex << bits;
+        continue;
+      }
+      const std::uint32_t lower = bits & 0xffff;
+      std::uint32_t expected = bits >> 16;
+      if (lower > 0x8000 || (lower == 0x8000 && (expected & 1) != 0)) ++expected;
+      ASSERT_EQ(y[i].bits, expected) << std::hex << bits;
+    }
+  });
+}
+
+TEST(Convert, NanStaysNan) {
+  // Signalling and quiet, with payloads that 16 bits cannot hold.
+  std::vector<float> x;
+  for (std::uint32_t bits : {0x7f800001u, 0x7fc00000u, 0xff800001u, 0xffffffffu, 0x7f80ffffu})
+    x.push_back(std::bit_cast<float>(bits));
+  for_each_target([&] {
+    std::vector<Half> half(x.size());
+    f32_to_f16(x.data(), half.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    for (Half h : half) EXPECT_TRUE(std::isnan(half_value(h.bits))) << h.bits;
+  });
+}
+
+}  // namespace
+}  // namespace mezzo::kernels

@@ -1,0 +1,86 @@
+#include "kernels/gemm_i8.h"
+
+#include "kernels/kernel_test.h"
+
+namespace mezzo::kernels {
+namespace {
+
+struct Case {
+  std::int64_t m, n, k;
+};
+const Case kCases[] = {{1, 1, 1},     {1, 40, 7},    {6, 32, 64}, {7, 33, 65},
+                       {100, 17, 30}, {3, 130, 513}, {65, 65, 2}, {5, 9, 0}};
+
+std::vector<std::uint8_t> random_bytes(std::int64_t n, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(n));
+  for (std::uint8_t& b : bytes) b = static_cast<std::uint8_t>(random());
+  // The extremes, where a 16-bit intermediate would saturate.
+  for (std::size_t i = 0; i < bytes.size(); i += 3) bytes[i] = i % 2 == 0 ? 0x80 : 0xff;
+  return bytes;
+}
+
+int value(const std::vector<std::uint8_t>& bytes, bool is_signed, std::int64_t at) {
+  const std::uint8_t b = bytes[static_cast<std::size_t>(at)];
+  return is_signed ? static_cast<std::int8_t>(b) : b;
+}
+
+TEST(GemmI8, EverySignLayoutAndZeroPoint) {
+  for_each_target([] {
+    for (const Case& c : kCases) {
+      for (int variant = 0; variant < 64; ++variant) {
+        SCOPED_TRACE(std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) +
+                     " variant " + std::to_string(variant));
+        const std::vector<std::uint8_t> a = random_bytes(c.m * c.k, 1),
+                                        b = random_bytes(c.k * c.n, 2);
+        std::vector<std::int32_t> zeros_a, zeros_b;
+        for (std::int64_t i = 0; i < c.m; ++i)
+          zeros_a.push_back(static_cast<std::int32_t>(i * 7 % 100));
+        for (std::int64_t j = 0; j < c.n; ++j)
+          zeros_b.push_back(static_cast<std::int32_t>(j * 5 % 100));
+        GemmI8Operand oa{a.data(), (variant & 1) != 0, c.k, 1},
+            ob{b.data(), (variant & 2) != 0, c.n, 1};
+        if ((variant & 4) != 0) oa = {a.data(), oa.is_signed, 1, c.m};
+        if ((variant & 8) != 0) ob = {b.data(), ob.is_signed, 1, c.k};
+        if ((variant & 16) != 0) {
+          oa.zero_point = 20;
+          ob.zero_point = -28;
+        }
+        if ((variant & 32) != 0) {
+          oa.zero_points = zeros_a.data();
+          ob.zero_points = zeros_b.data();
+        }
+        const std::int64_t ldc = c.n + 2;
+        std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77), packed = plain;
+        gemm_i8(c.m, c.n, c.k, oa, ob, plain.data(), ldc, test_pool());
+        AlignedFloats memory(packed_b_i8_bytes(c.k, c.n) + 4);
+        pack_b_i8(c.k, c.n, ob, memory.data(), test_pool());
+        GemmI8Operand ahead;
+        ahead.data = memory.data();
+        ahead.packed = true;
+        gemm_i8(c.m, c.n, c.k, oa, ahead, packed.data(), ldc, test_pool());
+        for (std::int64_t i = 0; i < c.m; ++i) {
+          for (std::int64_t j = 0; j < ldc; ++j) {
+            std::int64_t expected = 0;
+            for (std::int64_t p = 0; j < c.n && p < c.k; ++p) {
+              std::int64_t u =
+                  value(a, oa.is_signed, i * oa.row_stride + p * oa.col_stride) - oa.zero_point;
+              std::int64_t v =
+                  value(b, ob.is_signed, p * ob.row_stride + j * ob.col_stride) - ob.zero_point;
+              if (oa.zero_points != nullptr) u -= zeros_a[static_cast<std::size_t>(i)];
+              if (ob.zero_points != nullptr) v -= zeros_b[static_cast<std::size_t>(j)];
+              expected += u * v;
+            }
+            if (j >= c.n) expected = -77;
+            ASSERT_EQ(plain[static_cast<std::size_t>(i * ldc + j)], expected) << i << ", " << j;
+            ASSERT_EQ(packed[static_cast<std::size_t>(i * ldc + j)], expected)
+                << i << ", " << j << ", packed";
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace mezzo::kernels
