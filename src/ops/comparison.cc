@@ -1,0 +1,98 @@
+// Comparisons of two tensors. Spec: ai.onnx Equal-1/7/11/13/19, Less/Greater-1/7/9/13,
+// LessOrEqual/GreaterOrEqual-12/16. Before opset 7 they broadcast by the attributes `broadcast` and
+// `axis`. Comparisons with NaN are false. Strings can be equal since opset 19.
+
+#include <string>
+
+#include "ops/broadcast.h"
+#include "ops/dispatch.h"
+#include "ops/elementwise.h"
+
+namespace mezzo::ops {
+namespace {
+
+using Kind = FormalAttribute::Kind;
+
+struct Less {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a < b;
+  }
+};
+struct LessOrEqual {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a <= b;
+  }
+};
+struct Greater {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return b < a;
+  }
+};
+struct GreaterOrEqual {
+  template <class T>
+  bool operator()(T a, T b) const {
+    return b <= a;
+  }
+};
+struct Equal {
+  template <class T>
+  bool operator()(const T& a, const T& b) const {
+    return a == b;
+  }
+};
+
+template <class F>
+Choice reference(Op& op) {
+  Choice choice = refuse("no plain loop for this element type");
+  with_type(NumberTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = broadcast_kernel<T, T, bool>(binary_loop(op), F{});
+  });
+  return choice;
+}
+
+Choice equal(Op& op) {
+  if (op.in(0).dtype == DType::string) {
+    return broadcast_kernel<std::string, std::string, bool>(binary_loop(op), Equal{});
+  }
+  if (op.in(0).dtype == DType::boolean) {
+    // Bytes, of which any but 0 is true.
+    return broadcast_kernel<std::uint8_t, std::uint8_t, bool>(
+        binary_loop(op), [](std::uint8_t a, std::uint8_t b) { return (a != 0) == (b != 0); });
+  }
+  return reference<Equal>(op);
+}
+
+void infer(Op& op) { op.set_out(0, DType::boolean, binary_shape(op)); }
+
+Row& declare(Registry& op, const char* name, TypeSet types, Chooser kernel) {
+  return op(name)
+      .in("A", types)
+      .in("B", like(0))
+      .out("C", DType::boolean)
+      .infer(infer)
+      .kernel("reference", std::move(kernel));
+}
+
+void declare_order(Registry& op, const char* name, const Chooser& kernel) {
+  declare(op, name, kFloats, kernel).since(1).attr("axis", Kind::int_).attr("broadcast", 0);
+  declare(op, name, kNumbers, kernel).since(7, 9, 13);
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(comparison) {
+  declare_order(op, "Less", reference<Less>);
+  declare_order(op, "Greater", reference<Greater>);
+  declare(op, "LessOrEqual", kNumbers, reference<LessOrEqual>).since(12, 16);
+  declare(op, "GreaterOrEqual", kNumbers, reference<GreaterOrEqual>).since(12, 16);
+
+  const TypeSet bool_or_index = kIndices | DType::boolean;
+  declare(op, "Equal", bool_or_index, equal).since(1).attr("axis", Kind::int_).attr("broadcast", 0);
+  declare(op, "Equal", kNumbers | TypeSet{DType::boolean, DType::string}, equal)
+      .since(7, 11, 13, 19);
+}

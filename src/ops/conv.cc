@@ -1,0 +1,390 @@
+// Conv (ai.onnx 1, 11, 22) and FusedConv (com.microsoft 1): y = activation(conv(x, w) + b + z).
+// The versions of Conv differ in their types only.
+
+#include <memory>
+#include <string>
+
+#include "base/memory.h"
+#include "base/shape.h"
+#include "kernels/conv_f32.h"
+#include "kernels/gemm_f32.h"
+#include "kernels/target.h"
+#include "ops/dispatch.h"
+#include "ops/named_activation.h"
+#include "ops/op.h"
+#include "ops/shapes.h"
+#include "ops/window.h"
+
+namespace mezzo::ops {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct Convolution {
+  std::int64_t batch, in_c, out_c, groups;
+  Windows windows;
+  Activation activation;
+
+  std::int64_t group_in() const { return in_c / groups; }
+  std::int64_t group_out() const { return out_c / groups; }
+  bool empty() const {
+    return batch == 0 || in_c == 0 || out_c == 0 || in_size(windows) == 0 || out_size(windows) == 0;
+  }
+};
+
+bool is_fused(const Op& op) { return op.row().name() == "FusedConv"; }
+
+Activation activation_of(const Op& op) {
+  if (!is_fused(op) || op.attr_string("activation").empty()) return {};
+  Activation activation = Activation::named(op.attr_string("activation"));
+  const std::vector<float> params = op.attr_floats("activation_params");
+  const std::size_t wanted = std::size_t{activation.has_alpha()} + activation.has_beta();
+  if (!params.empty() && params.size() != wanted) {
+    throw invalid("the activation takes another number of parameters")
+        .at("attribute 'activation_params'")
+        .expected(std::to_string(wanted))
+        .got(std::to_string(params.size()));
+  }
+  if (!params.empty()) activation.alpha = params[0];
+  if (params.size() > 1) activation.beta = params[1];
+  return activation;
+}
+
+Convolution convolution_of(const Op& op) {
+  const Shape &x = op.in_shape(0), &w = op.in_shape(1);
+  const std::int64_t groups = op.attr_int("group");
+  if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] % groups != 0 ||
+      x[1] % groups != 0 || w[1] != x[1] / groups) {
+    throw invalid("the weights do not fit the input")
+        .expected("[M, C / group, k1, ...] for X [N, C, D1, ...], group dividing C and M")
+        .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
+  }
+  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
+  const auto declared = op.attr_ints("kernel_shape");
+  if (!declared.empty() && declared != kernel) {
+    throw invalid("kernel_shape is not that of the weights")
+        .expected(to_string(kernel))
+        .got(to_string(declared));
+  }
+  if (op.has_in(2) && op.in_shape(2) != Shape{w[0]}) {
+    throw invalid("the bias does not fit the weights")
+        .expected("[" + std::to_string(w[0]) + "]")
+        .got(to_string(op.in_shape(2)));
+  }
+  return {x[0], x[1], w[0], groups, windows_of(op, x, kernel, true), activation_of(op)};
+}
+
+void infer(Op& op) {
+  const Convolution conv = convolution_of(op);
+  const Shape y = shape_of(conv.batch, conv.out_c, conv.windows);
+  if (op.has_in(3) && op.in_shape(3) != y) {
+    throw invalid("the summand Z does not have the shape of the result")
+        .expected(to_string(y))
+        .got(to_string(op.in_shape(3)));
+  }
+  op.set_out(0, op.in(0).dtype, y);
+}
+
+std::int64_t multiply_adds(const Op& op) {
+  const Convolution conv = convolution_of(op);
+  return checked_mul(conv.batch * conv.out_c * out_size(conv.windows),
+                     conv.group_in() * kernel_size(conv.windows));
+}
+
+// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
+struct Finish {
+  float min = -kInfinity, max = kInfinity;
+  Activation rest;
+};
+
+Finish finish_of(const Activation& activation) {
+  switch (activation.kind) {
+    case Activation::Kind::relu:
+      return {0, kInfinity, {}};
+    case Activation::Kind::clip:
+      return {activation.alpha, activation.beta, {}};
+    default:
+      return {-kInfinity, kInfinity, activation};
+  }
+}
+
+// Weights are packed by several threads only where that pays for starting them.
+ThreadPool packing_pool(const Op& op, std::size_t bytes) {
+  return ThreadPool(bytes >= (std::size_t{1} << 20) ? op.threads() : 1);
+}
+
+Tensor float_buffer(std::size_t bytes) {
+  return Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+}
+
+std::int64_t aligned(std::int64_t bytes) {
+  const auto alignment = static_cast<std::int64_t>(kAlignment);
+  return checked_add(bytes, alignment - 1) / alignment * alignment;
+}
+
+kernels::ConvShape conv_shape(const Convolution& conv) {
+  const WindowAxis one;
+  const WindowAxis& h = conv.windows.size() == 2 ? conv.windows[0] : one;
+  const WindowAxis& w = conv.windows.back();
+  return {.batch = conv.batch,
+          .in_c = conv.in_c,
+          .in_h = h.in,
+          .in_w = w.in,
+          .out_c = conv.out_c,
+          .out_h = h.out,
+          .out_w = w.out,
+          .k_h = h.kernel,
+          .k_w = w.kernel,
+          .stride_h = h.stride,
+          .stride_w = w.stride,
+          .pad_top = h.pad_begin,
+          .pad_left = w.pad_begin,
+          .dilation_h = h.dilation,
+          .dilation_w = w.dilation,
+          .groups = conv.groups};
+}
+
+std::string packing_key(const kernels::ConvShape& s) {
+  std::string key = "conv " + std::string(kernels::name_of(kernels::active_target()));
+  for (const std::int64_t field :
+       {s.in_c, s.in_h, s.in_w, s.out_c, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h, s.stride_w,
+        s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, s.groups}) {
+    key += ' ' + std::to_string(field);
+  }
+  return key;
+}
+
+// Convolutions along one or two axes, by the SIMD kernels.
+Choice direct(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Convolution conv = convolution_of(op);
+  if (conv.windows.size() > 2) return refuse("more than two spatial axes");
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = conv_shape(conv);
+  const std::size_t packed_bytes = kernels::packed_weights_bytes(shape);
+  Tensor packed;
+  if (op.constant(1) != nullptr) {
+    packed = op.packed(1, packing_key(shape), [&](const Tensor& weights) {
+      Tensor result = float_buffer(packed_bytes);
+      ThreadPool pool = packing_pool(op, packed_bytes);
+      kernels::pack_weights(shape, weights.values<float>().data(),
+                            static_cast<float*>(result.mutable_data()), pool);
+      return result;
+    });
+  }
+  const std::int64_t own_scratch =
+      aligned(static_cast<std::int64_t>(kernels::scratch_bytes(shape)));
+  op.set_scratch(packed.has_value()
+                     ? own_scratch
+                     : checked_add(own_scratch, static_cast<std::int64_t>(packed_bytes)));
+  return [shape, packed, own_scratch, finish = finish_of(conv.activation)](Run& run) {
+    const float* weights = static_cast<const float*>(packed.data());
+    if (weights == nullptr) {
+      auto* own = reinterpret_cast<float*>(static_cast<char*>(run.scratch()) + own_scratch);
+      kernels::pack_weights(shape, run.in<float>(1), own, run.pool());
+      weights = own;
+    }
+    kernels::conv(shape,
+                  {.x = run.in<float>(0),
+                   .packed_weights = weights,
+                   .bias = run.in<float>(2),
+                   .add = run.in<float>(3),
+                   .y = run.out<float>(0),
+                   .min = finish.min,
+                   .max = finish.max},
+                  run.scratch(), run.pool());
+    apply_simd(finish.rest, run.out<float>(0),
+               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+  };
+}
+
+// Copies the input elements that output rows [row, row + rows) (along the last axis) meet into
+// columns [channel * taps + tap][rows * out_w], zeros for the padding.
+void im2col(const Windows& windows, const float* x, std::int64_t channels, std::int64_t row,
+            std::int64_t rows, float* columns, ThreadPool& pool) {
+  const WindowAxis& last = windows.back();
+  const int lead = static_cast<int>(windows.size()) - 1;
+  const std::int64_t taps = kernel_size(windows), width = rows * last.out;
+  const std::int64_t plane = in_size(windows);
+  pool.parallel_for(
+      channels * taps, 1 + 32768 / (width + 1), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const float* source = x + i / taps * plane;
+          float* target = columns + i * width;
+          std::fill(target, target + width, 0.0F);
+          const std::int64_t tap = i % taps, lead_tap = tap / last.kernel,
+                             last_tap = tap % last.kernel;
+          const Taps inside = outputs_inside(last, last_tap);
+          const std::int64_t shift = last_tap * last.dilation - last.pad_begin;
+          for (std::int64_t r = 0; r < rows; ++r, target += last.out) {
+            const std::int64_t in_row =
+                input_index(windows, lead, output_position(windows, lead, row + r), lead_tap);
+            if (in_row < 0 || inside.begin == inside.end) continue;
+            const float* from = source + in_row * last.in;
+            if (last.stride == 1) {
+              std::copy(from + inside.begin + shift, from + inside.end + shift,
+                        target + inside.begin);
+              continue;
+            }
+            for (std::int64_t o = inside.begin; o < inside.end; ++o) {
+              target[o] = from[o * last.stride + shift];
+            }
+          }
+        }
+      });
+}
+
+// Convolutions along any number of axes, as matrix products of the weights and blocks of columns.
+Choice by_gemm(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Convolution conv = convolution_of(op);
+  if (conv.empty()) return refuse("an empty tensor");
+  const std::int64_t k = checked_mul(conv.group_in(), kernel_size(conv.windows));
+  const std::int64_t m = conv.group_out(), out_w = conv.windows.back().out;
+  const std::int64_t all_rows = out_size(conv.windows) / out_w;
+  // A block of columns stays in the second-level cache.
+  const std::int64_t row_bytes = checked_mul(checked_mul(k, out_w), sizeof(float));
+  const std::int64_t rows =
+      std::clamp<std::int64_t>((std::int64_t{1} << 20) / row_bytes, 1, all_rows);
+  op.set_scratch(checked_mul(rows, row_bytes));
+  Tensor packed;
+  const auto group_floats =
+      static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
+  if (op.constant(1) != nullptr) {
+    const std::string key = "conv gemm " + std::string(kernels::name_of(kernels::active_target())) +
+                            ' ' + std::to_string(conv.groups);
+    packed = op.packed(1, key, [&](const Tensor& weights) {
+      Tensor result = Tensor::uninitialized(DType::f32, {checked_mul(conv.groups, group_floats)});
+      ThreadPool pool = packing_pool(op, result.bytes());
+      for (std::int64_t g = 0; g < conv.groups; ++g) {
+        kernels::pack_a(m, k, {weights.values<float>().data() + g * m * k, k, 1, false},
+                        static_cast<float*>(result.mutable_data()) + g * group_floats, pool);
+      }
+      return result;
+    });
+  }
+  return [conv, k, m, rows, all_rows, out_w, packed, group_floats,
+          finish = finish_of(conv.activation)](Run& run) {
+    const std::int64_t in_plane = in_size(conv.windows), out_plane = all_rows * out_w;
+    auto* columns = static_cast<float*>(run.scratch());
+    const float *bias = run.in<float>(2), *add = run.in<float>(3);
+    for (std::int64_t image = 0; image < conv.batch * conv.groups; ++image) {
+      const std::int64_t g = image % conv.groups;
+      const kernels::GemmOperand weights =
+          packed.has_value()
+              ? kernels::GemmOperand{packed.values<float>().data() + g * group_floats, 0, 1, true}
+              : kernels::GemmOperand{run.in<float>(1) + g * m * k, k, 1, false};
+      for (std::int64_t row = 0; row < all_rows; row += rows) {
+        const std::int64_t count = std::min(rows, all_rows - row), n = count * out_w;
+        im2col(conv.windows, run.in<float>(0) + image * conv.group_in() * in_plane, conv.group_in(),
+               row, count, columns, run.pool());
+        const std::int64_t at = image * m * out_plane + row * out_w;
+        kernels::GemmEpilogue epilogue;
+        epilogue.row_bias = bias != nullptr ? bias + g * m : nullptr;
+        epilogue.add = add != nullptr ? add + at : nullptr;
+        epilogue.add_row_stride = out_plane;
+        epilogue.min = finish.min;
+        epilogue.max = finish.max;
+        kernels::gemm(m, n, k, weights, {columns, n, 1, false}, run.out<float>(0) + at, out_plane,
+                      epilogue, run.pool());
+      }
+    }
+    apply_simd(finish.rest, run.out<float>(0), conv.batch * conv.out_c * out_plane, run.pool());
+  };
+}
+
+// One plane of the result, summed in double.
+template <class T>
+void reference_plane(const Convolution& conv, const T* x, const T* w, double bias, const T* z,
+                     T* y) {
+  const WindowAxis& last = conv.windows.back();
+  const int lead = static_cast<int>(conv.windows.size()) - 1;
+  const std::int64_t rows = out_size(conv.windows) / last.out, in_plane = in_size(conv.windows);
+  const std::int64_t taps = kernel_size(conv.windows);
+  std::vector<double> sums(static_cast<std::size_t>(last.out));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::fill(sums.begin(), sums.end(), bias);
+    const Position position = output_position(conv.windows, lead, row);
+    for (std::int64_t c = 0; c < conv.group_in(); ++c) {
+      for_each_tap(conv.windows, lead, position, [&](std::int64_t in_row, std::int64_t lead_tap) {
+        const T* from = x + c * in_plane + in_row * last.in;
+        const T* factors = w + c * taps + lead_tap * last.kernel;
+        for (std::int64_t tap = 0; tap < last.kernel; ++tap) {
+          const Taps inside = outputs_inside(last, tap);
+          const std::int64_t shift = tap * last.dilation - last.pad_begin;
+          const double factor = factors[tap];
+          for (std::int64_t o = inside.begin; o < inside.end; ++o) {
+            sums[static_cast<std::size_t>(o)] += factor * from[o * last.stride + shift];
+          }
+        }
+      });
+    }
+    for (std::int64_t o = 0; o < last.out; ++o) {
+      const std::int64_t at = row * last.out + o;
+      const double sum = sums[static_cast<std::size_t>(o)] + (z != nullptr ? z[at] : 0.0);
+      y[at] = static_cast<T>(evaluate(conv.activation, sum));
+    }
+  }
+}
+
+template <class T>
+void reference_run(const Convolution& conv, Run& run) {
+  const std::int64_t out_plane = out_size(conv.windows);
+  if (out_plane == 0) return;
+  const std::int64_t filter = conv.group_in() * kernel_size(conv.windows);
+  const std::int64_t image = conv.group_in() * in_size(conv.windows);
+  run.pool().parallel_for(
+      conv.batch * conv.out_c, 1 + 20000 / (out_plane * filter + 1),
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t n = i / conv.out_c, m = i % conv.out_c, g = m / conv.group_out();
+          const T *bias = run.in<T>(2), *z = run.in<T>(3);
+          reference_plane(
+              conv, run.in<T>(0) + (n * conv.groups + g) * image, run.in<T>(1) + m * filter,
+              bias != nullptr ? static_cast<double>(bias[m]) : 0.0,
+              z != nullptr ? z + i * out_plane : nullptr, run.out<T>(0) + i * out_plane);
+        }
+      });
+}
+
+Choice reference(Op& op) {
+  Choice choice = refuse("not float32 or float64");
+  with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = [conv = convolution_of(op)](Run& run) { reference_run<T>(conv, run); };
+  });
+  return choice;
+}
+
+void declare(Row& row, TypeSet types) {
+  using Kind = FormalAttribute::Kind;
+  row.attr("auto_pad", "NOTSET")
+      .attr("dilations", Kind::ints)
+      .attr("group", 1)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints)
+      .in("X", types)
+      .in("W", like(0))
+      .in("B", like(0), Arity::optional)
+      .out("Y", like(0))
+      .infer(infer)
+      .simd_kernel("direct", direct)
+      .simd_kernel("im2col and GEMM", by_gemm)
+      .kernel("reference", reference)
+      .multiply_adds(multiply_adds);
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(conv) {
+  declare(op("Conv").since(1, 11), kFloats);
+  declare(op("Conv").since(22), kFloatsBf16);
+  Row& fused = op("FusedConv", "com.microsoft").since(1);
+  declare(fused, kFloats);
+  fused.in_place(3)
+      .in("Z", like(0), Arity::optional)
+      .attr("activation", FormalAttribute::Kind::string)
+      .attr("activation_params", FormalAttribute::Kind::floats);
+}

@@ -1,0 +1,236 @@
+// ConvTranspose (ai.onnx 1, 11, 22): the transpose (adjoint) of Conv. The versions differ in their
+// types, and in how version 1 words the shares of an odd padding, which implementations never did.
+
+#include <string>
+
+#include "base/shape.h"
+#include "kernels/gemm_f32.h"
+#include "kernels/target.h"
+#include "ops/dispatch.h"
+#include "ops/op.h"
+#include "ops/shapes.h"
+#include "ops/window.h"
+
+namespace mezzo::ops {
+namespace {
+
+// `windows` are those of the convolution from Y to X: `in` is the extent of Y, `out` that of X.
+struct Transposed {
+  std::int64_t batch, in_c, out_c, groups;
+  Windows windows;
+
+  std::int64_t group_in() const { return in_c / groups; }
+  std::int64_t group_out() const { return out_c / groups; }
+  std::int64_t x_plane() const { return out_size(windows); }
+  std::int64_t y_plane() const { return in_size(windows); }
+  bool empty() const {
+    return batch == 0 || in_c == 0 || out_c == 0 || x_plane() == 0 || y_plane() == 0;
+  }
+};
+
+Transposed transposed_of(const Op& op) {
+  const Shape &x = op.in_shape(0), &w = op.in_shape(1);
+  const std::int64_t groups = op.attr_int("group");
+  if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] != x[1] || x[1] % groups != 0) {
+    throw invalid("the weights do not fit the input")
+        .expected("[C, M / group, k1, ...] for X [N, C, D1, ...], group dividing C")
+        .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
+  }
+  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
+  const auto declared = op.attr_ints("kernel_shape");
+  if (!declared.empty() && declared != kernel) {
+    throw invalid("kernel_shape is not that of the weights")
+        .expected(to_string(kernel))
+        .got(to_string(declared));
+  }
+  const std::int64_t out_c = checked_mul(w[1], groups);
+  if (op.has_in(2) && op.in_shape(2) != Shape{out_c}) {
+    throw invalid("the bias does not fit the weights")
+        .expected("[" + std::to_string(out_c) + "]")
+        .got(to_string(op.in_shape(2)));
+  }
+  return {x[0], x[1], out_c, groups, transposed_windows_of(op, x, kernel)};
+}
+
+void infer(Op& op) {
+  const Transposed conv = transposed_of(op);
+  Shape y = {conv.batch, conv.out_c};
+  for (const WindowAxis& axis : conv.windows) y.push_back(axis.in);
+  op.set_out(0, op.in(0).dtype, y);
+}
+
+std::int64_t multiply_adds(const Op& op) {
+  const Transposed conv = transposed_of(op);
+  return checked_mul(conv.batch * conv.in_c * conv.x_plane(),
+                     checked_mul(conv.group_out(), kernel_size(conv.windows)));
+}
+
+// Adds columns [channel * taps + tap][rows * row length of X] of the rows of X from `row` on to the
+// places of Y that they belong to.
+void col2im(const Windows& windows, const float* columns, std::int64_t channels, std::int64_t row,
+            std::int64_t rows, float* y, ThreadPool& pool) {
+  const WindowAxis& last = windows.back();
+  const int lead = static_cast<int>(windows.size()) - 1;
+  const std::int64_t taps = kernel_size(windows), width = rows * last.out;
+  const std::int64_t plane = in_size(windows);
+  pool.parallel_for(
+      channels, 1 + 32768 / (taps * width + 1), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin * taps; i < end * taps; ++i) {
+          const std::int64_t lead_tap = i % taps / last.kernel, last_tap = i % taps % last.kernel;
+          const Taps inside = outputs_inside(last, last_tap);
+          const std::int64_t shift = last_tap * last.dilation - last.pad_begin;
+          for (std::int64_t r = 0; r < rows; ++r) {
+            const std::int64_t y_row =
+                input_index(windows, lead, output_position(windows, lead, row + r), lead_tap);
+            if (y_row < 0 || inside.begin == inside.end) continue;
+            const float* from = columns + i * width + r * last.out;
+            float* to = y + i / taps * plane + y_row * last.in;
+            for (std::int64_t o = inside.begin; o < inside.end; ++o) {
+              to[o * last.stride + shift] += from[o];
+            }
+          }
+        }
+      });
+}
+
+void fill_with_bias(const Transposed& conv, const float* bias, float* y, ThreadPool& pool) {
+  const std::int64_t plane = conv.y_plane();
+  pool.parallel_for(
+      conv.batch * conv.out_c, 1 + 65536 / (plane + 1), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          std::fill_n(y + i * plane, plane, bias != nullptr ? bias[i % conv.out_c] : 0.0F);
+        }
+      });
+}
+
+// What each element of X gives to Y, as a matrix product, then added up.
+Choice by_gemm(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Transposed conv = transposed_of(op);
+  if (conv.empty()) return refuse("an empty tensor");
+  const std::int64_t m = checked_mul(conv.group_out(), kernel_size(conv.windows));
+  const std::int64_t k = conv.group_in(), row_length = conv.windows.back().out;
+  const std::int64_t all_rows = conv.x_plane() / row_length;
+  const std::int64_t row_bytes = checked_mul(checked_mul(m, row_length), sizeof(float));
+  const std::int64_t rows =
+      std::clamp<std::int64_t>((std::int64_t{1} << 20) / row_bytes, 1, all_rows);
+  op.set_scratch(checked_mul(rows, row_bytes));
+  const auto group_floats =
+      static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
+  Tensor packed;
+  if (op.constant(1) != nullptr) {
+    const std::string key = "conv transpose " +
+                            std::string(kernels::name_of(kernels::active_target())) + ' ' +
+                            std::to_string(conv.groups);
+    packed = op.packed(1, key, [&](const Tensor& weights) {
+      Tensor result = Tensor::uninitialized(DType::f32, {checked_mul(conv.groups, group_floats)});
+      ThreadPool pool(1);
+      for (std::int64_t g = 0; g < conv.groups; ++g) {
+        kernels::pack_a(m, k, {weights.values<float>().data() + g * k * m, 1, m, false},
+                        static_cast<float*>(result.mutable_data()) + g * group_floats, pool);
+      }
+      return result;
+    });
+  }
+  return [conv, m, k, rows, all_rows, row_length, packed, group_floats](Run& run) {
+    const std::int64_t x_plane = conv.x_plane(), y_plane = conv.y_plane();
+    auto* columns = static_cast<float*>(run.scratch());
+    fill_with_bias(conv, run.in<float>(2), run.out<float>(0), run.pool());
+    for (std::int64_t image = 0; image < conv.batch * conv.groups; ++image) {
+      const std::int64_t g = image % conv.groups;
+      const kernels::GemmOperand weights =
+          packed.has_value()
+              ? kernels::GemmOperand{packed.values<float>().data() + g * group_floats, 0, 1, true}
+              : kernels::GemmOperand{run.in<float>(1) + g * k * m, 1, m, false};
+      for (std::int64_t row = 0; row < all_rows; row += rows) {
+        const std::int64_t count = std::min(rows, all_rows - row), n = count * row_length;
+        const float* x = run.in<float>(0) + image * k * x_plane + row * row_length;
+        kernels::gemm(m, n, k, weights, {x, x_plane, 1, false}, columns, n, {}, run.pool());
+        col2im(conv.windows, columns, conv.group_out(), row, count,
+               run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
+      }
+    }
+  };
+}
+
+// One plane of Y, summed in double.
+template <class T>
+void reference_plane(const Transposed& conv, const T* x, const T* w, double bias, T* y) {
+  const WindowAxis& last = conv.windows.back();
+  const int lead = static_cast<int>(conv.windows.size()) - 1;
+  const std::int64_t x_plane = conv.x_plane(), taps = kernel_size(conv.windows);
+  std::vector<double> sums(static_cast<std::size_t>(conv.y_plane()), bias);
+  for (std::int64_t at = 0; at < conv.group_in() * x_plane; at += last.out) {
+    const std::int64_t c = at / x_plane, row = at % x_plane / last.out;
+    const T* filter = w + c * conv.group_out() * taps;
+    for_each_tap(conv.windows, lead, output_position(conv.windows, lead, row),
+                 [&](std::int64_t y_row, std::int64_t lead_tap) {
+                   double* to = sums.data() + y_row * last.in;
+                   for (std::int64_t tap = 0; tap < last.kernel; ++tap) {
+                     const Taps inside = outputs_inside(last, tap);
+                     const std::int64_t shift = tap * last.dilation - last.pad_begin;
+                     const double factor = filter[lead_tap * last.kernel + tap];
+                     for (std::int64_t o = inside.begin; o < inside.end; ++o) {
+                       to[o * last.stride + shift] += factor * x[at + o];
+                     }
+                   }
+                 });
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i) y[i] = static_cast<T>(sums[i]);
+}
+
+template <class T>
+void reference_run(const Transposed& conv, Run& run) {
+  const std::int64_t x_plane = conv.x_plane(), y_plane = conv.y_plane();
+  const std::int64_t taps = kernel_size(conv.windows);
+  run.pool().parallel_for(
+      conv.batch * conv.out_c, 1 + 20000 / (x_plane * taps * conv.group_in() + 1),
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t n = i / conv.out_c, m = i % conv.out_c, g = m / conv.group_out();
+          const T* bias = run.in<T>(2);
+          const std::int64_t c = g * conv.group_in();
+          reference_plane(conv, run.in<T>(0) + (n * conv.in_c + c) * x_plane,
+                          run.in<T>(1) + (c * conv.group_out() + m % conv.group_out()) * taps,
+                          bias != nullptr ? static_cast<double>(bias[m]) : 0.0,
+                          run.out<T>(0) + i * y_plane);
+        }
+      });
+}
+
+Choice reference(Op& op) {
+  Choice choice = refuse("not float32 or float64");
+  with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = [conv = transposed_of(op)](Run& run) { reference_run<T>(conv, run); };
+  });
+  return choice;
+}
+
+void declare(Row& row, TypeSet types) {
+  using Kind = FormalAttribute::Kind;
+  row.attr("auto_pad", "NOTSET")
+      .attr("dilations", Kind::ints)
+      .attr("group", 1)
+      .attr("kernel_shape", Kind::ints)
+      .attr("output_padding", Kind::ints)
+      .attr("output_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints)
+      .in("X", types)
+      .in("W", like(0))
+      .in("B", like(0), Arity::optional)
+      .out("Y", like(0))
+      .infer(infer)
+      .simd_kernel("GEMM and col2im", by_gemm)
+      .kernel("reference", reference)
+      .multiply_adds(multiply_adds);
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(conv_transpose) {
+  declare(op("ConvTranspose").since(1, 11), kFloats);
+  declare(op("ConvTranspose").since(22), kFloatsBf16);
+}

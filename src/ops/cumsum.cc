@@ -1,0 +1,83 @@
+// CumSum and CumProd. Spec: ai.onnx CumSum-11, -14 (16-bit floats), CumProd-26.
+#include "ops/axis_split.h"
+#include "ops/matrix_product.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+int axis_of(const Op& op, const std::vector<std::int64_t>& axis) {
+  if (axis.size() != 1) {
+    throw invalid("the axis must be one number")
+        .at("input 1")
+        .got(std::to_string(axis.size()) + " numbers");
+  }
+  return normalize_axis(axis[0], op.in_rank(0));
+}
+
+void infer(Op& op) {
+  if (element_count(op.in_shape(1)) != 1) {
+    throw invalid("the axis must be one number").at("input 1").got(to_string(op.in_shape(1)));
+  }
+  if (op.constant(1) != nullptr) axis_of(op, op.ints(1));
+  same_shape(op);
+}
+
+// x and y [n], `stride` apart; y may be x.
+template <class T, bool product>
+void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, bool exclusive) {
+  Accumulator<T> state = product ? 1 : 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto element = static_cast<Accumulator<T>>(x[i * stride]);
+    const Accumulator<T> next = product ? state * element : state + element;
+    y[i * stride] = static_cast<T>(exclusive ? state : next);
+    state = next;
+  }
+}
+
+template <bool product>
+Choice reference(Op& op) {
+  const bool exclusive = op.attr_int("exclusive") != 0, reverse = op.attr_int("reverse") != 0;
+  Kernel kernel;
+  with_type(Types<float, double, std::uint32_t, std::uint64_t>{}, ring_type(op.in(0).dtype),
+            [&](auto type) {
+              using T = decltype(type);
+              kernel = [exclusive, reverse](Run& run) {
+                const Shape& shape = run.op().in_shape(0);
+                const auto [outer, n, inner] = split_at(shape, axis_of(run.op(), run.in_ints(1)));
+                if (n == 0) return;
+                const std::int64_t first = reverse ? (n - 1) * inner : 0;
+                const std::int64_t stride = reverse ? -inner : inner;
+                run.pool().parallel_for(
+                    outer * inner, grain_for(n),
+                    [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
+                      for (std::int64_t i = begin; i < end; ++i) {
+                        const std::int64_t at = i / inner * n * inner + i % inner + first;
+                        accumulate<T, product>(run.in<T>(0) + at, run.out<T>(0) + at, n, stride,
+                                               exclusive);
+                      }
+                    });
+              };
+            });
+  if (!kernel) return refuse("computed in float32 or wider");
+  return kernel;
+}
+
+void declare(Row& row, Chooser kernel) {
+  row.attr("exclusive", 0)
+      .attr("reverse", 0)
+      .in("x", kFloatsBf16 | TypeSet{DType::i32, DType::i64, DType::u32, DType::u64})
+      .in("axis", kIndices)
+      .out("y", like(0))
+      .infer(infer)
+      .in_place(0)
+      .kernel("reference", std::move(kernel));
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(cumsum) {
+  declare(op("CumSum").since(11, 14), reference<false>);
+  declare(op("CumProd").since(26), reference<true>);
+}

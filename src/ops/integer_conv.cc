@@ -1,0 +1,243 @@
+#include "ops/integer_conv.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/shape.h"
+#include "ops/im2col.h"
+#include "ops/integer_product.h"
+#include "ops/quantization.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+std::int64_t round_up(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
+
+bool is_empty(const IntegerConv& conv) { return element_count(conv.shape()) == 0; }
+
+// Shares `tasks` out to at most `slots` threads, each with its own part of the scratch memory:
+// body(task, slot).
+template <class Body>
+void for_each_task(std::int64_t tasks, std::int64_t slots, ThreadPool& pool, const Body& body) {
+  pool.parallel_for(slots, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t slot = begin; slot < end; ++slot) {
+      for (std::int64_t task = slot; task < tasks; task += slots) body(task, slot);
+    }
+  });
+}
+
+// One channel's input as differences from the zero point, padded, with the columns that one tap
+// meets made contiguous: [row][column % stride][column / stride]. What each output row then needs
+// is a sum of scaled rows.
+struct PaddedPlane {
+  std::int64_t rows, columns, phases, phase_size;
+
+  PaddedPlane(const WindowAxis& h, const WindowAxis& w)
+      : rows((h.out - 1) * h.stride + h.extent()),
+        columns((w.out - 1) * w.stride + w.extent()),
+        phases(w.stride),
+        phase_size((columns + phases - 1) / phases) {}
+
+  std::int64_t row_size() const { return phases * phase_size; }
+  std::int64_t at(std::int64_t row, std::int64_t column) const {
+    return row * row_size() + column % phases * phase_size + column / phases;
+  }
+
+  template <class X>
+  void fill(const WindowAxis& h, const WindowAxis& w, const X* x, int zero_point,
+            std::int16_t* plane) const {
+    std::fill_n(plane, rows * row_size(), std::int16_t{0});
+    const std::int64_t first_row = std::max<std::int64_t>(0, h.pad_begin);
+    const std::int64_t last_row = std::min(rows, h.in + h.pad_begin);
+    for (std::int64_t row = first_row; row < last_row; ++row) {
+      const X* in = x + (row - h.pad_begin) * w.in;
+      for (std::int64_t phase = 0; phase < phases; ++phase) {
+        const std::int64_t skip = std::max<std::int64_t>(0, w.pad_begin - phase);
+        const std::int64_t first = (skip + phases - 1) / phases;
+        const std::int64_t end = std::min(columns, w.in + w.pad_begin);
+        std::int16_t* out = plane + at(row, phase);
+        for (std::int64_t i = first; phase + i * phases < end; ++i) {
+          out[i] = static_cast<std::int16_t>(in[phase + i * phases - w.pad_begin] - zero_point);
+        }
+      }
+    }
+  }
+};
+
+// sums[o] += w0 a[o] + w1 b[o] + w2 c[o]
+void add_three(const std::int16_t* weights, const std::int16_t* a, const std::int16_t* b,
+               const std::int16_t* c, std::int32_t* sums, std::int64_t n) {
+  const std::int16_t w0 = weights[0], w1 = weights[1], w2 = weights[2];
+  for (std::int64_t o = 0; o < n; ++o) sums[o] += w0 * a[o] + w1 * b[o] + w2 * c[o];
+}
+
+void add_one(std::int16_t weight, const std::int16_t* a, std::int32_t* sums, std::int64_t n) {
+  for (std::int64_t o = 0; o < n; ++o) sums[o] += weight * a[o];
+}
+
+// The sums of one output row.
+void sum_row(const PaddedPlane& plane, const WindowAxis& h, const WindowAxis& w,
+             const std::int16_t* data, const std::int16_t* weights, std::int64_t row,
+             std::int32_t* sums) {
+  std::fill_n(sums, w.out, 0);
+  for (std::int64_t y = 0; y < h.kernel; ++y) {
+    const std::int64_t from = row * h.stride + y * h.dilation;
+    const auto source = [&](std::int64_t tap) { return data + plane.at(from, tap * w.dilation); };
+    const std::int16_t* tap_weights = weights + y * w.kernel;
+    std::int64_t tap = 0;
+    for (; tap + 3 <= w.kernel; tap += 3) {
+      add_three(tap_weights + tap, source(tap), source(tap + 1), source(tap + 2), sums, w.out);
+    }
+    for (; tap < w.kernel; ++tap) add_one(tap_weights[tap], source(tap), sums, w.out);
+  }
+}
+
+// Widened weights, less their zero points: [out_channels][taps].
+std::vector<std::int16_t> centred_weights(Run& run, const IntegerConv& conv) {
+  const std::vector<std::int32_t> zero_points = ints_of(run, conv.inputs.w_zero_point);
+  const std::int64_t terms = conv.terms();
+  std::vector<std::int16_t> weights(static_cast<std::size_t>(conv.out_channels * terms));
+  with_quantized8(run.op().in(conv.inputs.w).dtype, [&](auto zero) {
+    const auto* w = run.in<decltype(zero)>(conv.inputs.w);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const std::size_t channel = i / static_cast<std::size_t>(terms);
+      const int zero_point = zero_points.empty()       ? 0
+                             : zero_points.size() == 1 ? zero_points[0]
+                                                       : zero_points[channel];
+      weights[i] = static_cast<std::int16_t>(w[i] - zero_point);
+    }
+  });
+  return weights;
+}
+
+}  // namespace
+
+std::int64_t IntegerConv::multiply_adds() const {
+  return checked_mul(checked_mul(batch, out_channels), checked_mul(out_size(windows), terms()));
+}
+
+IntegerConv integer_conv_of(const Op& op, const IntegerConvInputs& inputs) {
+  const Shape &x = op.in_shape(inputs.x), &w = op.in_shape(inputs.w);
+  const std::int64_t groups = op.attr_int("group");
+  if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] % groups != 0 ||
+      x[1] % groups != 0 || w[1] != x[1] / groups) {
+    throw invalid("the weights do not fit the input")
+        .expected("[M, C / group, k1, ...] for x [N, C, D1, ...], group dividing C and M")
+        .got("w " + to_string(w) + ", x " + to_string(x) + ", group " + std::to_string(groups));
+  }
+  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
+  const auto declared = op.attr_ints("kernel_shape");
+  if (!declared.empty() && declared != kernel) {
+    throw invalid("kernel_shape is not that of the weights")
+        .expected(to_string(kernel))
+        .got(to_string(declared));
+  }
+  require_scalar(op, inputs.x_zero_point);
+  require_scalar_or_vector(op, inputs.w_zero_point, w[0]);
+  if (inputs.bias >= 0 && op.has_in(inputs.bias) && op.in_shape(inputs.bias) != Shape{w[0]}) {
+    throw invalid("the bias does not fit the weights")
+        .expected("[" + std::to_string(w[0]) + "]")
+        .got(to_string(op.in_shape(inputs.bias)));
+  }
+  return {inputs, x[0], x[1], w[0], groups, windows_of(op, x, kernel, false)};
+}
+
+Choice depthwise_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish) {
+  const IntegerConv conv = integer_conv_of(op, inputs);
+  if (conv.group_in() != 1) return refuse("more than one input channel in a group");
+  if (conv.windows.size() > 2) return refuse("more than two spatial axes");
+  // Beyond that, sums of products of 9-bit numbers may not fit int32, and would have to wrap.
+  if (conv.terms() > 32768) return refuse("more than 32768 weights in a channel");
+  if (is_empty(conv)) return Kernel([](Run&) {});
+  const WindowAxis h = conv.windows.size() == 2 ? conv.windows[0] : WindowAxis{};
+  const WindowAxis w = conv.windows.back();
+  const PaddedPlane plane(h, w);
+  const std::int64_t plane_bytes =
+      round_up(checked_mul(checked_mul(plane.rows, plane.row_size()), 2));
+  const std::int64_t slot_bytes = checked_add(plane_bytes, round_up(checked_mul(w.out, 4)));
+  const std::int64_t tasks = conv.batch * conv.out_channels;
+  const std::int64_t slots = std::min<std::int64_t>(op.threads(), tasks);
+  op.set_scratch(checked_mul(slots, slot_bytes));
+  return Kernel([=, finish = std::move(finish)](Run& run) {
+    const TakeSums take = finish(run);
+    const std::vector<std::int16_t> weights = centred_weights(run, conv);
+    const int zero_point = zero_point_of(run, inputs.x_zero_point);
+    const std::int64_t in_plane = h.in * w.in, out_plane = h.out * w.out;
+    auto* scratch = static_cast<char*>(run.scratch());
+    for_each_task(tasks, slots, run.pool(), [&](std::int64_t task, std::int64_t slot) {
+      const std::int64_t channel = task % conv.out_channels;
+      const std::int64_t in_channel =
+          task / conv.out_channels * conv.in_channels + channel / conv.group_out();
+      auto* data = reinterpret_cast<std::int16_t*>(scratch + slot * slot_bytes);
+      auto* sums = reinterpret_cast<std::int32_t*>(scratch + slot * slot_bytes + plane_bytes);
+      with_quantized8(run.op().in(inputs.x).dtype, [&](auto zero) {
+        const auto* x = run.in<decltype(zero)>(inputs.x) + in_channel * in_plane;
+        plane.fill(h, w, x, zero_point, data);
+      });
+      for (std::int64_t row = 0; row < h.out; ++row) {
+        sum_row(plane, h, w, data, weights.data() + channel * conv.terms(), row, sums);
+        take(channel, sums, w.out, task * out_plane + row * w.out);
+      }
+    });
+  });
+}
+
+Choice product_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish, bool simd) {
+  const IntegerConv conv = integer_conv_of(op, inputs);
+  if (is_empty(conv)) return Kernel([](Run&) {});
+  const std::int64_t k = conv.terms(), m = conv.group_out(), n = out_size(conv.windows);
+  const bool needs_columns =
+      std::any_of(conv.windows.begin(), conv.windows.end(), [](const WindowAxis& axis) {
+        return axis.kernel != 1 || axis.stride != 1 || axis.in != axis.out;
+      });
+  // Blocks of output positions whose columns and sums stay in the second-level cache.
+  constexpr std::int64_t kColumnBytes = 256 << 10, kSumBytes = 512 << 10, kLeast = 64;
+  const std::int64_t fitting =
+      std::min(kColumnBytes / std::max<std::int64_t>(k, 1), kSumBytes / (4 * m)) / kLeast * kLeast;
+  const std::int64_t block = std::min(n, std::max(kLeast, fitting));
+  const std::int64_t blocks = (n + block - 1) / block;
+  const std::int64_t column_bytes = needs_columns ? round_up(checked_mul(k, block)) : 0;
+  const std::int64_t slot_bytes =
+      checked_add(column_bytes, round_up(checked_mul(checked_mul(m, block), 4)));
+  const std::int64_t tasks = checked_mul(conv.batch * conv.groups, blocks);
+  // With fewer tasks than threads, the threads share each task instead.
+  const std::int64_t slots = tasks >= op.threads() ? op.threads() : 1;
+  op.set_scratch(checked_mul(slots, slot_bytes));
+  return Kernel([=, finish = std::move(finish)](Run& run) {
+    const TakeSums take = finish(run);
+    const std::vector<std::int32_t> w_zero_points = ints_of(run, inputs.w_zero_point);
+    const int x_zero_point = zero_point_of(run, inputs.x_zero_point);
+    const auto* x = run.in<std::uint8_t>(inputs.x);
+    const auto* w = run.in<std::uint8_t>(inputs.w);
+    const std::int64_t plane = in_size(conv.windows);
+    auto* scratch = static_cast<char*>(run.scratch());
+    for_each_task(tasks, slots, run.pool(), [&](std::int64_t task, std::int64_t slot) {
+      const std::int64_t first = task % blocks * block, count = std::min(block, n - first);
+      const std::int64_t image = task / blocks / conv.groups, group = task / blocks % conv.groups;
+      const std::uint8_t* source = x + (image * conv.in_channels + group * conv.group_in()) * plane;
+      kernels::GemmI8Operand a{w + group * m * k, run.op().in(inputs.w).dtype == DType::i8, k, 1};
+      if (w_zero_points.size() == 1) a.zero_point = w_zero_points[0];
+      if (w_zero_points.size() > 1) a.zero_points = w_zero_points.data() + group * m;
+      kernels::GemmI8Operand b{source + first, run.op().in(inputs.x).dtype == DType::i8, plane, 1};
+      b.zero_point = x_zero_point;
+      if (needs_columns) {
+        auto* columns = reinterpret_cast<std::uint8_t*>(scratch + slot * slot_bytes);
+        im2col(conv.windows, source, conv.group_in(), first, count,
+               static_cast<std::uint8_t>(x_zero_point), columns, run.pool());
+        b.data = columns;
+        b.row_stride = count;
+      }
+      auto* sums = reinterpret_cast<std::int32_t*>(scratch + slot * slot_bytes + column_bytes);
+      multiply_i8(m, count, k, a, b, sums, count, run.pool(), simd);
+      run.pool().parallel_for(m, 1 + 65536 / count, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t channel = group * m + i;
+          take(channel, sums + i * count, count, (image * conv.out_channels + channel) * n + first);
+        }
+      });
+    });
+  });
+}
+
+}  // namespace mezzo::ops

@@ -1,0 +1,192 @@
+#include "ops/integer_product.h"
+
+#include <algorithm>
+#include <string>
+
+#include "kernels/target.h"
+#include "ops/broadcast.h"
+#include "ops/quantization.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+using kernels::GemmI8Operand;
+
+int element(const GemmI8Operand& x, std::int64_t i, std::int64_t j) {
+  const std::int64_t at = i * x.row_stride + j * x.col_stride;
+  return x.is_signed ? static_cast<const std::int8_t*>(x.data)[at]
+                     : static_cast<const std::uint8_t*>(x.data)[at];
+}
+
+// Sums wrap, hence the unsigned arithmetic.
+void multiply_plain(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
+                    const GemmI8Operand& b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool) {
+  pool.parallel_for(m, 1 + 32768 / (n * k + 1), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::uint32_t> sums(static_cast<std::size_t>(n));
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::fill(sums.begin(), sums.end(), 0U);
+      for (std::int64_t p = 0; p < k; ++p) {
+        const int x =
+            element(a, i, p) - a.zero_point - (a.zero_points != nullptr ? a.zero_points[i] : 0);
+        for (std::int64_t j = 0; j < n; ++j) {
+          const int y =
+              element(b, p, j) - b.zero_point - (b.zero_points != nullptr ? b.zero_points[j] : 0);
+          sums[static_cast<std::size_t>(j)] += static_cast<std::uint32_t>(x * y);
+        }
+      }
+      for (std::int64_t j = 0; j < n; ++j) {
+        c[i * ldc + j] = static_cast<std::int32_t>(sums[static_cast<std::size_t>(j)]);
+      }
+    }
+  });
+}
+
+// B packed ahead with its zero points, where both are constants and one matrix serves all products.
+Tensor packed_b(const Op& op, const IntegerProductInputs& inputs, const ProductShape& product) {
+  const Tensor* b = op.constant(inputs.b);
+  const Tensor* zero_point = op.constant(inputs.b_zero_point);
+  if (b == nullptr || (op.has_in(inputs.b_zero_point) && zero_point == nullptr)) return {};
+  if (element_count(b->shape()) != product.k * product.n || b->size() == 0) return {};
+  std::vector<std::int32_t> zero_points;
+  std::string key = "gemm i8 b, " + std::to_string(product.k) + "x" + std::to_string(product.n) +
+                    ", " + std::string(kernels::name_of(kernels::active_target()));
+  if (zero_point != nullptr) {
+    const Tensor wide = zero_point->to(DType::i32);
+    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
+    for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
+  }
+  return op.packed(inputs.b, key, [&](const Tensor& constant) {
+    GemmI8Operand operand{constant.data(), constant.dtype() == DType::i8, product.n, 1};
+    if (zero_points.size() == 1) operand.zero_point = zero_points[0];
+    if (zero_points.size() > 1) operand.zero_points = zero_points.data();
+    const std::size_t bytes = kernels::packed_b_i8_bytes(product.k, product.n);
+    Tensor packed = Tensor::uninitialized(DType::u8, {static_cast<std::int64_t>(bytes)});
+    ThreadPool alone(1);
+    kernels::pack_b_i8(product.k, product.n, operand, packed.mutable_data(), alone);
+    return packed;
+  });
+}
+
+}  // namespace
+
+void multiply_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
+                 const GemmI8Operand& b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool,
+                 bool simd) {
+  if (simd) {
+    kernels::gemm_i8(m, n, k, a, b, c, ldc, pool);
+  } else {
+    multiply_plain(m, n, k, a, b, c, ldc, pool);
+  }
+}
+
+ProductShape product_shape_of(const Op& op, int a, int b) {
+  require_rank(op, a, 1);
+  require_rank(op, b, 1);
+  Shape left = op.in_shape(a), right = op.in_shape(b);
+  const bool left_vector = left.size() == 1, right_vector = right.size() == 1;
+  if (left_vector) left.insert(left.begin(), 1);
+  if (right_vector) right.push_back(1);
+  ProductShape product;
+  product.m = left[left.size() - 2];
+  product.k = left.back();
+  product.n = right.back();
+  if (right[right.size() - 2] != product.k) {
+    throw invalid("the two matrices do not fit each other")
+        .expected("as many columns in A as rows in B")
+        .got(to_string(op.in_shape(a)) + " and " + to_string(op.in_shape(b)));
+  }
+  const Shape left_batch(left.begin(), left.end() - 2), right_batch(right.begin(), right.end() - 2);
+  const Shape batch = broadcast(left_batch, right_batch);
+  product.batch = element_count(batch);
+  const auto numbers = [&](const Shape& own) {
+    std::vector<std::int64_t> index(static_cast<std::size_t>(product.batch));
+    const std::vector<std::int64_t> strides = broadcast_strides(own, batch);
+    for (std::int64_t i = 0; i < product.batch; ++i) {
+      std::int64_t rest = i, at = 0;
+      for (std::size_t axis = batch.size(); axis-- > 0;) {
+        at += rest % batch[axis] * strides[axis];
+        rest /= batch[axis];
+      }
+      index[static_cast<std::size_t>(i)] = at;
+    }
+    return index;
+  };
+  product.shape = batch;
+  if (!left_vector) product.shape.push_back(product.m);
+  if (!right_vector) product.shape.push_back(product.n);
+  element_count(product.shape);
+  product.a_index = numbers(left_batch);
+  product.b_index = numbers(right_batch);
+  return product;
+}
+
+ParameterLayout parameter_layout(const Op& op, int i, const Shape& factor, std::int64_t n,
+                                 std::size_t summed_axis_from_end) {
+  if (!op.has_in(i) || element_count(op.in_shape(i)) == 1) return {};
+  const Shape& shape = op.in_shape(i);
+  if (shape == Shape{n}) return {false, 0};
+  Shape wanted = factor;
+  if (factor.size() >= 2) {
+    wanted[factor.size() - summed_axis_from_end] = 1;
+    if (shape == wanted) return {false, n};
+  }
+  throw invalid("a quantisation parameter does not fit its factor")
+      .at("input " + std::to_string(i))
+      .expected("a scalar, " + to_string(Shape{n}) + " or " + to_string(wanted))
+      .got(to_string(shape));
+}
+
+Choice integer_product(Op& op, const IntegerProductInputs& inputs, MakeTakeRow finish, bool simd) {
+  ProductShape product = product_shape_of(op, inputs.a, inputs.b);
+  const ParameterLayout a_zero =
+      parameter_layout(op, inputs.a_zero_point, op.in_shape(inputs.a), product.m, 1);
+  const ParameterLayout b_zero =
+      parameter_layout(op, inputs.b_zero_point, op.in_shape(inputs.b), product.n, 2);
+  if (element_count(product.shape) == 0) return Kernel([](Run&) {});
+  // Products that share B, and whose A follow each other, are one product with more rows.
+  const std::int64_t b_matrices =
+      element_count(op.in_shape(inputs.b)) / std::max<std::int64_t>(1, product.k * product.n);
+  const std::int64_t rows = product.m;
+  const bool joined = b_matrices == 1 && b_zero.matrix_stride == 0 && product.batch > 1 &&
+                      (a_zero.is_scalar || a_zero.matrix_stride != 0) &&
+                      product.a_index.back() == product.batch - 1;
+  if (joined) {
+    product.m *= product.batch;
+    product.batch = 1;
+  }
+  const Tensor packed = simd ? packed_b(op, inputs, product) : Tensor();
+  op.set_scratch(checked_mul(checked_mul(product.m, product.n), 4));
+  return Kernel([=, finish = std::move(finish)](Run& run) {
+    const TakeRow take = finish(run);
+    const std::vector<std::int32_t> a_zeros = ints_of(run, inputs.a_zero_point);
+    const std::vector<std::int32_t> b_zeros = ints_of(run, inputs.b_zero_point);
+    const std::int64_t m = product.m, n = product.n, k = product.k;
+    auto* sums = static_cast<std::int32_t*>(run.scratch());
+    for (std::int64_t i = 0; i < product.batch; ++i) {
+      const std::int64_t a_at = product.a_index[static_cast<std::size_t>(i)];
+      const std::int64_t b_at = product.b_index[static_cast<std::size_t>(i)];
+      GemmI8Operand a{run.in<std::uint8_t>(inputs.a) + a_at * m * k,
+                      run.op().in(inputs.a).dtype == DType::i8, k, 1};
+      if (!a_zeros.empty() && a_zero.is_scalar) a.zero_point = a_zeros[0];
+      if (!a_zero.is_scalar) a.zero_points = a_zeros.data() + a_at * a_zero.matrix_stride;
+      GemmI8Operand b{run.in<std::uint8_t>(inputs.b) + b_at * k * n,
+                      run.op().in(inputs.b).dtype == DType::i8, n, 1};
+      if (!b_zeros.empty() && b_zero.is_scalar) b.zero_point = b_zeros[0];
+      if (!b_zero.is_scalar) b.zero_points = b_zeros.data() + b_at * b_zero.matrix_stride;
+      if (packed.has_value()) {
+        b = {};
+        b.data = packed.data();
+        b.packed = true;
+      }
+      multiply_i8(m, n, k, a, b, sums, n, run.pool(), simd);
+      run.pool().parallel_for(m, 1 + 32768 / n, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = begin; r < end; ++r) {
+          take(i + r / rows, r % rows, sums + r * n, (i * m + r) * n);
+        }
+      });
+    }
+  });
+}
+
+}  // namespace mezzo::ops

@@ -1,0 +1,451 @@
+// What an operator is to mezzo. A family's file (softmax.cc, conv.cc, ...) declares its operators
+// with MEZZO_FAMILY, a row for each group of opset versions:
+//
+//     MEZZO_FAMILY(softmax) {
+//       op("Softmax").since(13).attr("axis", -1).in("input", kFloats).out("output", like(0))
+//           .infer(same_shape).kernel("rows", rows_f32).kernel("reference", reference);
+//     }
+//
+// At plan time the types and shapes of a node's inputs are concrete. `infer` sets those of its
+// outputs; then the row's kernels are asked in turn, best first, and the first that does not refuse
+// becomes a step of the plan.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "graph/graph.h"
+#include "mezzo/tensor.h"
+
+namespace mezzo::ops {
+
+/// A set of element types.
+class TypeSet {
+ public:
+  constexpr TypeSet() = default;
+  constexpr TypeSet(DType dtype) : bits_(1U << static_cast<unsigned>(dtype)) {}
+  constexpr TypeSet(std::initializer_list<DType> dtypes) {
+    for (const DType dtype : dtypes) bits_ |= 1U << static_cast<unsigned>(dtype);
+  }
+  constexpr bool contains(DType dtype) const {
+    return (bits_ >> static_cast<unsigned>(dtype)) & 1U;
+  }
+  constexpr TypeSet operator|(TypeSet other) const { return TypeSet(bits_ | other.bits_, 0); }
+  constexpr std::uint32_t bits() const { return bits_; }
+
+ private:
+  constexpr TypeSet(std::uint32_t bits, int) : bits_(bits) {}
+  std::uint32_t bits_ = 0;
+};
+
+// clang-format off
+inline constexpr TypeSet kFloats = {DType::f16, DType::f32, DType::f64};
+inline constexpr TypeSet kFloatsBf16 = kFloats | DType::bf16;
+inline constexpr TypeSet kSignedInts = {DType::i8, DType::i16, DType::i32, DType::i64};
+inline constexpr TypeSet kUnsignedInts = {DType::u8, DType::u16, DType::u32, DType::u64};
+inline constexpr TypeSet kInts = kSignedInts | kUnsignedInts;
+inline constexpr TypeSet kNumbers = kInts | kFloatsBf16;                        ///< all numeric types since bfloat16
+inline constexpr TypeSet kNumbersNoBf16 = kInts | kFloats;
+inline constexpr TypeSet kIndices = {DType::i32, DType::i64};                   ///< the spec's usual "Tind"
+inline constexpr TypeSet kComplex = {DType::c64, DType::c128};
+inline constexpr TypeSet kAllNoBf16 = kNumbersNoBf16 | kComplex | TypeSet{DType::boolean, DType::string};
+inline constexpr TypeSet kAllWithBf16 = kAllNoBf16 | DType::bf16;               ///< IR 4: "all_tensor_types_with_bfloat"
+inline constexpr TypeSet kFloat8 = {DType::f8e4m3fn, DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz};
+inline constexpr TypeSet kAllIr9 = kAllWithBf16 | kFloat8;
+inline constexpr TypeSet kAllIr10 = kAllIr9 | TypeSet{DType::u4, DType::i4};
+inline constexpr TypeSet kAllIr11 = kAllIr10 | DType::f4e2m1;
+inline constexpr TypeSet kAllIr12 = kAllIr11 | DType::f8e8m0;
+inline constexpr TypeSet kAllIr13 = kAllIr12 | TypeSet{DType::u2, DType::i2};
+inline constexpr TypeSet kFloat6 = {DType::f6e2m3, DType::f6e3m2};
+inline constexpr TypeSet kAllIr14 = kAllIr13 | kFloat6;
+// clang-format on
+
+/// Marks an input or output whose element type is that of input `index`.
+struct Like {
+  int index;
+};
+constexpr Like like(int index) { return {index}; }
+
+enum class Arity { required, optional, variadic };
+
+/// A formal input or output of a row.
+struct Formal {
+  std::string name;
+  TypeSet types;
+  int like = -1;  ///< the input whose type it shares, or -1
+  Arity arity = Arity::required;
+  bool same_types = true;  ///< variadic: all of one type
+};
+
+/// A formal attribute.
+struct FormalAttribute {
+  using Kind = onnx::Attribute::Kind;
+  std::string name;
+  Kind kind = Kind::undefined;
+  bool required = false;
+  /// The default, monostate where there is none. Of the C++ type that `kind` implies.
+  std::variant<std::monostate, std::int64_t, float, std::string, std::vector<std::int64_t>,
+               std::vector<float>, std::vector<std::string>>
+      value;
+};
+
+/// An actual input or output.
+struct Operand {
+  graph::ValueId value = graph::kNone;
+  DType dtype = DType::undefined;  ///< undefined: omitted, or (an output) not known before the run
+  Shape shape;
+  bool known = true;  ///< false: an output whose shape is known only when the step has run
+  const Tensor* constant = nullptr;  ///< for Op and the planner: kernels ask Op::constant
+  bool present() const { return value != graph::kNone; }
+};
+
+/// Thrown by Op::value (and caught by the planner) when a shape depends on contents that are not
+/// known yet: the node is then planned later.
+struct NeedsValue {
+  graph::ValueId value;
+};
+
+class Row;
+
+/// What the planner lends to an Op.
+class PackStore {
+ public:
+  virtual ~PackStore() = default;
+  /// The packed form of a constant, made by `make` unless it is kept already.
+  virtual Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                        const std::function<Tensor(const Tensor&)>& make) = 0;
+  /// The constant at an address that suits its type: itself, or a copy that is kept.
+  virtual const Tensor& aligned(graph::ValueId value, const Tensor& constant) = 0;
+};
+
+/// One node at plan time: its attributes with the row's defaults filled in, and its operands. Kept
+/// by the step, so that kernels may read it while they run.
+class Op {
+ public:
+  Op(const graph::Node& node, const Row& row, std::vector<Operand> inputs, PackStore* store,
+     int threads);
+
+  const graph::Node& node() const { return *node_; }
+  const Row& row() const { return *row_; }
+  int opset() const { return node_->opset; }
+  /// Threads that a kernel will have.
+  int threads() const { return threads_; }
+
+  /// Number of inputs and outputs that the node lists, omitted ones in the middle included.
+  int inputs() const { return static_cast<int>(inputs_.size()); }
+  int outputs() const { return static_cast<int>(outputs_.size()); }
+  bool has_in(int i) const {
+    return i < inputs() && inputs_[static_cast<std::size_t>(i)].present();
+  }
+  bool has_out(int i) const {
+    return i < outputs() && outputs_[static_cast<std::size_t>(i)].present();
+  }
+  const Operand& in(int i) const { return inputs_[static_cast<std::size_t>(i)]; }
+  const Operand& out(int i) const { return outputs_[static_cast<std::size_t>(i)]; }
+  const Shape& in_shape(int i) const { return in(i).shape; }
+  const Shape& out_shape(int i) const { return out(i).shape; }
+  int in_rank(int i) const { return static_cast<int>(in(i).shape.size()); }
+
+  /// The contents of input `i` where they are known at plan time, else null.
+  const Tensor* constant(int i) const;
+  bool is_constant(int i) const { return has_in(i) && in(i).constant != nullptr; }
+  /// The contents of input `i`; for `infer`, when a shape depends on them. Throws NeedsValue where
+  /// they are not known yet.
+  const Tensor& value(int i) const;
+  /// The same as a list of integers, of an input of any integer type. Empty where the input is
+  /// omitted.
+  std::vector<std::int64_t> ints(int i) const;
+
+  /// Attributes: the node's, or the row's default. Asking for one that the row doesn't declare is a
+  /// defect of the family (Error internal); one that is absent and has no default gives 0, "" or an
+  /// empty list: ask `has_attr` first where that matters.
+  bool has_attr(std::string_view name) const;
+  std::int64_t attr_int(std::string_view name) const;
+  float attr_float(std::string_view name) const;
+  std::string attr_string(std::string_view name) const;
+  std::vector<std::int64_t> attr_ints(std::string_view name) const;
+  std::vector<float> attr_floats(std::string_view name) const;
+  std::vector<std::string> attr_strings(std::string_view name) const;
+  const Tensor* attr_tensor(std::string_view name) const;  ///< null where absent; may be misaligned
+  const onnx::SparseTensor* attr_sparse(std::string_view name) const;
+  graph::BodyId attr_body(std::string_view name) const;  ///< graph::kNone where absent
+
+  /// `infer` calls one of these for each output that the node has (for one that it has not, they do
+  /// nothing).
+  void set_out(int i, DType dtype, Shape shape);
+  /// The shape (with dtype undefined: the type, too) is known only when the step has run; the
+  /// kernel gives it with Run::allocate or Run::give.
+  void set_out_unknown(int i, DType dtype);
+
+  /// A chooser calls this when its kernel wants memory that is only its own while it runs, aligned
+  /// to 64 bytes.
+  void set_scratch(std::int64_t bytes) { scratch_bytes_ = bytes; }
+  std::int64_t scratch_bytes() const { return scratch_bytes_; }
+
+  /// The packed form of the constant input `i`: kept with the session and shared by all its plans.
+  /// `key` names the packing with all that it depends on.
+  Tensor packed(int i, const std::string& key,
+                const std::function<Tensor(const Tensor&)>& make) const;
+
+  /// Whether the kernel packed input `i`, and so does not read it when it runs.
+  bool is_packed(int i) const { return packed_[static_cast<std::size_t>(i)]; }
+  void forget_packed() { packed_.assign(inputs_.size(), false); }
+
+  /// This op as it would be with f32 in place of every 16-bit float (constants converted). See
+  /// Registry::choose.
+  std::shared_ptr<Op> widened() const;
+
+ private:
+  const FormalAttribute& formal(std::string_view name) const;
+
+  const graph::Node* node_;
+  const Row* row_;
+  std::vector<Operand> inputs_, outputs_;
+  PackStore* store_;
+  int threads_;
+  std::int64_t scratch_bytes_ = 0;
+  mutable std::vector<bool> packed_;
+  std::vector<std::shared_ptr<Tensor>> widened_constants_;
+  bool is_widened_ = false;
+};
+
+/// Runs the bodies of control-flow nodes; given to kernels by the runtime.
+class Bodies {
+ public:
+  virtual ~Bodies() = default;
+  /// Runs `body` on its inputs and gives its outputs. What the body takes from outer graphs, the
+  /// runtime gives it.
+  virtual std::vector<Tensor> call(graph::BodyId body, std::vector<Tensor> inputs) = 0;
+  /// The most iterations that one loop may make.
+  virtual std::int64_t iteration_limit() const = 0;
+  /// What the file declares about output `i` of `body`, for loops that run no iteration: Kind::none
+  /// where that is nothing.
+  virtual onnx::Type declared_output(graph::BodyId /*body*/, int /*i*/) const { return {}; }
+};
+
+/// One call of a step: where its operands lie. Pointers of omitted operands are null.
+class Run {
+ public:
+  Run(const Op& op, const void* const* in, void* const* out, void* scratch, ThreadPool& pool)
+      : op_(op), in_(in), out_(out), scratch_(scratch), pool_(pool) {}
+
+  const Op& op() const { return op_; }
+  template <class T>
+  const T* in(int i) const {
+    return i < op_.inputs() ? static_cast<const T*>(in_[i]) : nullptr;
+  }
+  template <class T>
+  T* out(int i) const {
+    return i < op_.outputs() ? static_cast<T*>(out_[i]) : nullptr;
+  }
+  const void* in_data(int i) const { return in<void>(i); }
+  void* out_data(int i) const { return out<void>(i); }
+  /// Input `i` as a tensor: a view, valid during the call. No value where it is omitted.
+  Tensor in_tensor(int i) const;
+  /// Input `i` as integers, of any integer type.
+  std::vector<std::int64_t> in_ints(int i) const;
+  void* scratch() const { return scratch_; }
+  ThreadPool& pool() const { return pool_; }
+
+  /// Makes the output `i`, whose shape `infer` could not tell, and returns its memory. (Strings:
+  /// constructed and empty.)
+  void* allocate(int i, DType dtype, Shape shape);
+  /// Gives a finished tensor as such an output.
+  void give(int i, Tensor tensor);
+  /// What was made by `allocate` or `give`, by output; for the runtime.
+  std::vector<Tensor>& made() { return made_; }
+
+  /// Control flow only.
+  Bodies& bodies() const { return *bodies_; }
+  void set_bodies(Bodies* bodies) { bodies_ = bodies; }
+
+ private:
+  const Op& op_;
+  const void* const* in_;
+  void* const* out_;
+  void* scratch_;
+  ThreadPool& pool_;
+  Bodies* bodies_ = nullptr;
+  std::vector<Tensor> made_;
+};
+
+using Kernel = std::function<void(Run&)>;
+
+/// Why a kernel does not serve a node, in words.
+struct Refusal {
+  std::string reason;
+};
+inline Refusal refuse(std::string reason) { return {std::move(reason)}; }
+
+/// What a chooser answers: a kernel or a refusal.
+using Choice = std::variant<Refusal, Kernel>;
+using Chooser = std::function<Choice(Op&)>;
+using Infer = std::function<void(Op&)>;
+
+/// An operator over a range of opset versions that share its definition.
+class Row {
+ public:
+  Row(std::string name, std::string domain) : name_(std::move(name)), domain_(std::move(domain)) {}
+
+  /// The versions of the operator (as in the spec's "since version" list) that this row covers.
+  template <class... Versions>
+  Row& since(Versions... versions) {
+    versions_ = {versions...};
+    return *this;
+  }
+  // Optional attributes with a default; `attr(name, Kind)` has none.
+  Row& attr(std::string name, int value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::int_, std::int64_t{value});
+  }
+  Row& attr(std::string name, float value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::float_, value);
+  }
+  Row& attr(std::string name, const char* value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::string, std::string(value));
+  }
+  Row& attr(std::string name, std::vector<std::int64_t> value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::ints, std::move(value));
+  }
+  Row& attr(std::string name, std::vector<float> value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::floats, std::move(value));
+  }
+  Row& attr(std::string name, std::vector<std::string> value) {
+    return add_attr(std::move(name), FormalAttribute::Kind::strings, std::move(value));
+  }
+  Row& attr(std::string name, FormalAttribute::Kind kind) {
+    return add_attr(std::move(name), kind, std::monostate{});
+  }
+  Row& required(std::string name, FormalAttribute::Kind kind);
+
+  Row& in(std::string name, TypeSet types, Arity arity = Arity::required);
+  Row& in(std::string name, Like like, Arity arity = Arity::required);
+  /// A variadic input whose tensors may differ in type.
+  Row& in_any(std::string name, TypeSet types);
+  Row& out(std::string name, TypeSet types, Arity arity = Arity::required);
+  Row& out(std::string name, Like like, Arity arity = Arity::required);
+  Row& out_any(std::string name, TypeSet types);
+
+  Row& infer(Infer infer);
+  /// A kernel, by its name in `mezzo explain`. Best first; the last is the reference, which takes
+  /// all that the row allows.
+  Row& kernel(std::string name, Chooser chooser);
+  /// A kernel that is also dropped when MEZZO_TARGET=scalar asks for the reference kernels only.
+  Row& simd_kernel(std::string name, Chooser chooser);
+
+  // What passes and the planner must know.
+  /// Output 0 has the bytes of input 0, under another shape at most: no step is needed.
+  Row& view();
+  /// Output 0 may lie where input `i` lies, when they have the same shape and type.
+  Row& in_place(int i);
+  /// The outputs depend on the inputs' types and shapes only: computed when planning, without the
+  /// inputs' data (whose pointers are null then).
+  Row& from_shapes();
+  /// The result differs from call to call: never folded.
+  Row& random();
+  /// The node is one of its bodies, chosen by the contents of input 0, which has one element:
+  /// `then` where it is true, else `otherwise` (attribute names).
+  Row& branch(std::string then, std::string otherwise);
+  /// Multiply-adds of a node, for `inspect`.
+  Row& multiply_adds(std::function<std::int64_t(const Op&)> count);
+
+  const std::string& name() const { return name_; }
+  const std::string& domain() const { return domain_; }
+  const std::vector<int>& versions() const { return versions_; }
+  const std::vector<FormalAttribute>& attributes() const { return attributes_; }
+  const std::vector<Formal>& inputs() const { return inputs_; }
+  const std::vector<Formal>& outputs() const { return outputs_; }
+  bool is_view() const { return view_; }
+  bool is_random() const { return random_; }
+  bool is_from_shapes() const { return from_shapes_; }
+  const std::vector<int>& in_place_inputs() const { return in_place_; }
+  bool is_branch() const { return !then_.empty(); }
+  const std::string& then_attribute() const { return then_; }
+  const std::string& else_attribute() const { return else_; }
+  std::int64_t count_multiply_adds(const Op& op) const {
+    return multiply_adds_ ? multiply_adds_(op) : 0;
+  }
+
+  /// Checks the node's arity, attributes and operand types against this row. Throws
+  /// Error(invalid_model).
+  void check(const Op& op) const;
+  /// `check`, then the family's own shape inference.
+  void infer_outputs(Op& op) const;
+
+  struct NamedChooser {
+    std::string name;
+    Chooser choose;
+    bool simd = false;
+  };
+  const std::vector<NamedChooser>& kernels() const { return kernels_; }
+
+ private:
+  template <class T>
+  Row& add_attr(std::string name, FormalAttribute::Kind kind, T value) {
+    attributes_.push_back({std::move(name), kind, false, std::move(value)});
+    return *this;
+  }
+
+  std::string name_, domain_;
+  std::vector<int> versions_;
+  std::vector<FormalAttribute> attributes_;
+  std::vector<Formal> inputs_, outputs_;
+  Infer infer_;
+  std::vector<NamedChooser> kernels_;
+  bool view_ = false, random_ = false, from_shapes_ = false;
+  std::vector<int> in_place_;
+  std::string then_, else_;
+  std::function<std::int64_t(const Op&)> multiply_adds_;
+};
+
+/// All rows. Filled once from the families; immutable afterwards.
+class Registry {
+ public:
+  static const Registry& get();
+
+  /// Declares an operator: what `op("Softmax")` in a family calls.
+  Row& operator()(std::string name, std::string domain = "");
+
+  /// The row for an operator under an opset version of its domain, or null. "ai.onnx" and "" are
+  /// the same domain.
+  const Row* find(std::string_view domain, std::string_view op_type, int opset) const;
+  const std::deque<Row>& rows() const { return rows_; }
+
+ private:
+  Registry() = default;
+  std::deque<Row> rows_;
+};
+
+/// The kernel chosen for a node, and why the better ones were refused.
+struct Chosen {
+  std::string kernel_name;
+  Kernel kernel;
+  std::int64_t scratch_bytes = 0;
+  std::vector<std::pair<std::string, std::string>> refused;  ///< kernel, reason
+};
+
+/// Asks the row's kernels in order. Where all refuse and an operand is a 16-bit float, they are
+/// asked again for the node in f32, with conversions around it: so a family needs no kernels of its
+/// own for f16 and bf16. Throws Error(unsupported) with all reasons where none takes it.
+Chosen choose(Op& op);
+
+/// Whether kernels other than the reference ones may be chosen (MEZZO_TARGET is not "scalar").
+bool simd_allowed();
+
+}  // namespace mezzo::ops
+
+/// Opens the declaration of a family; its name is that of the file.
+#define MEZZO_FAMILY(family)            \
+  namespace mezzo::ops {                \
+  void register_##family(Registry& op); \
+  }                                     \
+  void mezzo::ops::register_##family(mezzo::ops::Registry& op)

@@ -1,0 +1,233 @@
+// MaxPool (ai.onnx 1, 8, 10, 11, 12, 22) and AveragePool (1, 7, 10, 11, 19, 22). Attributes came
+// with the versions: Indices and storage_order with 8, ceil_mode with 10, dilations with 10 (max)
+// and 19 (average), count_include_pad with 7.
+
+#include <limits>
+
+#include "kernels/pool_f32.h"
+#include "ops/dispatch.h"
+#include "ops/op.h"
+#include "ops/shapes.h"
+#include "ops/window.h"
+
+namespace mezzo::ops {
+namespace {
+
+using Kind = FormalAttribute::Kind;
+using PooledTypes = Types<float, double, std::int8_t, std::uint8_t>;
+
+std::int64_t planes_of(const Op& op) { return op.in_shape(0)[0] * op.in_shape(0)[1]; }
+
+Windows pool_windows(const Op& op) { return windows_of(op, op.in_shape(0), {}, false); }
+
+void infer(Op& op) {
+  const Shape& x = op.in_shape(0);
+  const Windows windows = pool_windows(op);
+  op.set_out(0, op.in(0).dtype, shape_of(x[0], x[1], windows));
+  op.set_out(1, DType::i64, shape_of(x[0], x[1], windows));
+}
+
+// The SIMD kernels' description of pools along one or two axes of float32; a refusal for others.
+std::variant<Refusal, kernels::PoolShape> simd_shape(const Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Windows windows = pool_windows(op);
+  if (windows.size() > 2) return refuse("more than two spatial axes");
+  const std::int64_t planes = planes_of(op);
+  if (planes == 0 || in_size(windows) == 0 || out_size(windows) == 0) {
+    return refuse("an empty tensor");
+  }
+  const WindowAxis one;
+  const WindowAxis& h = windows.size() == 2 ? windows[0] : one;
+  const WindowAxis& w = windows.back();
+  return kernels::PoolShape{.planes = planes,
+                            .in_h = h.in,
+                            .in_w = w.in,
+                            .out_h = h.out,
+                            .out_w = w.out,
+                            .k_h = h.kernel,
+                            .k_w = w.kernel,
+                            .stride_h = h.stride,
+                            .stride_w = w.stride,
+                            .pad_top = h.pad_begin,
+                            .pad_left = w.pad_begin,
+                            .dilation_h = h.dilation,
+                            .dilation_w = w.dilation};
+}
+
+Choice max_simd(Op& op) {
+  if (op.has_out(1)) return refuse("the indices are wanted");
+  auto shape = simd_shape(op);
+  if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
+  return [shape = std::get<kernels::PoolShape>(shape)](Run& run) {
+    kernels::max_pool(shape, run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+// What becomes of an index in a plane, row-major, when it is to be counted column-major.
+std::int64_t column_major(const Windows& windows, std::int64_t index) {
+  std::int64_t result = 0;
+  std::int64_t size = in_size(windows);
+  if (size == 0) return 0;
+  for (auto axis = windows.rbegin(); axis != windows.rend(); ++axis) {
+    size /= axis->in;
+    result += index % axis->in * size;
+    index /= axis->in;
+  }
+  return result;
+}
+
+template <class T>
+void max_reference_run(const Windows& windows, bool by_columns, Run& run) {
+  constexpr T kLowest = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                                             : std::numeric_limits<T>::lowest();
+  const std::int64_t in_plane = in_size(windows);
+  const int axes = static_cast<int>(windows.size());
+  const T* x = run.in<T>(0);
+  T* y = run.out<T>(0);
+  auto* indices = run.out<std::int64_t>(1);
+  for_each_window(windows, planes_of(run.op()), run.pool(),
+                  [&](std::int64_t plane, const Position& position, std::int64_t o) {
+                    // A window altogether in the padding has the first element's index.
+                    T best = kLowest;
+                    std::int64_t best_index = 0;
+                    bool first = true;
+                    for_each_tap(windows, axes, position, [&](std::int64_t in, std::int64_t) {
+                      const T value = x[plane * in_plane + in];
+                      // The first of equals; a NaN stays.
+                      if (first || value > best || (value != value && best == best)) {
+                        best = value;
+                        best_index = in;
+                      }
+                      first = false;
+                    });
+                    if (y != nullptr) y[o] = best;
+                    if (indices != nullptr) {
+                      indices[o] = plane * in_plane +
+                                   (by_columns ? column_major(windows, best_index) : best_index);
+                    }
+                  });
+}
+
+Choice max_reference(Op& op) {
+  Choice choice = refuse("not float32, float64, int8 or uint8");
+  const bool by_columns = op.has_out(1) && op.attr_int("storage_order") == 1;
+  with_type(PooledTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = [windows = pool_windows(op), by_columns](Run& run) {
+      max_reference_run<T>(windows, by_columns, run);
+    };
+  });
+  return choice;
+}
+
+bool counts_padding(const Op& op) {
+  return op.row().versions().front() >= 7 && op.attr_int("count_include_pad") != 0;
+}
+
+Choice average_simd(Op& op) {
+  auto shape = simd_shape(op);
+  if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
+  const Windows windows = pool_windows(op);
+  const std::int64_t pad_bottom = windows.size() == 2 ? windows[0].pad_end : 0;
+  const std::int64_t pad_right = windows.back().pad_end;
+  return [shape = std::get<kernels::PoolShape>(shape), with_padding = counts_padding(op),
+          pad_bottom, pad_right](Run& run) {
+    kernels::average_pool(shape, with_padding, pad_bottom, pad_right, run.in<float>(0),
+                          run.out<float>(0), run.pool());
+  };
+}
+
+// Taps of the window at `position` that lie inside the padded input. What a ceil-mode window has
+// beyond that counts nowhere.
+std::int64_t padded_taps(const Windows& windows, const Position& position) {
+  std::int64_t count = 1;
+  for (std::size_t d = 0; d < windows.size(); ++d) {
+    const WindowAxis& axis = windows[d];
+    const std::int64_t room = axis.in + axis.pad_end - 1 - axis.start(position[d]);
+    count *= room < 0 ? 0 : std::min(axis.kernel, room / axis.dilation + 1);
+  }
+  return count;
+}
+
+template <class T>
+void average_reference_run(const Windows& windows, bool with_padding, Run& run) {
+  const std::int64_t in_plane = in_size(windows);
+  const int axes = static_cast<int>(windows.size());
+  for_each_window(windows, planes_of(run.op()), run.pool(),
+                  [&](std::int64_t plane, const Position& position, std::int64_t o) {
+                    const T* x = run.in<T>(0) + plane * in_plane;
+                    double sum = 0;
+                    std::int64_t count = 0;
+                    for_each_tap(windows, axes, position, [&](std::int64_t in, std::int64_t) {
+                      sum += static_cast<double>(x[in]);
+                      ++count;
+                    });
+                    if (with_padding) count = padded_taps(windows, position);
+                    run.out<T>(0)[o] =
+                        count == 0 ? T{0} : static_cast<T>(sum / static_cast<double>(count));
+                  });
+}
+
+Choice average_reference(Op& op) {
+  Choice choice = refuse("not float32 or float64");
+  with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = [windows = pool_windows(op), with_padding = counts_padding(op)](Run& run) {
+      average_reference_run<T>(windows, with_padding, run);
+    };
+  });
+  return choice;
+}
+
+Row& windowed(Row& row) {
+  return row.attr("auto_pad", "NOTSET").attr("pads", Kind::ints).attr("strides", Kind::ints);
+}
+
+Row& max_pool(Registry& op, TypeSet types) {
+  return windowed(op("MaxPool"))
+      .required("kernel_shape", Kind::ints)
+      .in("X", types)
+      .out("Y", like(0))
+      .infer(infer)
+      .simd_kernel("simd", max_simd)
+      .kernel("reference", max_reference);
+}
+
+Row& with_indices(Row& row) {
+  return row.attr("storage_order", 0).out("Indices", DType::i64, Arity::optional);
+}
+
+Row& average_pool(Registry& op, TypeSet types) {
+  return windowed(op("AveragePool"))
+      .required("kernel_shape", Kind::ints)
+      .in("X", types)
+      .out("Y", like(0))
+      .infer(infer)
+      .simd_kernel("simd", average_simd)
+      .kernel("reference", average_reference);
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(pool) {
+  max_pool(op, kFloats).since(1);
+  with_indices(max_pool(op, kFloats)).since(8);
+  with_indices(max_pool(op, kFloats))
+      .since(10, 11)
+      .attr("ceil_mode", 0)
+      .attr("dilations", Kind::ints);
+  with_indices(max_pool(op, kFloatsBf16 | TypeSet{DType::i8, DType::u8}))
+      .since(12, 22)
+      .attr("ceil_mode", 0)
+      .attr("dilations", Kind::ints);
+
+  average_pool(op, kFloats).since(1);
+  average_pool(op, kFloats).since(7).attr("count_include_pad", 0);
+  average_pool(op, kFloats).since(10, 11).attr("count_include_pad", 0).attr("ceil_mode", 0);
+  average_pool(op, kFloatsBf16)
+      .since(19, 22)
+      .attr("count_include_pad", 0)
+      .attr("ceil_mode", 0)
+      .attr("dilations", Kind::ints);
+}

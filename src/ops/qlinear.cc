@@ -1,0 +1,276 @@
+// ONNX Runtime's operators on 8-bit quantised tensors: com.microsoft QLinearAdd, QLinearMul,
+// QLinearLeakyRelu, QLinearSigmoid, QLinearGlobalAveragePool, QLinearConcat. Arithmetic is in
+// float32, rounding half to even. A zero point that is omitted is 0.
+
+#include <array>
+#include <cmath>
+
+#include "ops/broadcast.h"
+#include "ops/quantization.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+// Add and Mul: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point. --------
+
+void infer_binary(Op& op) {
+  for (const int i : {1, 2, 4, 5, 6, 7}) require_scalar(op, i);
+  op.set_out(0, op.in(0).dtype, broadcast(op.in_shape(0), op.in_shape(3)));
+}
+
+// Calls make(run) for f(a, b), which gives the quantised result.
+template <class Q, class Make>
+Kernel binary_kernel(const Op& op, Make make) {
+  return [loop = BroadcastLoop({op.in_shape(0), op.in_shape(3)}, op.out_shape(0)), make](Run& run) {
+    const auto f = make(run);
+    const Q* a = run.in<Q>(0);
+    const Q* b = run.in<Q>(3);
+    Q* y = run.out<Q>(0);
+    loop.run(run.pool(), [&](const std::int64_t* at, std::int64_t to, std::int64_t n) {
+      apply_run([&](Q left, Q right) { return static_cast<Q>(f(left, right)); }, a + at[0],
+                loop.step(0), b + at[1], loop.step(1), y + to, n);
+    });
+  };
+}
+
+template <class Make>
+Choice binary(Op& op, Make make) {
+  Choice choice;
+  with_quantized8(op.in(0).dtype,
+                  [&](auto zero) { choice = binary_kernel<decltype(zero)>(op, make); });
+  return choice;
+}
+
+Choice add(Op& op) {
+  return binary(op, [](Run& run) {
+    const float y_scale = scalar_of(run, 6);
+    const float left = scalar_of(run, 1) / y_scale, right = scalar_of(run, 4) / y_scale;
+    const auto zero_a = static_cast<float>(zero_point_of(run, 2));
+    const auto zero_b = static_cast<float>(zero_point_of(run, 5));
+    const float offset = -(left * zero_a + right * zero_b);
+    const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, 7));
+    return [=](int a, int b) {
+      return saturate(static_cast<float>(a) * left + (static_cast<float>(b) * right + offset));
+    };
+  });
+}
+
+Choice multiply(Op& op) {
+  return binary(op, [](Run& run) {
+    const float scale = scalar_of(run, 1) * scalar_of(run, 4) / scalar_of(run, 6);
+    const int zero_a = zero_point_of(run, 2), zero_b = zero_point_of(run, 5);
+    const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, 7));
+    return [=](int a, int b) {
+      return saturate(static_cast<float>((a - zero_a) * (b - zero_b)) * scale);
+    };
+  });
+}
+
+// Functions of one tensor, as tables of their 256 values: X, X_scale, X_zero_point, Y_scale,
+// ------- Y_zero_point.
+
+using Table = std::array<std::uint8_t, 256>;
+
+// The table, by bit pattern, of f on numbers of `from` with results of `to`.
+template <class F>
+Table table_of(DType from, float x_scale, int x_zero_point, DType to, float y_scale,
+               int y_zero_point, F f) {
+  const Saturate saturate(to, y_zero_point);
+  const IntRange range = range_of(from);
+  Table table{};
+  for (int q = range.least; q <= range.most; ++q) {
+    const float x = static_cast<float>(q - x_zero_point) * x_scale;
+    table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(saturate(f(x) / y_scale));
+  }
+  return table;
+}
+
+void look_up(const Table& table, const std::uint8_t* x, std::uint8_t* y, std::int64_t n,
+             ThreadPool& pool) {
+  pool.parallel_for(n, kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) y[i] = table[x[i]];
+  });
+}
+
+void infer_unary(Op& op) {
+  for (const int i : {1, 2, 3, 4}) require_scalar(op, i);
+  same_shape(op);
+}
+
+template <class F>
+Kernel unary(const Op& op, F f) {
+  return [n = element_count(op.in_shape(0)), f](Run& run) {
+    const DType dtype = run.op().in(0).dtype;
+    const Table table = table_of(dtype, scalar_of(run, 1), zero_point_of(run, 2), dtype,
+                                 scalar_of(run, 3), zero_point_of(run, 4), f);
+    look_up(table, run.in<std::uint8_t>(0), run.out<std::uint8_t>(0), n, run.pool());
+  };
+}
+
+Choice leaky_relu(Op& op) {
+  return unary(op, [alpha = op.attr_float("alpha")](float x) { return x < 0 ? alpha * x : x; });
+}
+
+Choice sigmoid(Op& op) {
+  return unary(op, [](float x) { return 1 / (1 + std::exp(-x)); });
+}
+
+// Global average pool. ---------------------------------------------------------------------------
+
+bool channels_last(const Op& op) { return op.attr_int("channels_last") != 0; }
+
+void infer_average(Op& op) {
+  require_rank(op, 0, 3);
+  for (const int i : {1, 2, 3, 4}) require_scalar(op, i);
+  const Shape& x = op.in_shape(0);
+  Shape shape(x.size(), 1);
+  shape[0] = x[0];
+  const std::size_t channel_axis = channels_last(op) ? x.size() - 1 : 1;
+  shape[channel_axis] = x[channel_axis];
+  op.set_out(0, op.in(0).dtype, shape);
+}
+
+template <class Q>
+void average(Run& run, bool last) {
+  const Shape& shape = run.op().in_shape(0);
+  const std::int64_t batch = shape[0], channels = last ? shape.back() : shape[1];
+  const std::int64_t results = batch * channels;
+  if (results == 0) return;
+  const std::int64_t pixels = element_count(shape) / results;
+  const float scale = scalar_of(run, 1) / (scalar_of(run, 3) * static_cast<float>(pixels));
+  const std::int64_t zero_point = zero_point_of(run, 2);
+  const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, 4));
+  const Q* x = run.in<Q>(0);
+  Q* y = run.out<Q>(0);
+  const std::int64_t step = last ? channels : 1;
+  run.pool().parallel_for(
+      results, 1 + 32768 / (pixels + 1), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t first =
+              last ? i / channels * channels * pixels + i % channels : i * pixels;
+          std::int64_t sum = -zero_point * pixels;
+          for (std::int64_t p = 0; p < pixels; ++p) sum += x[first + p * step];
+          y[i] = static_cast<Q>(saturate(static_cast<float>(sum) * scale));
+        }
+      });
+}
+
+Choice global_average(Op& op) {
+  return Kernel([last = channels_last(op)](Run& run) {
+    with_quantized8(run.op().in(0).dtype, [&](auto zero) { average<decltype(zero)>(run, last); });
+  });
+}
+
+// Concat: Y_scale, Y_zero_point, then for each part x, scale, zero_point. ------------------------
+
+void infer_concat(Op& op) {
+  if (op.inputs() < 5 || (op.inputs() - 2) % 3 != 0) {
+    throw invalid("the inputs are no scale and zero point followed by triples")
+        .got(std::to_string(op.inputs()) + " inputs");
+  }
+  const TypeSet parameters = DType::f32;
+  for (int i = 0; i < op.inputs(); ++i) {
+    const bool is_scale = i == 0 || (i >= 2 && i % 3 == 0);
+    const bool is_data = i >= 2 && i % 3 == 2;
+    if (!op.has_in(i)) throw invalid("an input is omitted").at("input " + std::to_string(i));
+    if (is_scale ? !parameters.contains(op.in(i).dtype) : op.in(i).dtype != op.in(1).dtype) {
+      throw invalid("an input has the wrong type")
+          .at("input " + std::to_string(i))
+          .got(std::string(name_of(op.in(i).dtype)));
+    }
+    if (!is_data) require_scalar(op, i);
+  }
+  Shape shape = op.in_shape(2);
+  const auto axis =
+      static_cast<std::size_t>(normalize_axis(op.attr_int("axis"), static_cast<int>(shape.size())));
+  for (int i = 5; i < op.inputs(); i += 3) {
+    Shape part = op.in_shape(i);
+    const std::int64_t extent = axis < part.size() ? part[axis] : 0;
+    if (axis < part.size()) part[axis] = shape[axis];
+    if (part != shape) {
+      throw invalid("the parts differ in more than the axis")
+          .expected(to_string(shape))
+          .got(to_string(op.in_shape(i)));
+    }
+    shape[axis] = checked_add(shape[axis], extent);
+  }
+  op.set_out(0, op.in(1).dtype, shape);
+}
+
+Choice concat(Op& op) {
+  const Shape& out = op.out_shape(0);
+  const int axis = normalize_axis(op.attr_int("axis"), static_cast<int>(out.size()));
+  const std::int64_t outer = product(out, 0, axis);
+  const std::int64_t stride = product(out, axis, static_cast<int>(out.size()));
+  return Kernel([=](Run& run) {
+    const DType dtype = run.op().in(1).dtype;
+    auto* y = run.out<std::uint8_t>(0);
+    for (int i = 2; i < run.op().inputs(); i += 3) {
+      const Shape& shape = run.op().in_shape(i);
+      const std::int64_t width = product(shape, axis, static_cast<int>(shape.size()));
+      const Table table =
+          table_of(dtype, scalar_of(run, i + 1), zero_point_of(run, i + 2), dtype,
+                   scalar_of(run, 0), zero_point_of(run, 1), [](float x) { return x; });
+      const auto* x = run.in<std::uint8_t>(i);
+      for (std::int64_t o = 0; o < outer; ++o) {
+        look_up(table, x + o * width, y + o * stride, width, run.pool());
+      }
+      y += width;
+    }
+  });
+}
+
+// Rows. ------------------------------------------------------------------------------------------
+
+void declare_binary(Registry& op, const char* name, Choice (*kernel)(Op&)) {
+  op(name, "com.microsoft")
+      .since(1)
+      .in("A", kQuantized8)
+      .in("A_scale", DType::f32)
+      .in("A_zero_point", like(0), Arity::optional)
+      .in("B", like(0))
+      .in("B_scale", DType::f32)
+      .in("B_zero_point", like(0), Arity::optional)
+      .in("C_scale", DType::f32)
+      .in("C_zero_point", like(0), Arity::optional)
+      .out("C", like(0))
+      .infer(infer_binary)
+      .in_place(0)
+      .in_place(3)
+      .kernel("reference", kernel);
+}
+
+Row& declare_unary(Registry& op, const char* name, Infer infer, Choice (*kernel)(Op&)) {
+  return op(name, "com.microsoft")
+      .since(1)
+      .in("X", kQuantized8)
+      .in("X_scale", DType::f32)
+      .in("X_zero_point", like(0), Arity::optional)
+      .in("Y_scale", DType::f32)
+      .in("Y_zero_point", like(0), Arity::optional)
+      .out("Y", like(0))
+      .infer(std::move(infer))
+      .kernel("reference", kernel);
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(qlinear) {
+  declare_binary(op, "QLinearAdd", add);
+  declare_binary(op, "QLinearMul", multiply);
+  declare_unary(op, "QLinearLeakyRelu", infer_unary, leaky_relu).in_place(0).attr("alpha", 0.01F);
+  declare_unary(op, "QLinearSigmoid", infer_unary, sigmoid).in_place(0);
+  declare_unary(op, "QLinearGlobalAveragePool", infer_average, global_average)
+      .attr("channels_last", 0);
+  op("QLinearConcat", "com.microsoft")
+      .since(1)
+      .required("axis", FormalAttribute::Kind::int_)
+      .in("Y_scale", DType::f32)
+      .in("Y_zero_point", kQuantized8)
+      .in_any("inputs", kQuantized8 | DType::f32)
+      .out("Y", like(1))
+      .infer(infer_concat)
+      .kernel("reference", concat);
+}

@@ -1,0 +1,87 @@
+#include "ops/quantization.h"
+
+#include <string>
+
+#include "base/convert.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+Error bad_parameter(const Op& op, int i, std::string expected) {
+  const auto& formals = op.row().inputs();
+  const auto at = static_cast<std::size_t>(i);
+  return invalid("a quantisation parameter has the wrong shape")
+      .at("input '" + (at < formals.size() ? formals[at].name : formals.back().name) + "'")
+      .expected(std::move(expected))
+      .got(to_string(op.in_shape(i)));
+}
+
+}  // namespace
+
+IntRange range_of(DType dtype) {
+  const int bits = bits_of(dtype);
+  const TypeSet has_sign = {DType::i2, DType::i4, DType::i8, DType::i16};
+  if (has_sign.contains(dtype)) return {-(1 << (bits - 1)), (1 << (bits - 1)) - 1};
+  return {0, (1 << bits) - 1};
+}
+
+std::vector<float> floats_of(const Run& run, int i) {
+  if (!run.op().has_in(i)) return {};
+  std::vector<float> values(static_cast<std::size_t>(element_count(run.op().in_shape(i))));
+  convert(run.op().in(i).dtype, run.in_data(i), DType::f32, values.data(),
+          static_cast<std::int64_t>(values.size()));
+  return values;
+}
+
+std::vector<std::int32_t> ints_of(const Run& run, int i) {
+  if (!run.op().has_in(i)) return {};
+  std::vector<std::int32_t> values(static_cast<std::size_t>(element_count(run.op().in_shape(i))));
+  convert(run.op().in(i).dtype, run.in_data(i), DType::i32, values.data(),
+          static_cast<std::int64_t>(values.size()));
+  return values;
+}
+
+float scalar_of(const Run& run, int i, float omitted) {
+  const std::vector<float> values = floats_of(run, i);
+  return values.empty() ? omitted : values[0];
+}
+
+int zero_point_of(const Run& run, int i) {
+  const std::vector<std::int32_t> values = ints_of(run, i);
+  return values.empty() ? 0 : values[0];
+}
+
+DynamicRange quantize_dynamically(const float* x, std::int64_t n, std::uint8_t* y,
+                                  ThreadPool& pool) {
+  float least = 0, most = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    least = x[i] < least ? x[i] : least;
+    most = x[i] > most ? x[i] : most;
+  }
+  DynamicRange range;
+  // All zeros would give a scale of 0 and quotients of NaN; any other scale represents them.
+  if (most > least) range.scale = (most - least) / 255.0F;
+  range.zero_point = Saturate(DType::u8, 0)(0.0F - least / range.scale);
+  if (y == nullptr) return range;
+  const Saturate saturate(DType::u8, range.zero_point);
+  pool.parallel_for(n, 32768, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      y[i] = static_cast<std::uint8_t>(saturate(x[i] / range.scale));
+    }
+  });
+  return range;
+}
+
+void require_scalar(const Op& op, int i) {
+  if (op.has_in(i) && element_count(op.in_shape(i)) != 1) {
+    throw bad_parameter(op, i, "one element");
+  }
+}
+
+void require_scalar_or_vector(const Op& op, int i, std::int64_t n) {
+  if (!op.has_in(i) || element_count(op.in_shape(i)) == 1 || op.in_shape(i) == Shape{n}) return;
+  throw bad_parameter(op, i, "one element, or " + to_string(Shape{n}));
+}
+
+}  // namespace mezzo::ops

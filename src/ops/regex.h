@@ -1,0 +1,54 @@
+// Regular expressions for the string operators: RE2's syntax, matched in time linear in the text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mezzo::ops {
+
+/// A pattern in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax), over code points of
+/// UTF-8: literals and escapes, `.`, classes (also \d \w \s and [[:alpha:]]), groups, alternation,
+/// repetition with * + ? {m,n} (greedy or not: it makes no difference to whether a text matches),
+/// anchors and \b, the flags i, m, s, U. Not \p{...} and not \C, which throw Error(unsupported).
+/// It is a nondeterministic automaton, simulated breadth first (Thompson, "Regular expression
+/// search algorithm", CACM 1968), so no pattern can make it slow. Immutable; free to be shared by
+/// threads.
+class Regex {
+ public:
+  /// Throws Error(invalid_model) where the pattern is malformed, Error(limit) where it is too
+  /// large.
+  explicit Regex(std::string_view pattern);
+
+  /// Whether all of `text` matches.
+  bool matches(std::string_view text) const;
+
+ private:
+  friend class RegexCompiler;
+  struct Range {
+    char32_t first, last;
+  };
+  enum class Kind : std::uint8_t {
+    ranges,      // consumes one code point that is in ranges_[first, last)
+    split,       // goes on at both next and other
+    line_begin,  // consumes nothing; goes on at next where the condition holds
+    line_end,
+    text_begin,
+    text_end,
+    word_edge,
+    no_word_edge,
+    accept,
+  };
+  struct State {
+    Kind kind;
+    std::uint32_t next = 0, other = 0;  // states
+    std::uint32_t first = 0, last = 0;  // ranges
+  };
+
+  std::vector<State> states_;
+  std::vector<Range> ranges_;
+  std::uint32_t start_ = 0;
+};
+
+}  // namespace mezzo::ops

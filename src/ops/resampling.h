@@ -1,0 +1,71 @@
+// Resampling along one axis: which input elements an output element is made of, and how much of
+// each. Formulas: the documentation of ai.onnx Resize-19; kernels: R. Keys, "Cubic convolution
+// interpolation for digital image processing", 1981.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/thread_pool.h"
+
+namespace mezzo::ops {
+
+/// The attributes of Resize of the same names.
+struct Resampling {
+  enum class Mode { nearest, linear, cubic };
+  enum class Coordinates {
+    half_pixel,
+    half_pixel_symmetric,
+    pytorch_half_pixel,
+    align_corners,
+    asymmetric,
+    tf_half_pixel_for_nn,
+    tf_crop_and_resize,
+  };
+  enum class Nearest {
+    round_prefer_floor,
+    round_prefer_ceil,
+    floor,
+    ceil,
+    simple,  ///< before opset 11: ceil when downsampling, else floor
+  };
+  Mode mode = Mode::nearest;
+  Coordinates coordinates = Coordinates::asymmetric;
+  Nearest nearest = Nearest::simple;
+  bool antialias = false;
+  bool exclude_outside = false;
+  float cubic_a = -0.75F;
+  float extrapolation_value = 0;
+};
+
+/// An axis to be resampled; in > 0.
+struct ResampledAxis {
+  std::int64_t in = 1, out = 1;
+  double scale = 1;  ///< not always out / in, which is rounded
+  double roi_begin = 0, roi_end = 1;
+
+  bool is_identity(const Resampling& how) const;
+};
+
+/// For each output element the index of the nearest input element, or -1 where the extrapolation
+/// value is to be taken.
+std::vector<std::int64_t> nearest_indices(const Resampling& how, const ResampledAxis& axis);
+
+/// For each output element `taps` input indices and weights; linear and cubic.
+template <class T>
+struct WeightTable {
+  std::int64_t taps = 0;
+  std::vector<std::int64_t> index;
+  std::vector<T> weight;
+  std::vector<char> outside;  ///< take the extrapolation value
+};
+template <class T>
+WeightTable<T> weight_table(const Resampling& how, const ResampledAxis& axis);
+
+/// x [outer, in, inner] -> y [outer, out, inner].
+template <class T>
+void resample(const WeightTable<T>& table, T extrapolation_value, const T* x, T* y,
+              std::int64_t outer, std::int64_t in, std::int64_t out, std::int64_t inner,
+              ThreadPool& pool);
+
+}  // namespace mezzo::ops
