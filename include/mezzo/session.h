@@ -1,0 +1,113 @@
+// Running a model: feed any value, fetch any value.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mezzo/model.h"
+#include "mezzo/tensor.h"
+
+namespace mezzo {
+
+struct SessionOptions {
+  /// Threads that a run may use, the caller's included; 0: one for each core.
+  int threads = 0;
+  /// The most iterations that a Loop or Scan may make before the run ends with Error(limit).
+  std::int64_t loop_iterations = 100'000'000;
+};
+
+/// A value and what it is given. The name may be a graph input or any other value: nodes that only
+/// it depended on are then not run.
+using Feeds = std::vector<std::pair<std::string, Tensor>>;
+
+/// Replaces the values that `selector` names: called with the computed tensor (its own), gives one
+/// of the same type and shape.
+struct Patch {
+  std::string selector;
+  std::function<Tensor(const Tensor&)> replace;
+};
+
+/// Shows the values that `selector` names as they are computed. The tensor is valid during the call
+/// only: `clone()` it to keep it.
+struct Observer {
+  std::string selector;
+  std::function<void(const std::string& name, const Tensor&)> see;
+};
+
+/// What a run did.
+struct RunStats {
+  std::int64_t nodes_executed =
+      0;  ///< nodes whose kernels ran; what was folded or not needed does not count
+  std::int64_t plans_run = 0;       ///< more than 1 where shapes depend on data
+  std::int64_t plans_compiled = 0;  ///< of those, how many had to be compiled
+};
+
+/// Patches and observers are called on the thread that called `run`.
+struct RunOptions {
+  std::vector<Patch> patches;
+  std::vector<Observer> observers;
+  RunStats* stats = nullptr;
+};
+
+/// The fetched tensors: by position, in the order of the fetches (one that names several values
+/// gives them all, in the file's order), or by name.
+class Outputs {
+ public:
+  struct Item {
+    std::string name;  ///< the value's
+    Tensor tensor;     ///< no value: it lies in a branch that was not taken
+  };
+
+  std::size_t size() const { return items_.size(); }
+  /// Throws Error(invalid_argument) where there are not so many.
+  const Tensor& operator[](std::size_t i) const;
+  /// By the value's name, or by the selector that was asked for if it named one value. Throws
+  /// Error(invalid_argument).
+  const Tensor& operator[](std::string_view name) const;
+  const Tensor& operator[](const char* name) const { return (*this)[std::string_view(name)]; }
+  const Tensor& operator[](int i) const { return (*this)[static_cast<std::size_t>(i)]; }
+  auto begin() const { return items_.begin(); }
+  auto end() const { return items_.end(); }
+
+ private:
+  friend class Session;
+  std::vector<Item> items_;
+  std::vector<std::pair<std::string, std::size_t>> asked_;
+};
+
+/// A model made ready to run. Plans are compiled for each request and shape when first asked for,
+/// and kept; packed weights are shared by all of them. Movable; `run` may be called from any number
+/// of threads at once.
+class Session {
+ public:
+  explicit Session(const std::string& path, const SessionOptions& options = {});
+  explicit Session(Model model, const SessionOptions& options = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  /// Computes the values that `fetches` name (selectors; none: the graph's outputs) from `feeds`,
+  /// and nothing that they do not need. Throws Error: invalid_argument for what is wrong with the
+  /// request, unsupported for an operator without a kernel, runtime for what an operator finds
+  /// wrong in its inputs' contents, limit.
+  Outputs run(const Feeds& feeds, const std::vector<std::string>& fetches = {},
+              const RunOptions& options = {}) const;
+
+  /// The plan that such a run has, as text: a line for each step, with the kernel and the reasons
+  /// why better ones were refused.
+  std::string explain(const Feeds& feeds, const std::vector<std::string>& fetches = {}) const;
+
+  const Model& model() const;
+  int threads() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mezzo

@@ -1,0 +1,41 @@
+// From a request and the shapes of what is fed to a plan.
+#pragma once
+
+#include <functional>
+#include <set>
+
+#include "plan/plan.h"
+
+namespace mezzo::plan {
+
+/// What the planner takes from the session.
+class Resources : public ops::PackStore {
+ public:
+  /// The result of folding a node whose inputs are all of the file: computed once for all plans.
+  /// Null where it has not been.
+  virtual const Tensor* folded(graph::ValueId value) = 0;
+  virtual const Tensor* keep_folded(graph::ValueId value, Tensor tensor) = 0;
+  virtual ThreadPool& pool() = 0;
+  /// The row of each node, null where the operator is not known, and which nodes are branches.
+  virtual const ops::Row* row(graph::NodeId node) const = 0;
+  virtual const std::set<graph::NodeId>& branch_nodes() const = 0;
+};
+
+/// Compiles `request` for the tensors given as its feeds, of which only types and shapes count, and
+/// the contents where shapes depend on them: the feeds of which that is so are added to
+/// `contents_used` (a plan holds only for those contents). Throws Error where the request can't be
+/// met: a needed input is not given, an operator is not supported, a shape is wrong; with the
+/// node's name.
+std::shared_ptr<Plan> compile(const graph::Graph& graph, const Request& request,
+                              const std::vector<Tensor>& feeds, Resources& resources,
+                              std::set<graph::ValueId>& contents_used);
+
+/// Runs a node whose inputs are all known (of a node that looks at shapes only, the contents may be
+/// missing): its outputs, in order. (plan/fold.cc)
+std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool);
+
+/// Places every slot of `plan` that lives in the arena, so that slots which are needed at the same
+/// time do not overlap. (plan/memory.cc)
+void place_in_arena(Plan& plan);
+
+}  // namespace mezzo::plan

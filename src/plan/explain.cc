@@ -1,0 +1,47 @@
+#include <algorithm>
+
+#include "plan/plan.h"
+
+namespace mezzo::plan {
+namespace {
+
+std::string describe(const Plan& plan, const graph::Graph& graph, int slot) {
+  if (slot < 0) return "-";
+  const Slot& facts = plan.slots[static_cast<std::size_t>(slot)];
+  std::string text = graph.value(facts.value).name;
+  if (facts.place == Slot::Place::made) return text + " (shape known when run)";
+  return text + " " + std::string(name_of(facts.dtype)) + to_string(facts.shape);
+}
+
+std::string list(const Plan& plan, const graph::Graph& graph, const std::vector<int>& slots) {
+  std::string text;
+  for (const int slot : slots) text += (text.empty() ? "" : ", ") + describe(plan, graph, slot);
+  return text;
+}
+
+}  // namespace
+
+std::string to_text(const Plan& plan, const graph::Graph& graph) {
+  std::string text = std::to_string(plan.steps.size()) + " steps, " +
+                     std::to_string(plan.node_count) + " nodes, " +
+                     std::to_string(plan.arena_bytes) + " bytes of working memory\n";
+  for (const Step& step : plan.steps) {
+    if (step.kind == Step::Kind::patch) {
+      text += "patch " + list(plan, graph, step.in) + "\n";
+      continue;
+    }
+    if (step.kind == Step::Kind::observe) {
+      text += "observe " + list(plan, graph, step.in) + "\n";
+      continue;
+    }
+    text += list(plan, graph, step.out) + " = " + graph.describe(step.node) + " by " +
+            step.chosen.kernel_name + "\n";
+    for (const auto& [kernel, reason] : step.chosen.refused) {
+      text += "    not " + kernel + ": " + reason + "\n";
+    }
+  }
+  if (!plan.complete) text += "the rest is planned when these steps have run\n";
+  return text;
+}
+
+}  // namespace mezzo::plan

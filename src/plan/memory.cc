@@ -1,0 +1,148 @@
+// One block of memory for all tensors that live only inside a run. Each slot is needed from the
+// step that writes it to the last that reads it; the largest are placed first, each at the lowest
+// address where nothing that is needed at the same time lies ("greedy by size", Pisarchyk & Lee,
+// "Efficient Memory Management for Deep Neural Net Inference", 2020).
+
+#include "base/memory.h"
+
+#include <algorithm>
+
+#include "base/shape.h"
+#include "plan/compile.h"
+
+namespace mezzo::plan {
+namespace {
+
+struct Block {
+  int slot = -1;  // -1: the scratch memory of step `first`
+  int first = 0, last = 0;
+  std::int64_t bytes = 0;
+  std::int64_t offset = 0;
+};
+
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+std::int64_t rounded(std::int64_t bytes) {
+  constexpr auto kUnit = static_cast<std::int64_t>(kAlignment);
+  return checked_add(bytes, kUnit - 1) / kUnit * kUnit;
+}
+
+int root_of(const Plan& plan, int slot) {
+  while (plan.slots[at(slot)].alias_of >= 0) slot = plan.slots[at(slot)].alias_of;
+  return slot;
+}
+
+class Placement {
+ public:
+  explicit Placement(Plan& plan)
+      : plan_(plan), first_(plan.slots.size(), -1), last_(plan.slots.size(), -1) {}
+
+  void run() {
+    find_lifetimes();
+    share_in_place();
+    std::vector<Block> blocks = collect();
+    place(blocks);
+  }
+
+ private:
+  void touch(int slot, int step) {
+    if (slot < 0) return;
+    const int root = root_of(plan_, slot);
+    if (first_[at(root)] < 0) first_[at(root)] = step;
+    last_[at(root)] = std::max(last_[at(root)], step);
+  }
+
+  void find_lifetimes() {
+    for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
+      const Step& step = plan_.steps[at(i)];
+      for (const int slot : step.in) touch(slot, i);
+      for (const int slot : step.captures) touch(slot, i);
+      for (const int slot : step.out) touch(slot, i);
+    }
+  }
+
+  // Where a kernel may write over an input that nobody reads afterwards, its output takes the
+  // input's place.
+  void share_in_place() {
+    for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
+      const Step& step = plan_.steps[at(i)];
+      if (step.kind != Step::Kind::kernel || step.out.empty() || step.out[0] < 0) continue;
+      const int out = step.out[0];
+      if (!in_arena(out) || plan_.slots[at(out)].alias_of >= 0) continue;
+      for (const int input : step.op->row().in_place_inputs()) {
+        if (input >= static_cast<int>(step.in.size()) || step.in[at(input)] < 0) continue;
+        const int in = root_of(plan_, step.in[at(input)]);
+        if (!in_arena(in) || last_[at(in)] != i || in == out) continue;
+        if (bytes_of_slot(in) != bytes_of_slot(out) ||
+            plan_.slots[at(step.in[at(input)])].shape != plan_.slots[at(out)].shape ||
+            plan_.slots[at(in)].dtype != plan_.slots[at(out)].dtype) {
+          continue;
+        }
+        if (std::count_if(step.in.begin(), step.in.end(), [&](int other) {
+              return other >= 0 && root_of(plan_, other) == in;
+            }) > 1) {
+          continue;
+        }
+        plan_.slots[at(out)].alias_of = in;
+        last_[at(in)] = std::max(last_[at(in)], last_[at(out)]);
+        break;
+      }
+    }
+  }
+
+  bool in_arena(int slot) const { return plan_.slots[at(slot)].place == Slot::Place::arena; }
+
+  std::int64_t bytes_of_slot(int slot) const {
+    const Slot& facts = plan_.slots[at(slot)];
+    const std::int64_t count = element_count(facts.shape);
+    checked_mul(count, 32);  // no element is larger, so bytes_of cannot overflow
+    return static_cast<std::int64_t>(bytes_of(facts.dtype, count));
+  }
+
+  std::vector<Block> collect() const {
+    std::vector<Block> blocks;
+    for (int slot = 0; slot < static_cast<int>(plan_.slots.size()); ++slot) {
+      if (!in_arena(slot) || plan_.slots[at(slot)].alias_of >= 0 || first_[at(slot)] < 0) continue;
+      blocks.push_back({slot, first_[at(slot)], last_[at(slot)], rounded(bytes_of_slot(slot)), 0});
+    }
+    for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
+      const std::int64_t scratch = plan_.steps[at(i)].chosen.scratch_bytes;
+      if (scratch > 0) blocks.push_back({-1, i, i, rounded(scratch), 0});
+    }
+    return blocks;
+  }
+
+  void place(std::vector<Block>& blocks) {
+    std::stable_sort(blocks.begin(), blocks.end(),
+                     [](const Block& a, const Block& b) { return a.bytes > b.bytes; });
+    std::vector<const Block*> placed;  // by offset
+    for (Block& block : blocks) {
+      std::int64_t offset = 0;
+      for (const Block* other : placed) {
+        if (other->last < block.first || block.last < other->first) continue;
+        if (other->offset >= checked_add(offset, block.bytes)) break;
+        offset = std::max(offset, other->offset + other->bytes);
+      }
+      block.offset = offset;
+      plan_.arena_bytes = std::max(plan_.arena_bytes, checked_add(offset, block.bytes));
+      const auto position =
+          std::upper_bound(placed.begin(), placed.end(), &block,
+                           [](const Block* a, const Block* b) { return a->offset < b->offset; });
+      placed.insert(position, &block);
+      if (block.slot >= 0) {
+        plan_.slots[at(block.slot)].offset = offset;
+      } else {
+        plan_.steps[at(block.first)].scratch_offset = offset;
+      }
+    }
+  }
+
+  Plan& plan_;
+  std::vector<int> first_, last_;  // by root slot: the steps that first and last touch it
+};
+
+}  // namespace
+
+void place_in_arena(Plan& plan) { Placement(plan).run(); }
+
+}  // namespace mezzo::plan

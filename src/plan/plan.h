@@ -1,0 +1,81 @@
+// A request compiled for given shapes: a list of steps, and where every tensor lies.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+#include "plan/request.h"
+
+namespace mezzo::plan {
+
+/// One tensor of a plan.
+struct Slot {
+  enum class Place {
+    feed,      ///< given by the caller
+    constant,  ///< an initializer, or computed when planning
+    arena,     ///< at `offset` of the memory that a run takes
+    own,       ///< a tensor of its own, made for each run: it leaves the plan, or holds strings
+    made,      ///< made by the step, since its shape was not known
+  };
+  graph::ValueId value = graph::kNone;
+  DType dtype = DType::undefined;
+  Shape shape;
+  Place place = Place::arena;
+  int alias_of = -1;  ///< this slot is another one's memory (a view); `place` is then that slot's
+  std::int64_t offset = 0;                 ///< arena
+  int feed = -1;                           ///< feed: its number in Plan::feeds
+  std::shared_ptr<const Tensor> constant;  ///< constant
+};
+
+/// One kernel call, or one call of a patch or observer.
+struct Step {
+  enum class Kind { kernel, patch, observe };
+  Kind kind = Kind::kernel;
+  graph::NodeId node = graph::kNone;  ///< kernel
+  std::shared_ptr<ops::Op> op;        ///< kernel
+  ops::Chosen chosen;                 ///< kernel
+  std::vector<int> in, out;           ///< slots; -1: omitted. patch: one each; observe: one in
+  std::vector<int> captures;          ///< slots that the node's bodies use
+  std::int64_t scratch_offset = 0;    ///< in the arena
+  bool makes = false;                 ///< some outputs are made by the kernel
+};
+
+/// What a plan hands on: to the caller, or to the plan that continues it.
+struct Export {
+  graph::ValueId value = graph::kNone;
+  int slot = -1;
+};
+
+/// Plain data but for the plans that continue it; immutable once compiled.
+struct Plan {
+  std::vector<graph::ValueId> feeds;  ///< the values given, in order
+  std::vector<Slot> slots;
+  std::vector<Step> steps;
+  std::int64_t arena_bytes = 0;
+  int node_count = 0;  ///< nodes that a run executes, views included
+  std::vector<Export>
+      exports;  ///< every fetch that this plan can give, and what a continuation needs
+  std::vector<graph::ValueId>
+      not_taken;  ///< fetches that lie in a branch that was not taken: they have no value
+  /// By loop node: values of its bodies that are fetched, collected from all iterations.
+  std::map<graph::NodeId, std::vector<graph::ValueId>> inner_fetches;
+
+  /// Whether every fetch is answered. If not, the rest is planned when this plan has run: as a
+  /// request of its own that is fed what was exported.
+  bool complete = true;
+  Request continuation;  ///< feeds: those of this plan, then `exports` and `carried`
+  std::vector<graph::ValueId>
+      needed_contents;  ///< feeds of the continuation on whose contents its shapes depend
+  std::vector<std::pair<graph::ValueId, Tensor>>
+      carried;  ///< constants computed here that the continuation needs
+};
+
+/// The plan as text: a line for each step. For people.
+std::string to_text(const Plan& plan, const graph::Graph& graph);
+
+}  // namespace mezzo::plan

@@ -1,0 +1,34 @@
+// Memory that runs use again and again: fresh pages cost several times what writing them does.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace mezzo::runtime {
+
+/// Hands out buffers and takes them back when their last user lets go of them. Thread-safe; buffers
+/// may outlive the pool.
+class BufferPool {
+ public:
+  /// At most `keep_bytes` of free memory are kept.
+  explicit BufferPool(std::size_t keep_bytes);
+
+  /// At least `bytes` of memory, contents undefined. Throws Error(limit).
+  std::shared_ptr<void> take(std::size_t bytes);
+
+ private:
+  struct Store {
+    std::mutex mutex;
+    std::multimap<std::size_t, std::shared_ptr<void>> free;  // by size
+    std::size_t free_bytes = 0;
+    std::size_t keep_bytes = 0;
+  };
+  static void give_back(const std::shared_ptr<Store>& store, std::size_t bytes,
+                        std::shared_ptr<void> memory);
+
+  std::shared_ptr<Store> store_;
+};
+
+}  // namespace mezzo::runtime

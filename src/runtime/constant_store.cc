@@ -1,0 +1,48 @@
+#include "runtime/constant_store.h"
+
+#include <algorithm>
+#include <cstdint>
+
+namespace mezzo::runtime {
+namespace {
+
+bool is_aligned(const Tensor& tensor) {
+  if (tensor.dtype() == DType::string) return true;
+  const auto unit = static_cast<std::uintptr_t>(std::max(1, bits_of(tensor.dtype()) / 8));
+  // Complex numbers are pairs: their parts are what must be aligned.
+  const bool complex = tensor.dtype() == DType::c64 || tensor.dtype() == DType::c128;
+  return reinterpret_cast<std::uintptr_t>(tensor.data()) % (complex ? unit / 2 : unit) == 0;
+}
+
+}  // namespace
+
+Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                             const std::function<Tensor(const Tensor&)>& make) {
+  const std::lock_guard lock(mutex_);
+  const auto found = packed_.find({value, key});
+  if (found != packed_.end()) return found->second;
+  // The aligned copy, where one is needed, lives only while it is packed.
+  Tensor tensor = make(is_aligned(constant) ? constant : constant.clone());
+  return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
+}
+
+const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constant) {
+  if (is_aligned(constant)) return constant;
+  const std::lock_guard lock(mutex_);
+  const auto found = aligned_.find(value);
+  if (found != aligned_.end()) return found->second;
+  return aligned_.emplace(value, constant.clone()).first->second;
+}
+
+const Tensor* ConstantStore::folded(graph::ValueId value) {
+  const std::lock_guard lock(mutex_);
+  const auto found = folded_.find(value);
+  return found != folded_.end() ? &found->second : nullptr;
+}
+
+const Tensor* ConstantStore::keep_folded(graph::ValueId value, Tensor tensor) {
+  const std::lock_guard lock(mutex_);
+  return &folded_.try_emplace(value, std::move(tensor)).first->second;
+}
+
+}  // namespace mezzo::runtime

@@ -1,0 +1,31 @@
+// What is computed from a model's weights once, for all plans: aligned copies, packed forms, folded
+// nodes.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "graph/graph.h"
+#include "mezzo/tensor.h"
+
+namespace mezzo::runtime {
+
+/// Thread-safe. What it hands out stays where it is as long as the store lives.
+class ConstantStore {
+ public:
+  Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                const std::function<Tensor(const Tensor&)>& make);
+  const Tensor& aligned(graph::ValueId value, const Tensor& constant);
+  const Tensor* folded(graph::ValueId value);
+  const Tensor* keep_folded(graph::ValueId value, Tensor tensor);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<graph::ValueId, std::string>, Tensor> packed_;
+  std::map<graph::ValueId, Tensor> aligned_, folded_;
+};
+
+}  // namespace mezzo::runtime

@@ -1,0 +1,151 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace mezzo::runtime {
+namespace {
+
+constexpr std::size_t kMaxPlans = 32;       // of one request
+constexpr std::size_t kMaxRequests = 1024;  // of one session, whose plans are kept
+constexpr std::size_t kKeepFree = std::size_t{1} << 30;
+
+int thread_count(int asked) {
+  if (asked < 0) {
+    throw Error(ErrorCode::invalid_argument, "a negative number of threads")
+        .got(std::to_string(asked));
+  }
+  if (asked > 0) return std::min(asked, 1024);
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+void append(std::string& key, std::int64_t number) {
+  key.append(reinterpret_cast<const char*>(&number), sizeof(number));
+}
+
+void append_contents(std::string& key, const Tensor& tensor) {
+  if (tensor.dtype() != DType::string) {
+    key.append(static_cast<const char*>(tensor.data()), tensor.bytes());
+    return;
+  }
+  for (const std::string& text : tensor.values<std::string>()) {
+    append(key, static_cast<std::int64_t>(text.size()));
+    key += text;
+  }
+}
+
+}  // namespace
+
+PlanCache::PlanCache(plan::Request request, std::set<graph::ValueId> contents)
+    : request_(std::move(request)), contents_(std::move(contents)) {}
+
+std::string PlanCache::key_of(const std::vector<Tensor>& feeds) const {
+  std::string key;
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    append(key, static_cast<std::int64_t>(feeds[i].dtype()));
+    append(key, feeds[i].rank());
+    for (const std::int64_t extent : feeds[i].shape()) append(key, extent);
+    if (!contents_.empty() && contents_.contains(request_.feeds[i])) append_contents(key, feeds[i]);
+  }
+  return key;
+}
+
+std::shared_ptr<CachedPlan> PlanCache::find_or_compile(const graph::Graph& graph,
+                                                       const std::vector<Tensor>& feeds,
+                                                       plan::Resources& resources,
+                                                       RunStats& stats) {
+  const std::lock_guard lock(mutex_);
+  const std::string key = key_of(feeds);
+  for (const auto& [known, cached] : plans_) {
+    if (known == key) return cached;
+  }
+  std::set<graph::ValueId> contents = contents_;
+  auto cached = std::make_shared<CachedPlan>();
+  cached->plan = plan::compile(graph, request_, feeds, resources, contents);
+  ++stats.plans_compiled;
+  if (!cached->plan->complete) {
+    const auto& needed = cached->plan->needed_contents;
+    cached->next = std::make_unique<PlanCache>(
+        cached->plan->continuation, std::set<graph::ValueId>(needed.begin(), needed.end()));
+  }
+  if (contents != contents_) {
+    // More contents matter than was known: plans made without them would be found for any.
+    contents_ = std::move(contents);
+    plans_.clear();
+  }
+  if (plans_.size() >= kMaxPlans) plans_.erase(plans_.begin());
+  plans_.emplace_back(key_of(feeds), cached);
+  return cached;
+}
+
+Engine::Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& options)
+    : model_(std::move(model)),
+      loop_iterations_(options.loop_iterations),
+      pool_(thread_count(options.threads)),
+      buffers_(kKeepFree) {}
+
+std::shared_ptr<PlanCache> Engine::plans_of(const plan::Request& request) {
+  const std::lock_guard lock(mutex_);
+  const auto found = plans_.find(request);
+  if (found != plans_.end()) return found->second;
+  // Runs that go on hold what they use.
+  if (plans_.size() >= kMaxRequests) plans_.clear();
+  return plans_.emplace(request, std::make_shared<PlanCache>(request)).first->second;
+}
+
+std::vector<Tensor> Engine::run(const plan::Request& request, std::vector<Tensor> feeds,
+                                Call& call) {
+  std::map<graph::ValueId, Tensor> known;
+  const std::shared_ptr<PlanCache> plans = plans_of(request);
+  std::shared_ptr<CachedPlan> current =
+      plans->find_or_compile(model_->graph, feeds, *this, call.stats);
+  for (;;) {
+    const plan::Plan& plan = *current->plan;
+    ++call.stats.plans_run;
+    std::vector<Tensor> exported = execute(plan, feeds, *this, call);
+    for (std::size_t i = 0; i < exported.size(); ++i) {
+      known[plan.exports[i].value] = std::move(exported[i]);
+    }
+    if (plan.complete) break;
+    for (std::size_t i = 0; i < feeds.size(); ++i) known.try_emplace(plan.feeds[i], feeds[i]);
+    for (const auto& [value, tensor] : plan.carried) known[value] = tensor;
+    std::vector<Tensor> next_feeds;
+    for (const graph::ValueId value : plan.continuation.feeds)
+      next_feeds.push_back(known.at(value));
+    feeds = std::move(next_feeds);
+    current = current->next->find_or_compile(model_->graph, feeds, *this, call.stats);
+  }
+  std::vector<Tensor> results;
+  for (const graph::ValueId value : request.fetches) {
+    const auto found = known.find(value);
+    results.push_back(found != known.end() ? found->second : Tensor());
+  }
+  return results;
+}
+
+std::string Engine::explain(const plan::Request& request, const std::vector<Tensor>& feeds) {
+  RunStats stats;
+  const auto cached = plans_of(request)->find_or_compile(model_->graph, feeds, *this, stats);
+  return plan::to_text(*cached->plan, model_->graph);
+}
+
+Tensor Engine::packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                      const std::function<Tensor(const Tensor&)>& make) {
+  return constants_.packed(value, constant, key, make);
+}
+
+const Tensor& Engine::aligned(graph::ValueId value, const Tensor& constant) {
+  return constants_.aligned(value, constant);
+}
+
+const Tensor* Engine::folded(graph::ValueId value) { return constants_.folded(value); }
+
+const Tensor* Engine::keep_folded(graph::ValueId value, Tensor tensor) {
+  return constants_.keep_folded(value, std::move(tensor));
+}
+
+const ops::Row* Engine::row(graph::NodeId node) const {
+  return model_->rows[static_cast<std::size_t>(node)];
+}
+
+}  // namespace mezzo::runtime

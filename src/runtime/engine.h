@@ -1,0 +1,98 @@
+// What all runs of a session share, and how a request is run.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "mezzo/session.h"
+#include "plan/compile.h"
+#include "runtime/buffer_pool.h"
+#include "runtime/constant_store.h"
+#include "runtime/loaded_model.h"
+
+namespace mezzo::runtime {
+
+/// The caller's side of one run, which nested bodies share.
+struct Call {
+  /// Feeds by value: a body takes those that lie inside it.
+  std::map<graph::ValueId, Tensor> feeds;
+  std::map<graph::ValueId, std::vector<const Patch*>> patches;
+  std::map<graph::ValueId, std::vector<const Observer*>> observers;
+  /// Fetched values inside loops: a tensor for each time that they were computed.
+  std::map<graph::ValueId, std::vector<Tensor>> collected;
+  RunStats stats;
+};
+
+struct CachedPlan;
+
+/// Plans of one request by what they depend on: the types and shapes of the feeds, and the contents
+/// of those that decide shapes. Thread-safe. When there are too many, the oldest goes.
+class PlanCache {
+ public:
+  explicit PlanCache(plan::Request request, std::set<graph::ValueId> contents = {});
+
+  const plan::Request& request() const { return request_; }
+  std::shared_ptr<CachedPlan> find_or_compile(const graph::Graph& graph,
+                                              const std::vector<Tensor>& feeds,
+                                              plan::Resources& resources, RunStats& stats);
+
+ private:
+  std::string key_of(const std::vector<Tensor>& feeds) const;
+
+  plan::Request request_;
+  std::mutex mutex_;
+  std::set<graph::ValueId> contents_;
+  std::vector<std::pair<std::string, std::shared_ptr<CachedPlan>>> plans_;  // the oldest first
+};
+
+/// A plan with those that continue it.
+struct CachedPlan {
+  std::shared_ptr<plan::Plan> plan;
+  std::unique_ptr<PlanCache> next;  ///< null where the plan is complete
+};
+
+class Engine : public plan::Resources {
+ public:
+  Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& options);
+
+  /// Runs `request` on the tensors of its feeds: a tensor for each fetch, without a value where it
+  /// lies in a branch that was not taken or (then it is in call.collected) inside a loop.
+  std::vector<Tensor> run(const plan::Request& request, std::vector<Tensor> feeds, Call& call);
+  /// The plans of a request, compiled as far as that goes without running, as text.
+  std::string explain(const plan::Request& request, const std::vector<Tensor>& feeds);
+
+  const LoadedModel& model() const { return *model_; }
+  BufferPool& buffers() { return buffers_; }
+  std::int64_t loop_iterations() const { return loop_iterations_; }
+
+  Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                const std::function<Tensor(const Tensor&)>& make) override;
+  const Tensor& aligned(graph::ValueId value, const Tensor& constant) override;
+  const Tensor* folded(graph::ValueId value) override;
+  const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
+  ThreadPool& pool() override { return pool_; }
+  const ops::Row* row(graph::NodeId node) const override;
+  const std::set<graph::NodeId>& branch_nodes() const override { return model_->branch_nodes; }
+
+ private:
+  std::shared_ptr<PlanCache> plans_of(const plan::Request& request);
+
+  std::shared_ptr<const LoadedModel> model_;
+  std::int64_t loop_iterations_;
+  ThreadPool pool_;
+  BufferPool buffers_;
+  ConstantStore constants_;
+  std::mutex mutex_;
+  std::map<plan::Request, std::shared_ptr<PlanCache>> plans_;
+};
+
+/// Runs one plan: the tensors of its exports, in order. (runtime/execute.cc)
+std::vector<Tensor> execute(const plan::Plan& plan, const std::vector<Tensor>& feeds,
+                            Engine& engine, Call& call);
+
+}  // namespace mezzo::runtime

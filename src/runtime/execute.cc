@@ -1,0 +1,323 @@
+// A plan's run: a loop over its steps.
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "runtime/engine.h"
+
+namespace mezzo::runtime {
+namespace {
+
+using graph::BodyId;
+using graph::kNone;
+using graph::ValueId;
+using plan::Slot;
+using plan::Step;
+
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+// Where the tensors of one run lie. What is null here is a slot that no step of the plan uses.
+class Frame {
+ public:
+  Frame(const plan::Plan& plan, const std::vector<Tensor>& feeds, Engine& engine)
+      : plan_(plan),
+        feeds_(feeds),
+        engine_(engine),
+        arena_(engine.buffers().take(static_cast<std::size_t>(plan.arena_bytes))),
+        data_(plan.slots.size(), nullptr),
+        own_(plan.slots.size()) {
+    for (int i = 0; i < static_cast<int>(plan.slots.size()); ++i) data_[at(i)] = locate(i);
+  }
+
+  void* data(int slot) const { return slot < 0 ? nullptr : data_[at(slot)]; }
+  void* scratch(const Step& step) const {
+    return static_cast<char*>(arena_.get()) + step.scratch_offset;
+  }
+
+  void set_made(int slot, Tensor tensor) { own_[at(slot)] = std::move(tensor); }
+
+  // A slot as a tensor that lives only as long as this frame.
+  Tensor view(int slot) const {
+    const Slot& facts = plan_.slots[at(slot)];
+    if (facts.dtype != DType::string) return Tensor::view(facts.dtype, facts.shape, data(slot));
+    const auto* strings = static_cast<const std::string*>(data(slot));
+    return Tensor::of(facts.shape,
+                      std::vector<std::string>(strings, strings + element_count(facts.shape)));
+  }
+
+  // A slot as a tensor that may outlive the run.
+  Tensor take(int slot) const {
+    const Slot& facts = plan_.slots[at(slot)];
+    const int root = root_of(slot);
+    const Slot& source = plan_.slots[at(root)];
+    switch (source.place) {
+      case Slot::Place::feed: {
+        const Tensor tensor = feeds_[at(source.feed)].reshaped(facts.shape);
+        return tensor.owns_data() ? tensor : tensor.clone();
+      }
+      case Slot::Place::constant:
+        return engine_.aligned(source.value, *source.constant).reshaped(facts.shape);
+      case Slot::Place::made:
+        if (!own_[at(root)].has_value()) {
+          throw Error(ErrorCode::internal, "an operator did not make its output");
+        }
+        return own_[at(root)];
+      case Slot::Place::arena:
+      case Slot::Place::own:
+        break;
+    }
+    return own_[at(root)].reshaped(facts.shape);
+  }
+
+ private:
+  int root_of(int slot) const {
+    while (plan_.slots[at(slot)].alias_of >= 0) slot = plan_.slots[at(slot)].alias_of;
+    return slot;
+  }
+
+  // Slots come after those that they are views of, except outputs that took over an input's place:
+  // hence the look at the root.
+  void* locate(int slot) {
+    const int root = root_of(slot);
+    if (root != slot && data_[at(root)] != nullptr) return data_[at(root)];
+    const Slot& facts = plan_.slots[at(root)];
+    switch (facts.place) {
+      case Slot::Place::feed:
+        return readable(feeds_[at(facts.feed)].data());
+      case Slot::Place::constant:
+        return readable(facts.constant->data());
+      case Slot::Place::arena:
+        return static_cast<char*>(arena_.get()) + facts.offset;
+      case Slot::Place::own:
+        if (!own_[at(root)].has_value()) own_[at(root)] = fresh(facts);
+        return own_[at(root)].mutable_data();
+      case Slot::Place::made:
+        break;
+    }
+    return nullptr;
+  }
+
+  Tensor fresh(const Slot& facts) {
+    if (facts.dtype == DType::string) return Tensor(facts.dtype, facts.shape);
+    const std::size_t bytes = bytes_of(facts.dtype, element_count(facts.shape));
+    return Tensor::adopt(facts.dtype, facts.shape, engine_.buffers().take(bytes));
+  }
+
+  // An empty tensor may have no memory at all; null, however, means that an operand is omitted.
+  static void* readable(const void* data) {
+    static char nothing[64];
+    return data != nullptr ? const_cast<void*>(data) : nothing;
+  }
+
+  const plan::Plan& plan_;
+  const std::vector<Tensor>& feeds_;
+  Engine& engine_;
+  std::shared_ptr<void> arena_;
+  std::vector<void*> data_;
+  std::vector<Tensor> own_;
+};
+
+// Runs the bodies of one control-flow step.
+class BodyRunner : public ops::Bodies {
+ public:
+  BodyRunner(const plan::Plan& plan, const Step& step, const Frame& frame, Engine& engine,
+             Call& call)
+      : plan_(plan), step_(step), frame_(frame), engine_(engine), call_(call) {}
+
+  std::vector<Tensor> call(BodyId id, std::vector<Tensor> inputs) override {
+    const graph::Body& body = engine_.model().graph.body(id);
+    const Prepared& prepared = prepare(id);
+    if (inputs.size() != body.inputs.size()) {
+      throw Error(ErrorCode::invalid_model,
+                  "a body has another number of inputs than its node gives it")
+          .at("body '" + body.name + "'")
+          .expected(std::to_string(inputs.size()))
+          .got(std::to_string(body.inputs.size()));
+    }
+    std::vector<Tensor> feeds = std::move(inputs);
+    feeds.insert(feeds.end(), prepared.outer.begin(), prepared.outer.end());
+    std::vector<Tensor> results = engine_.run(prepared.request, std::move(feeds), call_);
+    std::vector<Tensor> outputs;
+    for (const int position : prepared.outputs) outputs.push_back(results[at(position)]);
+    for (const auto& [value, position] : prepared.collected) {
+      if (results[at(position)].has_value())
+        call_.collected[value].push_back(results[at(position)]);
+    }
+    return outputs;
+  }
+
+  std::int64_t iteration_limit() const override { return engine_.loop_iterations(); }
+
+ private:
+  // A body's request, the same for all iterations.
+  struct Prepared {
+    plan::Request request;
+    std::vector<Tensor> outer;  // captures, and the caller's feeds inside the body
+    std::vector<int> outputs;   // where the body's outputs stand among the fetches
+    std::vector<std::pair<ValueId, int>> collected;
+  };
+
+  const Prepared& prepare(BodyId id) {
+    const auto found = prepared_.find(id);
+    if (found != prepared_.end()) return found->second;
+    const graph::Graph& graph = engine_.model().graph;
+    const graph::Body& body = graph.body(id);
+    Prepared prepared;
+    plan::Request& request = prepared.request;
+    request.body = id;
+    request.feeds = body.inputs;
+    const graph::Node& node = graph.node(step_.node);
+    for (std::size_t i = 0; i < node.captures.size(); ++i) {
+      if (is_plain_initializer(node.captures[i])) continue;
+      request.feeds.push_back(node.captures[i]);
+      prepared.outer.push_back(frame_.view(step_.captures[i]));
+    }
+    for (const auto& [value, tensor] : call_.feeds) {
+      if (!lies_in(value, id)) continue;
+      request.feeds.push_back(value);
+      prepared.outer.push_back(tensor);
+    }
+    const auto add_fetch = [&](ValueId value) {
+      const auto position = std::find(request.fetches.begin(), request.fetches.end(), value);
+      if (position != request.fetches.end())
+        return static_cast<int>(position - request.fetches.begin());
+      request.fetches.push_back(value);
+      return static_cast<int>(request.fetches.size()) - 1;
+    };
+    for (const ValueId output : body.outputs) prepared.outputs.push_back(add_fetch(output));
+    if (const auto wanted = plan_.inner_fetches.find(step_.node);
+        wanted != plan_.inner_fetches.end()) {
+      for (const ValueId value : wanted->second) {
+        if (lies_in(value, id)) prepared.collected.emplace_back(value, add_fetch(value));
+      }
+    }
+    for (const auto& [value, patches] : call_.patches) {
+      if (lies_in(value, id)) request.patches.push_back(value);
+    }
+    for (const auto& [value, observers] : call_.observers) {
+      if (lies_in(value, id)) request.observed.push_back(value);
+    }
+    return prepared_.emplace(id, std::move(prepared)).first->second;
+  }
+
+  // The body's plan takes weights from the file itself: there they are constants, which can be packed.
+  bool is_plain_initializer(ValueId value) const {
+    return engine_.model().graph.value(value).initializer.has_value() &&
+           !call_.feeds.contains(value) && !call_.patches.contains(value);
+  }
+
+  bool lies_in(ValueId value, BodyId body) const {
+    const graph::Graph& graph = engine_.model().graph;
+    for (BodyId around = graph.value(value).body; around != 0;) {
+      if (around == body) return true;
+      around = graph.node(graph.body(around).owner).body;
+    }
+    return false;
+  }
+
+  const plan::Plan& plan_;
+  const Step& step_;
+  const Frame& frame_;
+  Engine& engine_;
+  Call& call_;
+  std::map<BodyId, Prepared> prepared_;
+};
+
+class Execution {
+ public:
+  Execution(const plan::Plan& plan, const std::vector<Tensor>& feeds, Engine& engine, Call& call)
+      : plan_(plan), engine_(engine), call_(call), frame_(plan, feeds, engine) {}
+
+  std::vector<Tensor> run() {
+    for (const Step& step : plan_.steps) {
+      switch (step.kind) {
+        case Step::Kind::kernel:
+          run_kernel(step);
+          break;
+        case Step::Kind::patch:
+          run_patch(step);
+          break;
+        case Step::Kind::observe:
+          run_observers(step);
+          break;
+      }
+    }
+    call_.stats.nodes_executed += plan_.node_count;
+    std::vector<Tensor> exported;
+    exported.reserve(plan_.exports.size());
+    for (const plan::Export& item : plan_.exports) exported.push_back(frame_.take(item.slot));
+    return exported;
+  }
+
+ private:
+  void run_kernel(const Step& step) {
+    in_.clear();
+    out_.clear();
+    for (const int slot : step.in) in_.push_back(frame_.data(slot));
+    for (const int slot : step.out) out_.push_back(frame_.data(slot));
+    try {
+      ops::Run run(*step.op, in_.data(), out_.data(), frame_.scratch(step), engine_.pool());
+      if (step.op->node().bodies.empty()) {
+        step.chosen.kernel(run);
+      } else {
+        BodyRunner bodies(plan_, step, frame_, engine_, call_);
+        run.set_bodies(&bodies);
+        step.chosen.kernel(run);
+      }
+      for (std::size_t i = 0; i < run.made().size(); ++i) {
+        if (step.out[i] >= 0) frame_.set_made(step.out[i], std::move(run.made()[i]));
+      }
+    } catch (Error& error) {
+      error.add_place(engine_.model().graph.describe(step.node));
+      throw;
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::limit, "out of memory").at(engine_.model().graph.describe(step.node));
+    }
+  }
+
+  void run_patch(const Step& step) {
+    const Slot& slot = plan_.slots[at(step.in[0])];
+    Tensor tensor = frame_.view(step.in[0]).clone();
+    for (const Patch* patch : call_.patches.at(slot.value)) {
+      Tensor replaced = patch->replace(tensor);
+      if (replaced.dtype() != slot.dtype || replaced.shape() != slot.shape) {
+        throw Error(ErrorCode::invalid_argument, "a patch must keep the value's type and shape")
+            .at("patch of '" + engine_.model().graph.value(slot.value).name + "'")
+            .expected(std::string(name_of(slot.dtype)) + to_string(slot.shape))
+            .got(std::string(name_of(replaced.dtype())) + to_string(replaced.shape()));
+      }
+      tensor = std::move(replaced);
+    }
+    if (slot.dtype == DType::string) {
+      std::copy_n(static_cast<const std::string*>(tensor.data()), tensor.size(),
+                  static_cast<std::string*>(frame_.data(step.out[0])));
+    } else if (tensor.bytes() > 0) {
+      std::memcpy(frame_.data(step.out[0]), tensor.data(), tensor.bytes());
+    }
+  }
+
+  void run_observers(const Step& step) {
+    const ValueId value = plan_.slots[at(step.in[0])].value;
+    const Tensor tensor = frame_.view(step.in[0]);
+    for (const Observer* observer : call_.observers.at(value)) {
+      observer->see(engine_.model().graph.value(value).name, tensor);
+    }
+  }
+
+  const plan::Plan& plan_;
+  Engine& engine_;
+  Call& call_;
+  Frame frame_;
+  std::vector<const void*> in_;
+  std::vector<void*> out_;
+};
+
+}  // namespace
+
+std::vector<Tensor> execute(const plan::Plan& plan, const std::vector<Tensor>& feeds,
+                            Engine& engine, Call& call) {
+  return Execution(plan, feeds, engine, call).run();
+}
+
+}  // namespace mezzo::runtime
