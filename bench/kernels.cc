@@ -1,0 +1,336 @@
+// Speed of the kernels, shape by shape, as GF/s and as a share of what the machine's multiply-adds
+// allow.
+//
+//   kernels [threads] [filter]
+//
+// MEZZO_TARGET chooses the instruction set. The weights of each shape rotate through copies larger
+// than the caches, as those of a whole network do at batch 1 (column "cold"); "warm" repeats one.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "kernels/conv_f32.h"
+#include "kernels/convert.h"
+#include "kernels/elementwise_f32.h"
+#include "kernels/gemm_f32.h"
+#include "kernels/gemm_i8.h"
+#include "kernels/layer_norm_f32.h"
+#include "kernels/pool_f32.h"
+#include "kernels/softmax_f32.h"
+#include "kernels/target.h"
+
+namespace {
+
+using mezzo::ThreadPool;
+using namespace mezzo::kernels;
+
+// Uninitialised memory would be denormal or NaN here and there: all elements are small numbers.
+class Floats {
+ public:
+  explicit Floats(std::size_t count) : data_(new (std::align_val_t{64}) float[count + 16]) {
+    for (std::size_t i = 0; i < count + 16; ++i)
+      data_.get()[i] = static_cast<float>(i % 13) * 0.125f - 0.75f;
+  }
+  float* get() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<float, Free> data_;
+};
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The best of many short rounds, in seconds a call: some of them pass undisturbed even on a busy
+// machine.
+double best_time(const std::function<void()>& call) {
+  call();
+  double best = now();
+  call();
+  best = std::max(now() - best, 1e-7);
+  const int calls = std::max(1, static_cast<int>(0.0005 / best));
+  const double end = now() + 0.15;
+  for (int round = 0; round < 10 || now() < end; ++round) {
+    const double start = now();
+    for (int i = 0; i < calls; ++i) call();
+    best = std::min(best, (now() - start) / calls);
+  }
+  return best;
+}
+
+// GF/s of a product that stays in L1 and L2: taken as the peak, since it comes within some per cent
+// of it.
+double measure_peak(ThreadPool& pool) {
+  const std::int64_t m = 168, n = 192, k = 384;
+  double total = 0;
+  const Floats a(m * k), b(k * n);
+  Floats packed_a(packed_a_bytes(m, k) / 4), packed_b(packed_b_bytes(k, n) / 4), c(m * n);
+  ThreadPool one(1);
+  pack_a(m, k, {a.get(), k, 1}, packed_a.get(), one);
+  pack_b(k, n, {b.get(), n, 1}, packed_b.get(), one);
+  const double time = best_time([&] {
+    gemm(m, n, k, {packed_a.get(), 0, 0, true}, {packed_b.get(), 0, 0, true}, c.get(), n, {}, one);
+  });
+  total = 2e-9 * static_cast<double>(m * n * k) / time;
+  return total * pool.size();
+}
+
+struct Report {
+  double peak;
+  const char* filter;
+
+  bool wanted(const std::string& name) const {
+    return filter == nullptr || name.find(filter) != std::string::npos;
+  }
+  void flops(const std::string& name, double count, double warm, double cold) const {
+    std::printf("%-44s warm %8.1f us %7.1f GF/s %4.0f%%   cold %8.1f us %7.1f GF/s %4.0f%%\n",
+                name.c_str(), warm * 1e6, count / warm * 1e-9, count / warm * 1e-7 / peak,
+                cold * 1e6, count / cold * 1e-9, count / cold * 1e-7 / peak);
+    std::fflush(stdout);
+  }
+  void bytes(const std::string& name, double count, double time) const {
+    std::printf("%-44s      %8.1f us %7.1f GB/s\n", name.c_str(), time * 1e6, count / time * 1e-9);
+    std::fflush(stdout);
+  }
+};
+
+// Copies of packed weights, so many that they do not fit the caches.
+std::vector<Floats> cold_copies(std::size_t bytes) {
+  std::vector<Floats> copies;
+  const std::size_t count = std::clamp<std::size_t>((std::size_t{96} << 20) / (bytes + 1), 2, 64);
+  for (std::size_t i = 0; i < count; ++i) copies.emplace_back(bytes / 4);
+  return copies;
+}
+
+double bench_conv(const Report& report, ThreadPool& pool, const std::string& net, ConvShape s,
+                  std::int64_t pad_bottom, int times) {
+  s.out_h = (s.in_h + s.pad_top + pad_bottom - s.k_h) / s.stride_h + 1;
+  s.out_w = (s.in_w + s.pad_left + pad_bottom - s.k_w) / s.stride_w + 1;
+  char name[128];
+  std::snprintf(name, sizeof name, "%s %ldx%ld/%ld %ldx%ldx%ld -> %ld g%ld x%d", net.c_str(),
+                static_cast<long>(s.k_h), static_cast<long>(s.k_w), static_cast<long>(s.stride_h),
+                static_cast<long>(s.in_c), static_cast<long>(s.in_h), static_cast<long>(s.in_w),
+                static_cast<long>(s.out_c), static_cast<long>(s.groups), times);
+  if (!report.wanted(name)) return 0;
+  const std::size_t bytes = packed_weights_bytes(s);
+  const std::vector<Floats> weights = cold_copies(bytes);
+  Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
+      bias(s.out_c), scratch(scratch_bytes(s) / 4);
+  std::size_t next = 0;
+  ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
+  const double warm = best_time([&] { conv(s, args, scratch.get(), pool); });
+  const double cold = best_time([&] {
+    args.packed_weights = weights[next++ % weights.size()].get();
+    conv(s, args, scratch.get(), pool);
+  });
+  const double count = 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c /
+                                                 s.groups * s.k_h * s.k_w);
+  report.flops(name, count, warm, cold);
+  return cold * times;
+}
+
+ConvShape square(std::int64_t in_c, std::int64_t in, std::int64_t out_c, std::int64_t k,
+                 std::int64_t stride, std::int64_t pad, std::int64_t groups = 1) {
+  ConvShape s;
+  s.in_c = in_c;
+  s.in_h = s.in_w = in;
+  s.out_c = out_c;
+  s.k_h = s.k_w = k;
+  s.stride_h = s.stride_w = stride;
+  s.pad_top = s.pad_left = pad;
+  s.groups = groups;
+  return s;
+}
+
+void bench_network(const Report& report, ThreadPool& pool, const std::string& name,
+                   const std::vector<std::pair<ConvShape, int>>& convolutions,
+                   std::int64_t pad_bottom_change = 0) {
+  double sum = 0;
+  for (const auto& [shape, times] : convolutions)
+    sum += bench_conv(report, pool, name, shape, shape.pad_top + pad_bottom_change, times);
+  if (sum > 0)
+    std::printf("%-44s %.2f ms with cold weights\n\n", (name + ", all of these").c_str(),
+                sum * 1e3);
+}
+
+void bench_networks(const Report& report, ThreadPool& pool) {
+  bench_network(report, pool, "squeezenet1.1",
+                {{square(3, 224, 64, 3, 2, 0), 1},
+                 {square(64, 55, 16, 1, 1, 0), 1},
+                 {square(16, 55, 64, 1, 1, 0), 2},
+                 {square(16, 55, 64, 3, 1, 1), 2},
+                 {square(128, 55, 16, 1, 1, 0), 1},
+                 {square(128, 27, 32, 1, 1, 0), 1},
+                 {square(32, 27, 128, 1, 1, 0), 2},
+                 {square(32, 27, 128, 3, 1, 1), 2},
+                 {square(256, 27, 32, 1, 1, 0), 1},
+                 {square(256, 13, 48, 1, 1, 0), 1},
+                 {square(48, 13, 192, 1, 1, 0), 2},
+                 {square(48, 13, 192, 3, 1, 1), 2},
+                 {square(384, 13, 48, 1, 1, 0), 1},
+                 {square(384, 13, 64, 1, 1, 0), 1},
+                 {square(64, 13, 256, 1, 1, 0), 2},
+                 {square(64, 13, 256, 3, 1, 1), 2},
+                 {square(512, 13, 64, 1, 1, 0), 1},
+                 {square(512, 13, 1000, 1, 1, 0), 1}});
+  bench_network(report, pool, "resnet50",
+                {{square(3, 224, 64, 7, 2, 3), 1},     {square(64, 56, 64, 1, 1, 0), 1},
+                 {square(64, 56, 64, 3, 1, 1), 3},     {square(64, 56, 256, 1, 1, 0), 4},
+                 {square(256, 56, 64, 1, 1, 0), 2},    {square(256, 56, 128, 1, 1, 0), 1},
+                 {square(128, 56, 128, 3, 2, 1), 1},   {square(128, 28, 512, 1, 1, 0), 4},
+                 {square(256, 56, 512, 1, 2, 0), 1},   {square(512, 28, 128, 1, 1, 0), 3},
+                 {square(128, 28, 128, 3, 1, 1), 3},   {square(512, 28, 256, 1, 1, 0), 1},
+                 {square(256, 28, 256, 3, 2, 1), 1},   {square(256, 14, 1024, 1, 1, 0), 6},
+                 {square(512, 28, 1024, 1, 2, 0), 1},  {square(1024, 14, 256, 1, 1, 0), 5},
+                 {square(256, 14, 256, 3, 1, 1), 5},   {square(1024, 14, 512, 1, 1, 0), 1},
+                 {square(512, 14, 512, 3, 2, 1), 1},   {square(512, 7, 2048, 1, 1, 0), 3},
+                 {square(1024, 14, 2048, 1, 2, 0), 1}, {square(2048, 7, 512, 1, 1, 0), 2},
+                 {square(512, 7, 512, 3, 1, 1), 2}});
+  bench_network(report, pool, "mobilenetv2",
+                {{square(3, 224, 32, 3, 2, 1), 1},        {square(32, 112, 32, 3, 1, 1, 32), 1},
+                 {square(32, 112, 16, 1, 1, 0), 1},       {square(16, 112, 96, 1, 1, 0), 1},
+                 {square(96, 112, 96, 3, 2, 1, 96), 1},   {square(96, 56, 24, 1, 1, 0), 1},
+                 {square(24, 56, 144, 1, 1, 0), 2},       {square(144, 56, 144, 3, 1, 1, 144), 1},
+                 {square(144, 56, 24, 1, 1, 0), 1},       {square(144, 56, 144, 3, 2, 1, 144), 1},
+                 {square(144, 28, 32, 1, 1, 0), 1},       {square(32, 28, 192, 1, 1, 0), 3},
+                 {square(192, 28, 192, 3, 1, 1, 192), 2}, {square(192, 28, 32, 1, 1, 0), 2},
+                 {square(192, 28, 192, 3, 2, 1, 192), 1}, {square(192, 14, 64, 1, 1, 0), 1},
+                 {square(64, 14, 384, 1, 1, 0), 4},       {square(384, 14, 384, 3, 1, 1, 384), 4},
+                 {square(384, 14, 64, 1, 1, 0), 3},       {square(384, 14, 96, 1, 1, 0), 1},
+                 {square(96, 14, 576, 1, 1, 0), 3},       {square(576, 14, 576, 3, 1, 1, 576), 2},
+                 {square(576, 14, 96, 1, 1, 0), 2},       {square(576, 14, 576, 3, 2, 1, 576), 1},
+                 {square(576, 7, 160, 1, 1, 0), 1},       {square(160, 7, 960, 1, 1, 0), 3},
+                 {square(960, 7, 960, 3, 1, 1, 960), 3},  {square(960, 7, 160, 1, 1, 0), 2},
+                 {square(960, 7, 320, 1, 1, 0), 1},       {square(320, 7, 1280, 1, 1, 0), 1}});
+}
+
+void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int64_t n,
+                std::int64_t k, bool packed, bool transposed) {
+  char name[128];
+  std::snprintf(name, sizeof name, "gemm %ldx%ldx%ld B %s", static_cast<long>(m),
+                static_cast<long>(n), static_cast<long>(k),
+                packed       ? "packed"
+                : transposed ? "transposed"
+                             : "plain");
+  if (!report.wanted(name)) return;
+  Floats a(m * k), c(m * n);
+  const std::vector<Floats> bs =
+      cold_copies(packed ? packed_b_bytes(k, n) : static_cast<std::size_t>(k * n) * 4);
+  std::size_t next = 0;
+  const auto call = [&](const float* b) {
+    const GemmOperand operand = packed       ? GemmOperand{b, 0, 0, true}
+                                : transposed ? GemmOperand{b, 1, k}
+                                             : GemmOperand{b, n, 1};
+    gemm(m, n, k, {a.get(), k, 1}, operand, c.get(), n, {}, pool);
+  };
+  const double warm = best_time([&] { call(bs[0].get()); });
+  const double cold = best_time([&] { call(bs[next++ % bs.size()].get()); });
+  report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold);
+}
+
+void bench_gemms(const Report& report, ThreadPool& pool) {
+  for (std::int64_t n : {128, 256, 512, 1024}) bench_gemm(report, pool, n, n, n, false, false);
+  bench_gemm(report, pool, 2048, 2048, 2048, false, false);
+  // MiniLM with 128 tokens, and its attention.
+  bench_gemm(report, pool, 128, 384, 384, true, false);
+  bench_gemm(report, pool, 128, 1536, 384, true, false);
+  bench_gemm(report, pool, 128, 384, 1536, true, false);
+  bench_gemm(report, pool, 128, 128, 32, false, true);
+  bench_gemm(report, pool, 128, 32, 128, false, false);
+  for (int way = 0; way < 3; ++way) {
+    bench_gemm(report, pool, 1, 1000, 2048, way == 1, way == 2);
+    bench_gemm(report, pool, 1, 4096, 4096, way == 1, way == 2);
+  }
+  bench_gemm(report, pool, 8, 4096, 4096, true, false);
+}
+
+void bench_rest(const Report& report, ThreadPool& pool) {
+  const std::int64_t n = 128 * 1536;
+  Floats x(n), y(n), z(n);
+  const std::pair<const char*, Unary> unaries[] = {{"exp", Unary::exp},
+                                                   {"log", Unary::log},
+                                                   {"tanh", Unary::tanh},
+                                                   {"sigmoid", Unary::sigmoid},
+                                                   {"erf", Unary::erf},
+                                                   {"gelu_erf", Unary::gelu_erf},
+                                                   {"gelu_tanh", Unary::gelu_tanh},
+                                                   {"swish", Unary::swish},
+                                                   {"relu", Unary::relu}};
+  for (const auto& [name, op] : unaries) {
+    if (!report.wanted(name)) continue;
+    const double time = best_time([&, op = op] { unary(op, {1, 1}, x.get(), y.get(), n, pool); });
+    report.bytes(std::string("unary ") + name + " 128x1536", 8.0 * n, time);
+  }
+  if (report.wanted("add"))
+    report.bytes("binary add 128x1536", 12.0 * n,
+                 best_time([&] { binary(Binary::add, x.get(), y.get(), z.get(), n, pool); }));
+  if (report.wanted("softmax"))
+    report.bytes("softmax 1536x128", 8.0 * n,
+                 best_time([&] { softmax_rows({}, x.get(), y.get(), 1536, 128, pool); }));
+  if (report.wanted("layer_norm")) {
+    LayerNormArgs args;
+    args.scale = args.bias = z.get();
+    report.bytes("layer_norm 512x384", 8.0 * n,
+                 best_time([&] { layer_norm_rows(args, x.get(), y.get(), 512, 384, pool); }));
+  }
+  if (report.wanted("max_pool")) {
+    PoolShape s;
+    s.planes = 64;
+    s.in_h = s.in_w = 55;
+    s.out_h = s.out_w = 27;
+    s.k_h = s.k_w = 3;
+    s.stride_h = s.stride_w = 2;
+    report.bytes("max_pool 3x3/2 64x55x55", 4.0 * 64 * (55 * 55 + 27 * 27),
+                 best_time([&] { max_pool(s, x.get(), y.get(), pool); }));
+  }
+  if (report.wanted("f16")) {
+    std::vector<mezzo::Half> half(n);
+    report.bytes("f32 to f16", 6.0 * n,
+                 best_time([&] { f32_to_f16(x.get(), half.data(), n, pool); }));
+    report.bytes("f16 to f32", 6.0 * n,
+                 best_time([&] { f16_to_f32(half.data(), y.get(), n, pool); }));
+  }
+  if (report.wanted("gemm_i8")) {
+    const std::int64_t m = 128, cols = 384, k = 384;
+    std::vector<std::int8_t> a(m * k, 3), b(k * cols, -5);
+    std::vector<std::int32_t> c(m * cols);
+    Floats packed(packed_b_i8_bytes(k, cols) / 4);
+    pack_b_i8(k, cols, {b.data(), true, cols, 1}, packed.get(), pool);
+    GemmI8Operand operand;
+    operand.data = packed.get();
+    operand.packed = true;
+    const double time = best_time([&] {
+      gemm_i8(m, cols, k, {a.data(), true, k, 1}, operand, c.data(), cols, pool);
+    });
+    report.flops("gemm_i8 128x384x384", 2.0 * m * cols * k, time, time);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::max(1, std::atoi(argv[1])) : 1;
+  if (!simd_enabled()) {
+    std::fprintf(stderr, "no SIMD kernel is available or chosen\n");
+    return 1;
+  }
+  ThreadPool pool(threads);
+  const Report report{measure_peak(pool), argc > 2 ? argv[2] : nullptr};
+  std::printf("target %s, %d thread(s), peak taken as %.0f GF/s\n\n",
+              std::string(name_of(active_target())).c_str(), threads, report.peak);
+  bench_gemms(report, pool);
+  bench_networks(report, pool);
+  bench_rest(report, pool);
+  return 0;
+}
