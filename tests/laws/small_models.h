@@ -1,0 +1,228 @@
+// Small models made here, so that the laws can be tested without any file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mezzo/mezzo.h"
+#include "onnx/writer.h"
+
+namespace mezzo::tests {
+
+struct SmallModel {
+  std::string name;
+  Model model;
+  Feeds feeds;
+};
+
+/// Builds graphs node by node. Weights come from a fixed sequence of pseudo-random numbers.
+class GraphBuilder {
+ public:
+  using Attributes = std::vector<onnx::Attribute>;
+
+  static onnx::Attribute ints(const std::string& name, std::vector<std::int64_t> values) {
+    onnx::Attribute attribute;
+    attribute.name = name;
+    attribute.kind = onnx::Attribute::Kind::ints;
+    attribute.ints = std::move(values);
+    return attribute;
+  }
+  static onnx::Attribute number(const std::string& name, std::int64_t value) {
+    onnx::Attribute attribute;
+    attribute.name = name;
+    attribute.kind = onnx::Attribute::Kind::int_;
+    attribute.i = value;
+    return attribute;
+  }
+  static onnx::Attribute body(const std::string& name, const GraphBuilder& builder) {
+    onnx::Attribute attribute;
+    attribute.name = name;
+    attribute.kind = onnx::Attribute::Kind::graph;
+    attribute.graphs.push_back(std::make_shared<onnx::Graph>(builder.graph_));
+    return attribute;
+  }
+
+  GraphBuilder& input(const std::string& name, DType dtype, const Shape& shape) {
+    graph_.inputs.push_back(info(name, dtype, shape));
+    return *this;
+  }
+  GraphBuilder& output(const std::string& name) {
+    onnx::ValueInfo info;
+    info.name = name;
+    graph_.outputs.push_back(info);
+    return *this;
+  }
+  GraphBuilder& constant(const std::string& name, Tensor tensor) {
+    onnx::NamedTensor named;
+    named.name = name;
+    named.tensor = std::move(tensor);
+    graph_.initializers.push_back(std::move(named));
+    return *this;
+  }
+  GraphBuilder& weight(const std::string& name, const Shape& shape) {
+    return constant(name, random(shape, graph_.initializers.size() + 1));
+  }
+  GraphBuilder& node(const std::string& op, const std::vector<std::string>& inputs,
+                     const std::vector<std::string>& outputs, Attributes attributes = {}) {
+    onnx::Node node;
+    node.op_type = op;
+    node.name = op + "_" + outputs[0];
+    node.inputs = inputs;
+    node.outputs = outputs;
+    node.attributes = std::move(attributes);
+    graph_.nodes.push_back(std::move(node));
+    return *this;
+  }
+
+  Model finish(int opset = 17) const {
+    onnx::Model model;
+    model.ir_version = 8;
+    model.graph = graph_;
+    model.opset_imports.push_back({"", opset});
+    const std::string bytes = onnx::write_memory(model);
+    return Model::from_memory(bytes.data(), bytes.size());
+  }
+
+  /// Numbers in [-0.5, 0.5), the same for the same seed (a linear congruential generator, Knuth's
+  /// MMIX constants).
+  static Tensor random(const Shape& shape, std::uint64_t seed) {
+    Tensor tensor(DType::f32, shape);
+    std::uint64_t state = seed * 0x9E3779B97F4A7C15ULL + 1;
+    for (float& value : tensor.mutable_values<float>()) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      value = static_cast<float>(state >> 40) / static_cast<float>(1 << 24) - 0.5F;
+    }
+    return tensor;
+  }
+
+ private:
+  static onnx::ValueInfo info(const std::string& name, DType dtype, const Shape& shape) {
+    onnx::ValueInfo info;
+    info.name = name;
+    info.type.kind = onnx::Type::Kind::tensor;
+    info.type.dtype = dtype;
+    info.type.shape.emplace();
+    for (const std::int64_t extent : shape) {
+      onnx::Dim dim;
+      dim.value = extent;
+      info.type.shape->push_back(dim);
+    }
+    return info;
+  }
+
+  onnx::Graph graph_;
+};
+
+inline SmallModel conv_net() {
+  GraphBuilder g;
+  g.input("x", DType::f32, {2, 3, 17, 19}).weight("w1", {8, 3, 3, 3}).weight("b1", {8});
+  g.weight("scale", {8}).weight("shift", {8}).weight("mean", {8});
+  g.constant("var", Tensor::of<float>({8}, {1, 2, 3, 4, 5, 6, 7, 8}));
+  g.weight("w2", {8, 1, 3, 3}).weight("w3", {8, 8, 1, 1}).weight("w4", {10, 8}).weight("b4", {10});
+  g.node("Conv", {"x", "w1", "b1"}, {"c1"}, {GraphBuilder::ints("pads", {1, 1, 1, 1})});
+  g.node("BatchNormalization", {"c1", "scale", "shift", "mean", "var"}, {"n1"});
+  g.node("Relu", {"n1"}, {"r1"});
+  g.node("Conv", {"r1", "w2"}, {"c2"},
+         {GraphBuilder::ints("pads", {1, 1, 1, 1}), GraphBuilder::number("group", 8)});
+  g.node("Conv", {"c2", "w3"}, {"c3"});
+  g.node("Add", {"c3", "r1"}, {"sum"}).node("Relu", {"sum"}, {"r2"});
+  g.node("MaxPool", {"r2"}, {"p"},
+         {GraphBuilder::ints("kernel_shape", {2, 2}), GraphBuilder::ints("strides", {2, 2})});
+  g.node("GlobalAveragePool", {"p"}, {"pool"}).node("Flatten", {"pool"}, {"features"});
+  g.node("Gemm", {"features", "w4", "b4"}, {"scores"}, {GraphBuilder::number("transB", 1)});
+  g.node("Softmax", {"scores"}, {"probabilities"}).output("probabilities");
+  return {"conv_net", g.finish(), {{"x", GraphBuilder::random({2, 3, 17, 19}, 99)}}};
+}
+
+inline SmallModel attention() {
+  GraphBuilder g;
+  g.input("x", DType::f32, {2, 5, 12})
+      .weight("wq", {12, 12})
+      .weight("wk", {12, 12})
+      .weight("gamma", {12});
+  g.weight("beta", {12}).constant("three", Tensor::of<std::int64_t>({1}, {3}));
+  g.constant("minus", Tensor::of<std::int64_t>({1}, {-1}))
+      .constant("zero", Tensor::of<std::int64_t>({1}, {0}));
+  g.constant("one", Tensor::of<std::int64_t>({1}, {1}));
+  g.node("Shape", {"x"}, {"shape"}).node("Gather", {"shape", "zero"}, {"batch"});
+  g.node("Gather", {"shape", "one"}, {"length"});
+  g.node("Concat", {"batch", "length", "three", "minus"}, {"split"},
+         {GraphBuilder::number("axis", 0)});
+  g.node("MatMul", {"x", "wq"}, {"q"}).node("MatMul", {"x", "wk"}, {"k"});
+  g.node("Reshape", {"q", "split"}, {"q4"}).node("Reshape", {"k", "split"}, {"k4"});
+  g.node("Transpose", {"q4"}, {"qt"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
+  g.node("Transpose", {"k4"}, {"kt"}, {GraphBuilder::ints("perm", {0, 2, 3, 1})});
+  g.node("MatMul", {"qt", "kt"}, {"scores"}).node("Softmax", {"scores"}, {"weights"});
+  g.node("MatMul", {"weights", "qt"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"back"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"back", "shape"}, {"flat"}).node("Add", {"flat", "x"}, {"residual"});
+  g.node("LayerNormalization", {"residual", "gamma", "beta"}, {"y"}).output("y");
+  return {"attention", g.finish(), {{"x", GraphBuilder::random({2, 5, 12}, 7)}}};
+}
+
+// Branches within branches, with values of outer graphs, decided by what the input contains.
+inline SmallModel branches() {
+  GraphBuilder inner_then, inner_else, then_body, else_body, g;
+  inner_then.node("Mul", {"doubled", "x"}, {"t2"}).output("t2");
+  inner_else.node("Neg", {"doubled"}, {"e2"}).output("e2");
+  then_body.node("Add", {"x", "x"}, {"doubled"})
+      .node("ReduceMin", {"doubled"}, {"least"}, {GraphBuilder::number("keepdims", 0)});
+  then_body.constant("limit", Tensor::scalar(-10.0F))
+      .node("Greater", {"least", "limit"}, {"inside"});
+  then_body.node("If", {"inside"}, {"chosen"},
+                 {GraphBuilder::body("then_branch", inner_then),
+                  GraphBuilder::body("else_branch", inner_else)});
+  then_body.output("chosen");
+  else_body.node("Abs", {"x"}, {"e1"}).output("e1");
+  g.input("x", DType::f32, {4}).constant("zero", Tensor::scalar(0.0F));
+  g.node("ReduceSum", {"x"}, {"sum"}, {GraphBuilder::number("keepdims", 0)});
+  g.node("Greater", {"sum", "zero"}, {"positive"});
+  g.node(
+      "If", {"positive"}, {"y"},
+      {GraphBuilder::body("then_branch", then_body), GraphBuilder::body("else_branch", else_body)});
+  g.node("Exp", {"y"}, {"z"}).output("z");
+  return {"branches", g.finish(), {{"x", Tensor::of<float>({4}, {1, -0.25F, 0.5F, 2})}}};
+}
+
+// Shapes that depend on data, and shape arithmetic on them.
+inline SmallModel data_dependent() {
+  GraphBuilder g;
+  g.input("x", DType::f32, {3, 4}).constant("limit", Tensor::scalar(0.0F));
+  g.constant("flat", Tensor::of<std::int64_t>({1}, {-1})).weight("w", {2, 5});
+  g.node("Greater", {"x", "limit"}, {"mask"}).node("NonZero", {"mask"}, {"where"});
+  g.node("Transpose", {"where"}, {"points"}, {GraphBuilder::ints("perm", {1, 0})});
+  g.node("GatherND", {"x", "points"}, {"kept"}).node("Shape", {"kept"}, {"count"});
+  g.node("ConstantOfShape", {"count"}, {"zeros"}).node("Add", {"kept", "zeros"}, {"same"});
+  g.node("Cast", {"points"}, {"coordinates"}, {GraphBuilder::number("to", 1)});
+  g.node("MatMul", {"coordinates", "w"}, {"projected"})
+      .node("Reshape", {"projected", "flat"}, {"line"});
+  g.node("Concat", {"line", "same"}, {"all"}, {GraphBuilder::number("axis", 0)});
+  g.node("Relu", {"all"}, {"y"}).output("y").output("kept");
+  return {"data_dependent", g.finish(), {{"x", GraphBuilder::random({3, 4}, 5)}}};
+}
+
+inline SmallModel recurrent() {
+  GraphBuilder g;
+  g.input("x", DType::f32, {6, 2, 5})
+      .weight("w", {1, 16, 5})
+      .weight("r", {1, 16, 4})
+      .weight("b", {1, 32});
+  g.node("LSTM", {"x", "w", "r", "b"}, {"all", "last", "cell"},
+         {GraphBuilder::number("hidden_size", 4)});
+  g.constant("axis", Tensor::of<std::int64_t>({1}, {1}))
+      .node("Squeeze", {"all", "axis"}, {"steps"});
+  g.node("Tanh", {"steps"}, {"y"}).output("y").output("cell");
+  return {"recurrent", g.finish(), {{"x", GraphBuilder::random({6, 2, 5}, 3)}}};
+}
+
+inline std::vector<SmallModel> small_models() {
+  std::vector<SmallModel> models;
+  models.push_back(conv_net());
+  models.push_back(attention());
+  models.push_back(branches());
+  models.push_back(data_dependent());
+  models.push_back(recurrent());
+  return models;
+}
+
+}  // namespace mezzo::tests
