@@ -49,8 +49,8 @@ struct RunStats {
 
 /// Patches and observers are called on the thread that called `run`.
 struct RunOptions {
-  std::vector<Patch> patches;
-  std::vector<Observer> observers;
+  std::vector<Patch> patches = {};
+  std::vector<Observer> observers = {};
   RunStats* stats = nullptr;
 };
 

@@ -238,6 +238,8 @@ unsigned encode_small_float(DType dtype, float value, const CastRules& rules) no
   unsigned magnitude;
   if (std::isinf(value)) {
     magnitude = largest + 1;
+  } else if (value == 0) {
+    magnitude = 0;  // which has no exponent of its own
   } else {
     int exponent;
     std::frexp(value, &exponent);

@@ -6,8 +6,6 @@
 #include <cstdlib>
 #include <string>
 
-#include "mezzo/error.h"
-
 namespace mezzo {
 namespace {
 

@@ -3,6 +3,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
+#include <stdexcept>
+
+#include "mezzo/error.h"
 
 namespace mezzo {
 
@@ -19,5 +23,18 @@ void set_allocation_limit(std::size_t bytes) noexcept;
 /// `bytes` of memory, contents undefined, aligned to kAlignment. Throws Error(limit) where there is
 /// not so much.
 std::shared_ptr<void> allocate(std::size_t bytes);
+
+/// Calls `run`; what the standard library throws where memory ends or a size is absurd becomes
+/// Error(limit). Around all that works on a file's numbers.
+template <class Run>
+auto within_memory(Run&& run) -> decltype(run()) {
+  try {
+    return run();
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::limit, "out of memory");
+  } catch (const std::length_error&) {
+    throw Error(ErrorCode::limit, "out of memory");
+  }
+}
 
 }  // namespace mezzo

@@ -59,9 +59,9 @@ class Builder {
     return id;
   }
 
-  // `depth_limit` is the reader's business; what is read here is never deeper than that.
   BodyId add_body(const onnx::Graph& source, NodeId owner, BodyId parent, const std::string& prefix,
                   const std::shared_ptr<const Opsets>& opsets) {
+    check_nesting(parent, prefix);
     const auto body = static_cast<BodyId>(graph_.bodies_.size());
     graph_.bodies_.push_back({source.name, owner, {}, {}, {}});
     scopes_.push_back({{}, parent});
@@ -85,6 +85,20 @@ class Builder {
     }
     sort(body, first, first + static_cast<NodeId>(flat.size()));
     return body;
+  }
+
+  // The reader bounds how deep a file nests bodies, but a function whose body calls it again has no
+  // end; and a path is repeated in the name of each of its values.
+  void check_nesting(BodyId parent, const std::string& prefix) const {
+    constexpr int kMaxDepth = 200;
+    constexpr std::size_t kMaxPrefix = 4096;
+    int depth = 0;
+    for (BodyId around = parent; around != kNone; around = scopes_[at(around)].parent) ++depth;
+    if (depth <= kMaxDepth && prefix.size() <= kMaxPrefix) return;
+    throw Error(ErrorCode::limit, "bodies are nested too deeply, or have too long names")
+        .at("body '" + prefix.substr(0, 100) + "...'")
+        .expected("at most " + std::to_string(kMaxDepth) + " within each other and " +
+                  std::to_string(kMaxPrefix) + " characters");
   }
 
   void add_inputs(const onnx::Graph& source, BodyId body) {
@@ -202,9 +216,8 @@ class Builder {
       const auto found = scopes_[at(scope)].names.find(name);
       if (found != scopes_[at(scope)].names.end()) {
         for (const NodeId owner : crossed) {
-          std::vector<ValueId>& captures = graph_.nodes_[at(owner)].captures;
-          if (std::find(captures.begin(), captures.end(), found->second) == captures.end()) {
-            captures.push_back(found->second);
+          if (captured_.emplace(owner, found->second).second) {
+            graph_.nodes_[at(owner)].captures.push_back(found->second);
             add_consumer(found->second, owner);
           }
         }
@@ -286,6 +299,7 @@ class Builder {
   FunctionInliner inliner_;
   std::vector<Scope> scopes_;
   std::vector<std::string> prefixes_;
+  std::set<std::pair<NodeId, ValueId>> captured_;
   std::size_t expanded_bytes_ = 0;
 };
 

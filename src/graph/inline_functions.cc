@@ -8,8 +8,10 @@ namespace mezzo::graph {
 namespace {
 
 constexpr int kMaxDepth = 64;  // calls within calls
-constexpr std::size_t kMaxNodes =
-    2'000'000;  // a bound on what functions that call functions unfold to
+// Bounds on what functions that call functions unfold to: few bytes can ask for 2^64 nodes. The
+// largest exported models have some 10^5 nodes, in some 10^3 calls.
+constexpr std::size_t kMaxCalls = 300'000;
+constexpr std::size_t kMaxBytes = std::size_t{1} << 29;
 
 std::string canonical_domain(const std::string& domain) {
   return domain == "ai.onnx" ? "" : domain;
@@ -31,6 +33,34 @@ std::shared_ptr<const Opsets> opsets_of(const std::vector<onnx::OpsetImport>& im
 std::string key_of(const std::string& domain, const std::string& name,
                    const std::string& overload) {
   return canonical_domain(domain) + ":" + name + ":" + overload;
+}
+
+std::size_t footprint(const std::vector<std::string>& strings) {
+  std::size_t bytes = strings.size() * sizeof(std::string);
+  for (const std::string& text : strings) bytes += text.size();
+  return bytes;
+}
+
+// About what a copy of the node takes. Tensors are shared.
+std::size_t footprint(const onnx::Node& node) {
+  std::size_t bytes = sizeof(node) + node.name.size() + node.op_type.size() + node.domain.size() +
+                      node.doc_string.size() + node.unknown.size() + footprint(node.inputs) +
+                      footprint(node.outputs);
+  for (const onnx::Attribute& attribute : node.attributes) {
+    bytes += sizeof(attribute) + attribute.name.size() + attribute.s.size() +
+             attribute.unknown.size() + attribute.ints.size() * sizeof(std::int64_t) +
+             attribute.floats.size() * sizeof(float) + footprint(attribute.strings);
+    for (const auto& body : attribute.graphs) {
+      bytes += sizeof(*body);
+      for (const onnx::Node& inner : body->nodes) bytes += footprint(inner);
+      for (const onnx::NamedTensor& tensor : body->initializers) {
+        bytes += sizeof(tensor) + tensor.name.size();
+      }
+      bytes += (body->inputs.size() + body->outputs.size() + body->value_infos.size()) *
+               sizeof(onnx::ValueInfo);
+    }
+  }
+  return bytes;
 }
 
 // How the names and attribute references inside a function become those of one call of it.
@@ -149,7 +179,7 @@ const onnx::Function* FunctionInliner::function_of(const onnx::Node& node) const
 }
 
 std::vector<FlatNode> FunctionInliner::flatten(const std::vector<onnx::Node>& nodes,
-                                               const std::shared_ptr<const Opsets>& opsets) const {
+                                               const std::shared_ptr<const Opsets>& opsets) {
   std::vector<FlatNode> flat;
   flat.reserve(nodes.size());
   for (const onnx::Node& node : nodes) append(node, opsets, 0, flat);
@@ -157,12 +187,8 @@ std::vector<FlatNode> FunctionInliner::flatten(const std::vector<onnx::Node>& no
 }
 
 void FunctionInliner::append(const onnx::Node& node, const std::shared_ptr<const Opsets>& opsets,
-                             int depth, std::vector<FlatNode>& out) const {
+                             int depth, std::vector<FlatNode>& out) {
   const onnx::Function* function = function_of(node);
-  if (out.size() >= kMaxNodes) {
-    throw Error(ErrorCode::limit, "the model's functions unfold to too many nodes")
-        .expected("at most " + std::to_string(kMaxNodes));
-  }
   if (function == nullptr) {
     out.push_back({node, opsets});
     return;
@@ -178,10 +204,13 @@ void FunctionInliner::append(const onnx::Node& node, const std::shared_ptr<const
                 "a call with more inputs or outputs than the function has")
         .at("node '" + node.name + "' (" + node.op_type + ")");
   }
+  spend(*function, 1, 0);
   const Substitution substitution(*function, node);
   const std::shared_ptr<const Opsets>& inner_opsets = function_opsets_.at(function);
   for (const onnx::Node& inner : function->nodes) {
-    append(substitution.node(inner, {}, 0), inner_opsets, depth + 1, out);
+    const onnx::Node actual = substitution.node(inner, {}, 0);
+    spend(*function, 0, footprint(actual));
+    append(actual, inner_opsets, depth + 1, out);
   }
   for (const auto& [inner, outer] : substitution.copies()) {
     onnx::Node copy;
@@ -191,6 +220,17 @@ void FunctionInliner::append(const onnx::Node& node, const std::shared_ptr<const
     copy.outputs = {outer};
     static const auto kIdentityOpset = std::make_shared<const Opsets>(Opsets{{"", 16}});
     out.push_back({std::move(copy), kIdentityOpset});
+  }
+}
+
+void FunctionInliner::spend(const onnx::Function& function, std::size_t calls, std::size_t bytes) {
+  calls_ += calls;
+  bytes_ += bytes;
+  if (calls_ > kMaxCalls || bytes_ > kMaxBytes) {
+    throw Error(ErrorCode::limit, "the model's functions unfold to too many nodes")
+        .at("function '" + function.name + "'")
+        .expected("at most " + std::to_string(kMaxCalls) + " calls and " +
+                  std::to_string(kMaxBytes) + " bytes");
   }
 }
 

@@ -19,7 +19,8 @@ struct FlatNode {
   std::shared_ptr<const Opsets> opsets;
 };
 
-/// Replaces calls of the model's functions. Immutable; one per model.
+/// Replaces calls of the model's functions. One for each graph that is built: it counts what it
+/// unfolds.
 class FunctionInliner {
  public:
   explicit FunctionInliner(const onnx::Model& model);
@@ -27,20 +28,21 @@ class FunctionInliner {
   /// The nodes with every call replaced, at any depth, by the function's nodes. Their values and
   /// names get "CALLER/" before them, CALLER being the calling node's name (its first output where
   /// it has none). Attributes given by reference become the caller's. Throws Error(limit) where
-  /// functions call themselves, or unfold to more nodes than any real model has.
+  /// functions call themselves, or all that was unfolded is more than any real model has.
   std::vector<FlatNode> flatten(const std::vector<onnx::Node>& nodes,
-                                const std::shared_ptr<const Opsets>& opsets) const;
+                                const std::shared_ptr<const Opsets>& opsets);
   const std::shared_ptr<const Opsets>& model_opsets() const { return model_opsets_; }
 
  private:
-  struct Budget;
   void append(const onnx::Node& node, const std::shared_ptr<const Opsets>& opsets, int depth,
-              std::vector<FlatNode>& out) const;
+              std::vector<FlatNode>& out);
+  void spend(const onnx::Function& function, std::size_t calls, std::size_t bytes);
   const onnx::Function* function_of(const onnx::Node& node) const;
 
   std::map<std::string, const onnx::Function*> functions_;  // by "domain:name:overload"
   std::map<const onnx::Function*, std::shared_ptr<const Opsets>> function_opsets_;
   std::shared_ptr<const Opsets> model_opsets_;
+  std::size_t calls_ = 0, bytes_ = 0;
 };
 
 }  // namespace mezzo::graph

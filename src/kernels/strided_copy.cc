@@ -14,6 +14,9 @@ namespace {
 constexpr std::int64_t kPieceBytes = 256 * 1024;
 // Edge of the square of bytes in which a transposition goes: a cache line.
 constexpr std::int64_t kTileBytes = 64;
+// Rows whose distance is a multiple of it share an eighth of the sets of a first-level cache (whose
+// ways are 4 KiB), or fewer.
+constexpr std::int64_t kFewSets = 512;
 
 template <int N>
 struct Bytes {
@@ -89,6 +92,23 @@ void transpose_tile(const char* source, std::int64_t source_stride, char* target
     for (std::int64_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c) {
       copy_element<N>(source + r * N + c * source_stride, target + r * target_stride + c * N);
     }
+  }
+}
+
+// The same for a whole tile, by way of two small squares. Rows whose distance is a multiple of many
+// cache lines fall into few sets of the cache and would throw each other out of it; so each line is
+// touched but once.
+template <int N>
+void transpose_whole_tile(const char* source, std::int64_t source_stride, char* target,
+                          std::int64_t target_stride) {
+  constexpr std::int64_t kTile = kTileBytes / N;
+  alignas(64) char from[kTile * kTileBytes], to[kTile * kTileBytes];
+  for (std::int64_t c = 0; c < kTile; ++c) {
+    std::memcpy(from + c * kTileBytes, source + c * source_stride, kTileBytes);
+  }
+  transpose_tile<N>(from, kTileBytes, to, kTileBytes, kTile, kTile);
+  for (std::int64_t r = 0; r < kTile; ++r) {
+    std::memcpy(target + r * target_stride, to + r * kTileBytes, kTileBytes);
   }
 }
 
@@ -206,12 +226,19 @@ void StridedCopy::run_transpose(const Span& span) const {
   constexpr std::int64_t kTile = std::max<std::int64_t>(kTileBytes / kBytes, 1);
   const Axis& rows = axes_[axes_.size() - 2];
   const Axis& columns = axes_.back();
+  const bool few_sets = rows.target % kFewSets == 0 || columns.source % kFewSets == 0;
   for (std::int64_t r = span.begin; r < span.end; r += kTile) {
     const std::int64_t row_count = std::min(kTile, span.end - r);
     for (std::int64_t c = 0; c < columns.extent; c += kTile) {
-      transpose_tile<kBytes>(span.source + r * kBytes + c * columns.source, columns.source,
-                             span.target + r * rows.target + c * kBytes, rows.target, row_count,
-                             std::min(kTile, columns.extent - c));
+      const std::int64_t column_count = std::min(kTile, columns.extent - c);
+      const char* source = span.source + r * kBytes + c * columns.source;
+      char* target = span.target + r * rows.target + c * kBytes;
+      if (few_sets && row_count == kTile && column_count == kTile) {
+        transpose_whole_tile<kBytes>(source, columns.source, target, rows.target);
+      } else {
+        transpose_tile<kBytes>(source, columns.source, target, rows.target, row_count,
+                               column_count);
+      }
     }
   }
 }

@@ -56,9 +56,10 @@ Shape binary_shape(const Op& op);
 /// The loop over inputs 0 and 1 into output 0.
 BroadcastLoop binary_loop(const Op& op);
 
-/// y[i] = f(a[i], b[i]) over one run. Y is f's result type.
+/// y[i] = f(a[i], b[i]) over one run. Y is f's result type. (f comes by value: as a reference, what
+/// it holds might change with each byte stored, for all that the compiler knows.)
 template <class A, class B, class Y, class F>
-void apply_run(const F& f, const A* a, std::int64_t a_step, const B* b, std::int64_t b_step, Y* y,
+void apply_run(F f, const A* a, std::int64_t a_step, const B* b, std::int64_t b_step, Y* y,
                std::int64_t n) {
   if (a_step == 1 && b_step == 1) {
     for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);

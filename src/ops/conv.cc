@@ -1,7 +1,8 @@
 // Conv (ai.onnx 1, 11, 22) and FusedConv (com.microsoft 1): y = activation(conv(x, w) + b + z).
 // The versions of Conv differ in their types only.
 
-#include <memory>
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "base/memory.h"
@@ -59,13 +60,7 @@ Convolution convolution_of(const Op& op) {
         .expected("[M, C / group, k1, ...] for X [N, C, D1, ...], group dividing C and M")
         .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
   }
-  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
-  const auto declared = op.attr_ints("kernel_shape");
-  if (!declared.empty() && declared != kernel) {
-    throw invalid("kernel_shape is not that of the weights")
-        .expected(to_string(kernel))
-        .got(to_string(declared));
-  }
+  const std::vector<std::int64_t> kernel = kernel_of_weights(op);
   if (op.has_in(2) && op.in_shape(2) != Shape{w[0]}) {
     throw invalid("the bias does not fit the weights")
         .expected("[" + std::to_string(w[0]) + "]")

@@ -1,6 +1,7 @@
 // ConvTranspose (ai.onnx 1, 11, 22): the transpose (adjoint) of Conv. The versions differ in their
 // types, and in how version 1 words the shares of an odd padding, which implementations never did.
 
+#include <algorithm>
 #include <string>
 
 #include "base/shape.h"
@@ -36,13 +37,7 @@ Transposed transposed_of(const Op& op) {
         .expected("[C, M / group, k1, ...] for X [N, C, D1, ...], group dividing C")
         .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
   }
-  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
-  const auto declared = op.attr_ints("kernel_shape");
-  if (!declared.empty() && declared != kernel) {
-    throw invalid("kernel_shape is not that of the weights")
-        .expected(to_string(kernel))
-        .got(to_string(declared));
-  }
+  const std::vector<std::int64_t> kernel = kernel_of_weights(op);
   const std::int64_t out_c = checked_mul(w[1], groups);
   if (op.has_in(2) && op.in_shape(2) != Shape{out_c}) {
     throw invalid("the bias does not fit the weights")

@@ -1,6 +1,7 @@
 // DeformConv (ai.onnx 19, 22): a convolution whose taps are displaced by `offset` and weighted by
 // `mask`. Papers: Dai et al., "Deformable Convolutional Networks", 2017; Zhu et al., v2, 2018.
 
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -39,13 +40,7 @@ Deformable deformable_of(const Op& op) {
         .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups) +
              ", offset_group " + std::to_string(offset_groups));
   }
-  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
-  const auto declared = op.attr_ints("kernel_shape");
-  if (!declared.empty() && declared != kernel) {
-    throw invalid("kernel_shape is not that of the weights")
-        .expected(to_string(kernel))
-        .got(to_string(declared));
-  }
+  const std::vector<std::int64_t> kernel = kernel_of_weights(op);
   Deformable conv{x[0], x[1], w[0], groups, offset_groups, windows_of(op, x, kernel, false)};
   const std::int64_t taps = checked_mul(offset_groups, kernel_size(conv.windows));
   const auto axes = static_cast<std::int64_t>(conv.windows.size());

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/shape.h"
+#include "kernels/quantized_i8.h"
 #include "ops/im2col.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
@@ -36,7 +37,7 @@ struct PaddedPlane {
   PaddedPlane(const WindowAxis& h, const WindowAxis& w)
       : rows((h.out - 1) * h.stride + h.extent()),
         columns((w.out - 1) * w.stride + w.extent()),
-        phases(w.stride),
+        phases(w.out > 1 ? w.stride : 1),
         phase_size((columns + phases - 1) / phases) {}
 
   std::int64_t row_size() const { return phases * phase_size; }
@@ -46,8 +47,8 @@ struct PaddedPlane {
 
   template <class X>
   void fill(const WindowAxis& h, const WindowAxis& w, const X* x, int zero_point,
-            std::int16_t* plane) const {
-    std::fill_n(plane, rows * row_size(), std::int16_t{0});
+            float* plane) const {
+    std::fill_n(plane, rows * row_size(), 0.0F);
     const std::int64_t first_row = std::max<std::int64_t>(0, h.pad_begin);
     const std::int64_t last_row = std::min(rows, h.in + h.pad_begin);
     for (std::int64_t row = first_row; row < last_row; ++row) {
@@ -56,48 +57,20 @@ struct PaddedPlane {
         const std::int64_t skip = std::max<std::int64_t>(0, w.pad_begin - phase);
         const std::int64_t first = (skip + phases - 1) / phases;
         const std::int64_t end = std::min(columns, w.in + w.pad_begin);
-        std::int16_t* out = plane + at(row, phase);
+        float* out = plane + at(row, phase);
         for (std::int64_t i = first; phase + i * phases < end; ++i) {
-          out[i] = static_cast<std::int16_t>(in[phase + i * phases - w.pad_begin] - zero_point);
+          out[i] = static_cast<float>(in[phase + i * phases - w.pad_begin] - zero_point);
         }
       }
     }
   }
 };
 
-// sums[o] += w0 a[o] + w1 b[o] + w2 c[o]
-void add_three(const std::int16_t* weights, const std::int16_t* a, const std::int16_t* b,
-               const std::int16_t* c, std::int32_t* sums, std::int64_t n) {
-  const std::int16_t w0 = weights[0], w1 = weights[1], w2 = weights[2];
-  for (std::int64_t o = 0; o < n; ++o) sums[o] += w0 * a[o] + w1 * b[o] + w2 * c[o];
-}
-
-void add_one(std::int16_t weight, const std::int16_t* a, std::int32_t* sums, std::int64_t n) {
-  for (std::int64_t o = 0; o < n; ++o) sums[o] += weight * a[o];
-}
-
-// The sums of one output row.
-void sum_row(const PaddedPlane& plane, const WindowAxis& h, const WindowAxis& w,
-             const std::int16_t* data, const std::int16_t* weights, std::int64_t row,
-             std::int32_t* sums) {
-  std::fill_n(sums, w.out, 0);
-  for (std::int64_t y = 0; y < h.kernel; ++y) {
-    const std::int64_t from = row * h.stride + y * h.dilation;
-    const auto source = [&](std::int64_t tap) { return data + plane.at(from, tap * w.dilation); };
-    const std::int16_t* tap_weights = weights + y * w.kernel;
-    std::int64_t tap = 0;
-    for (; tap + 3 <= w.kernel; tap += 3) {
-      add_three(tap_weights + tap, source(tap), source(tap + 1), source(tap + 2), sums, w.out);
-    }
-    for (; tap < w.kernel; ++tap) add_one(tap_weights[tap], source(tap), sums, w.out);
-  }
-}
-
 // Widened weights, less their zero points: [out_channels][taps].
-std::vector<std::int16_t> centred_weights(Run& run, const IntegerConv& conv) {
+std::vector<float> centred_weights(Run& run, const IntegerConv& conv) {
   const std::vector<std::int32_t> zero_points = ints_of(run, conv.inputs.w_zero_point);
   const std::int64_t terms = conv.terms();
-  std::vector<std::int16_t> weights(static_cast<std::size_t>(conv.out_channels * terms));
+  std::vector<float> weights(static_cast<std::size_t>(conv.out_channels * terms));
   with_quantized8(run.op().in(conv.inputs.w).dtype, [&](auto zero) {
     const auto* w = run.in<decltype(zero)>(conv.inputs.w);
     for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -105,7 +78,7 @@ std::vector<std::int16_t> centred_weights(Run& run, const IntegerConv& conv) {
       const int zero_point = zero_points.empty()       ? 0
                              : zero_points.size() == 1 ? zero_points[0]
                                                        : zero_points[channel];
-      weights[i] = static_cast<std::int16_t>(w[i] - zero_point);
+      weights[i] = static_cast<float>(w[i] - zero_point);
     }
   });
   return weights;
@@ -147,38 +120,43 @@ Choice depthwise_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums fini
   const IntegerConv conv = integer_conv_of(op, inputs);
   if (conv.group_in() != 1) return refuse("more than one input channel in a group");
   if (conv.windows.size() > 2) return refuse("more than two spatial axes");
-  // Beyond that, sums of products of 9-bit numbers may not fit int32, and would have to wrap.
-  if (conv.terms() > 32768) return refuse("more than 32768 weights in a channel");
+  // Up to that, sums of products of 9-bit numbers are exact in float32.
+  if (conv.terms() > 256) return refuse("more than 256 weights in a channel");
   if (is_empty(conv)) return Kernel([](Run&) {});
   const WindowAxis h = conv.windows.size() == 2 ? conv.windows[0] : WindowAxis{};
   const WindowAxis w = conv.windows.back();
   const PaddedPlane plane(h, w);
+  std::vector<std::int64_t> offsets;
+  for (std::int64_t tap = 0; tap < conv.terms(); ++tap) {
+    offsets.push_back(plane.at(tap / w.kernel * h.dilation, tap % w.kernel * w.dilation));
+  }
+  const std::int64_t out_plane = h.out * w.out;
   const std::int64_t plane_bytes =
-      round_up(checked_mul(checked_mul(plane.rows, plane.row_size()), 2));
-  const std::int64_t slot_bytes = checked_add(plane_bytes, round_up(checked_mul(w.out, 4)));
+      round_up(checked_mul(checked_mul(plane.rows, plane.row_size()), 4));
+  const std::int64_t slot_bytes = checked_add(plane_bytes, round_up(checked_mul(out_plane, 4)));
   const std::int64_t tasks = conv.batch * conv.out_channels;
   const std::int64_t slots = std::min<std::int64_t>(op.threads(), tasks);
   op.set_scratch(checked_mul(slots, slot_bytes));
-  return Kernel([=, finish = std::move(finish)](Run& run) {
+  return Kernel([=, offsets = std::move(offsets), finish = std::move(finish)](Run& run) {
     const TakeSums take = finish(run);
-    const std::vector<std::int16_t> weights = centred_weights(run, conv);
+    const std::vector<float> weights = centred_weights(run, conv);
     const int zero_point = zero_point_of(run, inputs.x_zero_point);
-    const std::int64_t in_plane = h.in * w.in, out_plane = h.out * w.out;
     auto* scratch = static_cast<char*>(run.scratch());
     for_each_task(tasks, slots, run.pool(), [&](std::int64_t task, std::int64_t slot) {
       const std::int64_t channel = task % conv.out_channels;
       const std::int64_t in_channel =
           task / conv.out_channels * conv.in_channels + channel / conv.group_out();
-      auto* data = reinterpret_cast<std::int16_t*>(scratch + slot * slot_bytes);
+      auto* data = reinterpret_cast<float*>(scratch + slot * slot_bytes);
       auto* sums = reinterpret_cast<std::int32_t*>(scratch + slot * slot_bytes + plane_bytes);
       with_quantized8(run.op().in(inputs.x).dtype, [&](auto zero) {
-        const auto* x = run.in<decltype(zero)>(inputs.x) + in_channel * in_plane;
+        const auto* x = run.in<decltype(zero)>(inputs.x) + in_channel * h.in * w.in;
         plane.fill(h, w, x, zero_point, data);
       });
-      for (std::int64_t row = 0; row < h.out; ++row) {
-        sum_row(plane, h, w, data, weights.data() + channel * conv.terms(), row, sums);
-        take(channel, sums, w.out, task * out_plane + row * w.out);
-      }
+      kernels::TapSums taps{h.out, w.out, h.stride * plane.row_size(), conv.terms(),
+                            offsets.data()};
+      taps.weights = weights.data() + channel * conv.terms();
+      kernels::sum_taps(taps, data, sums);
+      take(channel, sums, out_plane, task * out_plane);
     });
   });
 }

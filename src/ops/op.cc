@@ -2,9 +2,9 @@
 
 #include <cstring>
 
-#include "base/convert.h"
 #include "base/memory.h"
 #include "base/shape.h"
+#include "ops/convert_elements.h"
 
 namespace mezzo::ops {
 namespace {
@@ -14,8 +14,6 @@ std::vector<std::int64_t> to_ints(const Tensor& tensor) {
   const auto values = wide.values<std::int64_t>();
   return {values.begin(), values.end()};
 }
-
-bool is_16_bit_float(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 
 }  // namespace
 
@@ -205,8 +203,8 @@ Kernel narrowed(const Op& op, std::shared_ptr<Op> wide, Kernel kernel) {
         continue;
       }
       kept.push_back(Tensor::uninitialized(DType::f32, narrow.in_shape(i)));
-      convert(narrow.in(i).dtype, in[at], DType::f32, kept.back().mutable_data(),
-              kept.back().size());
+      convert_elements(narrow.in(i).dtype, in[at], DType::f32, kept.back().mutable_data(),
+                       kept.back().size(), run.pool());
       in[at] = kept.back().data();
     }
     std::vector<Tensor> results(wide_out.size());
@@ -224,8 +222,8 @@ Kernel narrowed(const Op& op, std::shared_ptr<Op> wide, Kernel kernel) {
     }
     for (std::size_t k = 0; k < wide_out.size(); ++k) {
       if (!results[k].has_value()) continue;
-      convert(DType::f32, results[k].data(), narrow.out(wide_out[k]).dtype,
-              run.out_data(wide_out[k]), results[k].size());
+      convert_elements(DType::f32, results[k].data(), narrow.out(wide_out[k]).dtype,
+                       run.out_data(wide_out[k]), results[k].size(), run.pool());
     }
   };
 }

@@ -1,6 +1,7 @@
 // Convolutions of 8-bit integers. Spec: ai.onnx QLinearConv-10, ConvInteger-10. Sums are exact in
 // int32; QLinearConv then scales them in float32, as ONNX Runtime does, rounding half to even.
 
+#include "kernels/quantized_i8.h"
 #include "ops/integer_conv.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -27,20 +28,24 @@ TakeSums requantize(Run& run) {
   const auto* bias = run.in<std::int32_t>(8);
   const float x_scale = scalar_of(run, 1), y_scale = scalar_of(run, 6);
   const auto channels = static_cast<std::size_t>(run.op().in_shape(3)[0]);
-  std::vector<float> multipliers(channels);
+  const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, 7));
+  std::vector<kernels::Requantize> parameters(channels);
   for (std::size_t c = 0; c < channels; ++c) {
-    multipliers[c] = x_scale * w_scales[w_scales.size() == 1 ? 0 : c] / y_scale;
+    parameters[c].offset = bias != nullptr ? bias[c] : 0;
+    parameters[c].multiplier = x_scale * w_scales[w_scales.size() == 1 ? 0 : c] / y_scale;
+    parameters[c].low = saturate.low();
+    parameters[c].high = saturate.high();
+    parameters[c].zero_point = saturate.zero_point();
   }
-  const DType dtype = run.op().out(0).dtype;
-  const Saturate saturate(dtype, zero_point_of(run, 7));
-  return [=, multipliers = std::move(multipliers), y = run.out<std::uint8_t>(0)](
+  return [=, parameters = std::move(parameters), y = run.out<std::uint8_t>(0)](
              std::int64_t channel, const std::int32_t* sums, std::int64_t count, std::int64_t to) {
-    const float multiplier = multipliers[static_cast<std::size_t>(channel)];
-    const std::uint32_t offset = bias != nullptr ? static_cast<std::uint32_t>(bias[channel]) : 0;
-    // Both 8-bit types store the low byte.
+    const kernels::Requantize& args = parameters[static_cast<std::size_t>(channel)];
+    if (simd_allowed()) return kernels::requantize(args, sums, y + to, count);
     for (std::int64_t i = 0; i < count; ++i) {
-      const auto sum = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[i]) + offset);
-      y[to + i] = static_cast<std::uint8_t>(saturate(static_cast<float>(sum) * multiplier));
+      const auto sum = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[i]) +
+                                                 static_cast<std::uint32_t>(args.offset));
+      // Both 8-bit types store the low byte.
+      y[to + i] = static_cast<std::uint8_t>(saturate(static_cast<float>(sum) * args.multiplier));
     }
   };
 }
@@ -58,7 +63,7 @@ Row& declare(Row& row, const IntegerConvInputs& inputs, const MakeTakeSums& fini
       .attr("strides", Kind::ints)
       .attr("pads", Kind::ints)
       .attr("group", 1)
-      .kernel("depthwise", [=](Op& op) { return depthwise_conv(op, inputs, finish); })
+      .simd_kernel("simd depthwise", [=](Op& op) { return depthwise_conv(op, inputs, finish); })
       .simd_kernel("simd i8", [=](Op& op) { return product_conv(op, inputs, finish, true); })
       .kernel("reference", [=](Op& op) { return product_conv(op, inputs, finish, false); })
       .multiply_adds([=](const Op& op) { return integer_conv_of(op, inputs).multiply_adds(); });

@@ -40,6 +40,11 @@ class Saturate {
     return static_cast<int>(round_half_even(value)) + zero_point_;
   }
 
+  /// The bounds of what is rounded, and what is added then.
+  float low() const { return low_; }
+  float high() const { return high_; }
+  int zero_point() const { return zero_point_; }
+
  private:
   float low_, high_;
   int zero_point_;

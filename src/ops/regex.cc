@@ -86,22 +86,25 @@ class RegexCompiler {
   NodePtr sequence(int depth) {
     NodePtr result = node(Node::Type::sequence);
     while (more() && pattern_[at_] != '|' && pattern_[at_] != ')') {
-      result->parts.push_back(repeated(depth));
+      if (accept("\\Q")) {
+        quote(result->parts);
+      } else {
+        result->parts.push_back(repeated(atom(depth)));
+      }
     }
     return result;
   }
 
-  NodePtr repeated(int depth) {
-    NodePtr part = atom(depth);
+  // `part` with what repetition follows it.
+  NodePtr repeated(NodePtr part) {
     bool was_repeated = false;
     for (;;) {
       int least = 0, most = -1;
-      if (accept('*')) {
-      } else if (accept('+')) {
+      if (accept('+')) {
         least = 1;
       } else if (accept('?')) {
         most = 1;
-      } else if (!accept_counts(least, most)) {
+      } else if (!accept('*') && !accept_counts(least, most)) {
         return part;
       }
       if (was_repeated) fail("a repetition of a repetition");
@@ -160,7 +163,6 @@ class RegexCompiler {
     if (accept("\\z")) return assertion(Kind::text_end);
     if (accept("\\b")) return assertion(Kind::word_edge);
     if (accept("\\B")) return assertion(Kind::no_word_edge);
-    if (accept("\\Q")) return quoted();
     if (pattern_[at_] == '*' || pattern_[at_] == '+' || pattern_[at_] == '?') {
       fail("nothing to repeat");
     }
@@ -169,13 +171,16 @@ class RegexCompiler {
     return of_ranges({{c, c}});
   }
 
-  NodePtr quoted() {
-    NodePtr result = node(Node::Type::sequence);
-    while (more() && !accept("\\E")) {
+  // Literals up to \E or the end; a repetition behind them is that of the last.
+  void quote(std::vector<NodePtr>& parts) {
+    while (more()) {
+      if (accept("\\E")) return;
       const char32_t c = next_code_point(pattern_, at_);
-      result->parts.push_back(of_ranges({{c, c}}));
+      const bool last = accept("\\E");
+      NodePtr part = of_ranges({{c, c}});
+      parts.push_back(last ? repeated(std::move(part)) : std::move(part));
+      if (last) return;
     }
-    return result;
   }
 
   NodePtr group(int depth) {

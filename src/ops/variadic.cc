@@ -77,6 +77,7 @@ Kernel fold(const Op& op, bool mean) {
         apply_run(F{}, a + at[0], loop.step(0), b + at[1], loop.step(1), y + to, n);
       });
     }
+    static_cast<void>(mean);  // of integers there is none
     if constexpr (std::is_floating_point_v<T>) {
       if (mean) scale(y, loops[0].size(), run.op().inputs(), run.pool());
     }

@@ -93,6 +93,18 @@ void share_padding(WindowAxis& axis, std::int64_t total, bool more_at_end) {
 
 }  // namespace
 
+std::vector<std::int64_t> kernel_of_weights(const Op& op) {
+  const Shape& w = op.in_shape(1);
+  const std::vector<std::int64_t> kernel(w.begin() + 2, w.end());
+  const auto declared = op.attr_ints("kernel_shape");
+  if (!declared.empty() && declared != kernel) {
+    throw invalid("kernel_shape is not that of the weights")
+        .expected(to_string(kernel))
+        .got(to_string(declared));
+  }
+  return kernel;
+}
+
 Windows windows_of(const Op& op, const Shape& x, std::vector<std::int64_t> kernel,
                    bool allow_crop) {
   Windows windows = shapes_of(op, x, std::move(kernel));
@@ -124,12 +136,11 @@ Windows windows_of(const Op& op, const Shape& x, std::vector<std::int64_t> kerne
           .expected("a padded extent of at least " + std::to_string(axis.extent()))
           .got(std::to_string(axis.in + axis.pad_begin + axis.pad_end));
     }
-    axis.out = room / axis.stride + 1;
     // VALID gives the same extent with ceil_mode as without: ceil((room + 1) / stride).
-    if (ceil_mode && auto_pad == AutoPad::not_set && room % axis.stride != 0 &&
-        axis.out * axis.stride < axis.in + axis.pad_begin) {
-      ++axis.out;  // ... unless that window would start in the padding at the end
-    }
+    const bool up = ceil_mode && auto_pad == AutoPad::not_set;
+    axis.out = (up ? room + axis.stride - 1 : room) / axis.stride + 1;
+    // Rounding up, a window that would start in the padding at the end is ignored.
+    if (up && (axis.out - 1) * axis.stride >= axis.in + axis.pad_begin) --axis.out;
   }
   return windows;
 }

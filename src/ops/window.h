@@ -27,6 +27,10 @@ using Windows = std::vector<WindowAxis>;
 /// More spatial axes than this are refused as unsupported.
 inline constexpr int kMaxSpatialAxes = 8;
 
+/// The kernel extents of a convolution: those of its weights (input 1, [., ., k1, ...]). Throws
+/// Error(invalid_model) where kernel_shape says otherwise.
+std::vector<std::int64_t> kernel_of_weights(const Op& op);
+
 /// The windows that an operator's attributes kernel_shape (where `kernel` is empty), strides,
 /// dilations, pads, auto_pad and ceil_mode, as far as its row declares them, give on the spatial
 /// axes of `x` ([N, C, ...]). Throws Error(invalid_model) where they do not fit each other; crops

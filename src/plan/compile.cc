@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/shape.h"
+#include "ops/convert_elements.h"
 #include "plan/slice.h"
 
 namespace mezzo::plan {
@@ -56,8 +57,11 @@ class Compiler {
     explicit Store(Compiler& compiler) : compiler_(compiler) {}
     Tensor packed(ValueId value, const Tensor& constant, const std::string& key,
                   const std::function<Tensor(const Tensor&)>& make) override {
-      return compiler_.is_shared(value) ? compiler_.resources_.packed(value, constant, key, make)
-                                        : make(constant);
+      // The same weight may be wanted as it is and, by another node, in f32.
+      const std::string full_key = std::string(name_of(constant.dtype())) + " " + key;
+      return compiler_.is_shared(value)
+                 ? compiler_.resources_.packed(value, constant, full_key, make)
+                 : make(constant);
     }
     const Tensor& aligned(ValueId value, const Tensor& constant) override {
       return compiler_.is_shared(value) ? compiler_.resources_.aligned(value, constant) : constant;
@@ -74,6 +78,7 @@ class Compiler {
     plan_ = std::make_shared<Plan>();
     plan_->feeds = request_.feeds;
     slot_of_.clear();
+    twins_.clear();
     shared_.clear();
     deferred_.clear();
     for (int i = 0; i < static_cast<int>(request_.feeds.size()); ++i) add_feed(i);
@@ -124,11 +129,13 @@ class Compiler {
 
   // From here on `value` lies in `slot`: after the caller's patch and observer have had it.
   void define(ValueId value, int slot) {
+    if (patched_.contains(value) || observed_.contains(value)) slot = narrow(slot);
     if (patched_.contains(value)) {
       const Slot& source = plan_->slots[at(slot)];
       const int patched = add_slot(new_slot(value, source.dtype, source.shape, Slot::Place::arena));
       Step step;
       step.kind = Step::Kind::patch;
+      step.value = value;
       step.in = {slot};
       step.out = {patched};
       plan_->steps.push_back(std::move(step));
@@ -138,6 +145,7 @@ class Compiler {
     if (observed_.contains(value)) {
       Step step;
       step.kind = Step::Kind::observe;
+      step.value = value;
       step.in = {slot};
       plan_->steps.push_back(std::move(step));
     }
@@ -157,10 +165,67 @@ class Compiler {
     return slot_of_.at(value);
   }
 
+  // The same in the value's own type.
+  int plain_slot_of(ValueId value) {
+    const int slot = slot_of(value);
+    return slot < 0 ? slot : narrow(slot);
+  }
+
+  // The slot's value in its own type: the slot itself unless it is a 16-bit float that is kept as
+  // f32.
+  int narrow(int slot) {
+    const DType own = plan_->slots[at(slot)].kept_for;
+    return own == DType::undefined ? slot : converted(slot, own, DType::undefined);
+  }
+
+  // The slot's value in f32, where it is a 16-bit float.
+  int widen(int slot) {
+    const Slot& facts = plan_->slots[at(slot)];
+    if (!ops::is_16_bit_float(facts.dtype)) return slot;
+    if (facts.constant == nullptr) return converted(slot, DType::f32, facts.dtype);
+    const auto twin = twins_.find(slot);
+    if (twin != twins_.end()) return twin->second;
+    Slot wide = new_slot(facts.value, DType::f32, facts.shape, Slot::Place::constant);
+    wide.kept_for = facts.dtype;
+    const auto make = [](const Tensor& tensor) { return tensor.to(DType::f32); };
+    wide.constant =
+        std::make_shared<Tensor>(store_.packed(facts.value, *facts.constant, "as f32", make));
+    return twins_[slot] = add_slot(std::move(wide));
+  }
+
+  int converted(int slot, DType dtype, DType kept_for) {
+    const auto twin = twins_.find(slot);
+    if (twin != twins_.end()) return twin->second;
+    const Slot& source = plan_->slots[at(slot)];
+    Slot target = new_slot(source.value, dtype, source.shape, Slot::Place::arena);
+    target.kept_for = kept_for;
+    Step step;
+    step.kind = Step::Kind::convert;
+    step.in = {slot};
+    step.out = {add_slot(std::move(target))};
+    plan_->steps.push_back(step);
+    return twins_[slot] = step.out[0];
+  }
+
+  // Whether the node means the same with f32 in place of its 16-bit floats: every type in question
+  // follows from an input's.
+  static bool can_widen(const graph::Node& node, const ops::Row& row) {
+    if (!node.bodies.empty()) return false;
+    for (const ops::Formal& formal : row.inputs()) {
+      const bool narrow = formal.types.contains(DType::f16) || formal.types.contains(DType::bf16);
+      if (narrow && !formal.types.contains(DType::f32)) return false;
+    }
+    for (const ops::Formal& formal : row.outputs()) {
+      const bool narrow = formal.types.contains(DType::f16) || formal.types.contains(DType::bf16);
+      if (narrow && formal.like < 0) return false;
+    }
+    return true;
+  }
+
   // The contents of a value, if they can be had now: a constant, or a feed, of which the plan is
   // then special to these contents.
   const Tensor* contents(ValueId value) {
-    const int slot = slot_of(value);
+    const int slot = plain_slot_of(value);
     if (slot < 0) return nullptr;
     Slot& facts = plan_->slots[at(slot)];
     if (facts.constant == nullptr && facts.place == Slot::Place::feed) {
@@ -249,32 +314,69 @@ class Compiler {
     const graph::Node& node = graph_.node(id);
     const ops::Row& row = row_of(id);
     std::vector<int> in, captures;
+    bool constant = !row.is_random();
     for (const ValueId input : node.inputs) {
       in.push_back(input == kNone ? -1 : slot_of(input));
       if (input != kNone && in.back() < 0) return false;
+      constant = constant && (input == kNone || plan_->slots[at(in.back())].constant != nullptr);
     }
     for (const ValueId capture : node.captures) {
-      captures.push_back(slot_of(capture));
+      captures.push_back(plain_slot_of(capture));
       if (captures.back() < 0) return false;
     }
-    auto op =
-        std::make_shared<ops::Op>(node, row, operands(node, in), &store_, resources_.pool().size());
+    // Once in f32, a 16-bit float is kept so until something asks for the value itself: each
+    // rounding less is less error and less work.
+    const bool wide =
+        !constant && can_widen(node, row) && std::any_of(in.begin(), in.end(), [&](int slot) {
+          return slot >= 0 && own_type(slot) != DType::undefined &&
+                 ops::is_16_bit_float(own_type(slot));
+        });
+    std::vector<int> used = in;
+    for (int& slot : used) {
+      if (slot >= 0) slot = wide ? widen(slot) : narrow(slot);
+    }
+    auto op = inferred(node, row, used);
+    if (op == nullptr) return false;
+    if (wide && !all_known(*op)) {
+      used = in;
+      for (int& slot : used) {
+        if (slot >= 0) slot = narrow(slot);
+      }
+      op = inferred(node, row, used);
+    }
+    if (fold(node, row, *op, used)) return true;
+    add_step(id, std::move(op), std::move(used), std::move(captures));
+    return true;
+  }
+
+  DType own_type(int slot) const {
+    const Slot& facts = plan_->slots[at(slot)];
+    return facts.kept_for != DType::undefined ? facts.kept_for : facts.dtype;
+  }
+
+  static bool all_known(const ops::Op& op) {
+    for (int i = 0; i < op.outputs(); ++i) {
+      if (op.has_out(i) && !op.out(i).known) return false;
+    }
+    return true;
+  }
+
+  // The op with its outputs' shapes; null where they depend on contents that are not known yet.
+  std::shared_ptr<ops::Op> inferred(const graph::Node& node, const ops::Row& row,
+                                    const std::vector<int>& in) {
     for (;;) {
+      auto op = std::make_shared<ops::Op>(node, row, operands(node, in), &store_,
+                                          resources_.pool().size());
       try {
         row.infer_outputs(*op);
-        break;
+        return op;
       } catch (const ops::NeedsValue& needs) {
         if (contents(needs.value) == nullptr) {
           needed_.insert(needs.value);
-          return false;
+          return nullptr;
         }
-        op = std::make_shared<ops::Op>(node, row, operands(node, in), &store_,
-                                       resources_.pool().size());
       }
     }
-    if (fold(node, row, *op, in)) return true;
-    add_step(id, std::move(op), std::move(in), std::move(captures));
-    return true;
   }
 
   std::vector<ops::Operand> operands(const graph::Node& node, const std::vector<int>& in) const {
@@ -362,6 +464,7 @@ class Compiler {
       const ops::Operand& out = op->out(i);
       Slot slot = new_slot(node.outputs[at(i)], out.dtype, out.shape,
                            out.known ? Slot::Place::arena : Slot::Place::made);
+      slot.kept_for = output_kept_for(row, i, step.in);
       if (view) {
         slot.alias_of = step.in[0];
         slot.place = plan_->slots[at(step.in[0])].place;
@@ -383,13 +486,22 @@ class Compiler {
     }
   }
 
+  // The own type of an output whose type is that of an input which was widened.
+  DType output_kept_for(const ops::Row& row, int output, const std::vector<int>& in) const {
+    const std::vector<ops::Formal>& formals = row.outputs();
+    const ops::Formal& formal = formals[std::min(at(output), formals.size() - 1)];
+    if (formal.like < 0 || at(formal.like) >= in.size() || in[at(formal.like)] < 0)
+      return DType::undefined;
+    return plan_->slots[at(in[at(formal.like)])].kept_for;
+  }
+
   // --- what leaves the plan
   // -------------------------------------------------------------------------------------------------
 
   int export_slot(ValueId value) {
     // A patch or an observer waits for the shape: it is applied by the plan that continues this
     // one.
-    const int slot = slot_of(value);
+    const int slot = plain_slot_of(value);
     if (slot >= 0) return slot;
     const auto made = made_.find(value);
     return made != made_.end() ? made->second : -1;
@@ -532,9 +644,9 @@ class Compiler {
   void align_constant(const Step& step, int i) {
     if (step.in[at(i)] < 0 || step.op->is_packed(i) || !step.op->is_constant(i)) return;
     Slot& slot = plan_->slots[at(root_of(step.in[at(i)]))];
-    if (slot.place == Slot::Place::constant && is_shared(slot.value)) {
-      slot.constant = borrowed(&resources_.aligned(slot.value, *slot.constant));
-    }
+    if (slot.place != Slot::Place::constant || !is_shared(slot.value)) return;
+    const Tensor& aligned = resources_.aligned(slot.value, *slot.constant);
+    if (&aligned != slot.constant.get()) slot.constant = borrowed(&aligned);
   }
 
   const graph::Graph& graph_;
@@ -549,6 +661,7 @@ class Compiler {
   Slice slice_;
   std::shared_ptr<Plan> plan_;
   std::map<ValueId, int> slot_of_;  // values that can be planned on
+  std::map<int, int> twins_;        // slots that hold the same value as f32 and as a 16-bit float
   std::map<ValueId, int> made_;     // values that exist only when the plan has run
   std::set<ValueId> shared_;        // constants that depend on nothing but the file
   std::set<ValueId> needed_;        // whose contents decide how it goes on

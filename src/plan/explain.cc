@@ -30,6 +30,10 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
       text += "patch " + list(plan, graph, step.in) + "\n";
       continue;
     }
+    if (step.kind == Step::Kind::convert) {
+      text += list(plan, graph, step.out) + " = convert " + list(plan, graph, step.in) + "\n";
+      continue;
+    }
     if (step.kind == Step::Kind::observe) {
       text += "observe " + list(plan, graph, step.in) + "\n";
       continue;

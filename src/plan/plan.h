@@ -24,6 +24,9 @@ struct Slot {
   };
   graph::ValueId value = graph::kNone;
   DType dtype = DType::undefined;
+  /// The value's own type where the plan keeps it in another: 16-bit floats between steps that
+  /// compute in f32 anyway stay f32.
+  DType kept_for = DType::undefined;
   Shape shape;
   Place place = Place::arena;
   int alias_of = -1;  ///< this slot is another one's memory (a view); `place` is then that slot's
@@ -32,17 +35,18 @@ struct Slot {
   std::shared_ptr<const Tensor> constant;  ///< constant
 };
 
-/// One kernel call, or one call of a patch or observer.
+/// One kernel call, one conversion, or one call of a patch or observer.
 struct Step {
-  enum class Kind { kernel, patch, observe };
+  enum class Kind { kernel, convert, patch, observe };
   Kind kind = Kind::kernel;
-  graph::NodeId node = graph::kNone;  ///< kernel
-  std::shared_ptr<ops::Op> op;        ///< kernel
-  ops::Chosen chosen;                 ///< kernel
-  std::vector<int> in, out;           ///< slots; -1: omitted. patch: one each; observe: one in
-  std::vector<int> captures;          ///< slots that the node's bodies use
-  std::int64_t scratch_offset = 0;    ///< in the arena
-  bool makes = false;                 ///< some outputs are made by the kernel
+  graph::NodeId node = graph::kNone;    ///< kernel
+  graph::ValueId value = graph::kNone;  ///< patch, observe: whose patches and observers are called
+  std::shared_ptr<ops::Op> op;          ///< kernel
+  ops::Chosen chosen;                   ///< kernel
+  std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
+  std::vector<int> captures;  ///< slots that the node's bodies use
+  std::int64_t scratch_offset = 0;  ///< in the arena
+  bool makes = false;               ///< some outputs are made by the kernel
 };
 
 /// What a plan hands on: to the caller, or to the plan that continues it.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "ops/convert_elements.h"
 #include "runtime/engine.h"
 
 namespace mezzo::runtime {
@@ -149,6 +150,13 @@ class BodyRunner : public ops::Bodies {
 
   std::int64_t iteration_limit() const override { return engine_.loop_iterations(); }
 
+  onnx::Type declared_output(BodyId id, int i) const override {
+    const graph::Graph& graph = engine_.model().graph;
+    const graph::Body& body = graph.body(id);
+    if (at(i) >= body.outputs.size()) return {};
+    return graph.value(body.outputs[at(i)]).type;
+  }
+
  private:
   // A body's request, the same for all iterations.
   struct Prepared {
@@ -201,7 +209,8 @@ class BodyRunner : public ops::Bodies {
     return prepared_.emplace(id, std::move(prepared)).first->second;
   }
 
-  // The body's plan takes weights from the file itself: there they are constants, which can be packed.
+  // The body's plan takes weights from the file itself: there they are constants, which can be
+  // packed.
   bool is_plain_initializer(ValueId value) const {
     return engine_.model().graph.value(value).initializer.has_value() &&
            !call_.feeds.contains(value) && !call_.patches.contains(value);
@@ -235,6 +244,9 @@ class Execution {
         case Step::Kind::kernel:
           run_kernel(step);
           break;
+        case Step::Kind::convert:
+          run_convert(step);
+          break;
         case Step::Kind::patch:
           run_patch(step);
           break;
@@ -266,7 +278,8 @@ class Execution {
         step.chosen.kernel(run);
       }
       for (std::size_t i = 0; i < run.made().size(); ++i) {
-        if (step.out[i] >= 0) frame_.set_made(step.out[i], std::move(run.made()[i]));
+        Tensor& made = run.made()[i];
+        if (step.out[i] >= 0 && made.has_value()) frame_.set_made(step.out[i], std::move(made));
       }
     } catch (Error& error) {
       error.add_place(engine_.model().graph.describe(step.node));
@@ -276,14 +289,21 @@ class Execution {
     }
   }
 
+  void run_convert(const Step& step) {
+    const Slot& from = plan_.slots[at(step.in[0])];
+    const Slot& to = plan_.slots[at(step.out[0])];
+    ops::convert_elements(from.dtype, frame_.data(step.in[0]), to.dtype, frame_.data(step.out[0]),
+                          element_count(from.shape), engine_.pool());
+  }
+
   void run_patch(const Step& step) {
     const Slot& slot = plan_.slots[at(step.in[0])];
     Tensor tensor = frame_.view(step.in[0]).clone();
-    for (const Patch* patch : call_.patches.at(slot.value)) {
+    for (const Patch* patch : call_.patches.at(step.value)) {
       Tensor replaced = patch->replace(tensor);
       if (replaced.dtype() != slot.dtype || replaced.shape() != slot.shape) {
         throw Error(ErrorCode::invalid_argument, "a patch must keep the value's type and shape")
-            .at("patch of '" + engine_.model().graph.value(slot.value).name + "'")
+            .at("patch of '" + engine_.model().graph.value(step.value).name + "'")
             .expected(std::string(name_of(slot.dtype)) + to_string(slot.shape))
             .got(std::string(name_of(replaced.dtype())) + to_string(replaced.shape()));
       }
@@ -298,10 +318,9 @@ class Execution {
   }
 
   void run_observers(const Step& step) {
-    const ValueId value = plan_.slots[at(step.in[0])].value;
     const Tensor tensor = frame_.view(step.in[0]);
-    for (const Observer* observer : call_.observers.at(value)) {
-      observer->see(engine_.model().graph.value(value).name, tensor);
+    for (const Observer* observer : call_.observers.at(step.value)) {
+      observer->see(engine_.model().graph.value(step.value).name, tensor);
     }
   }
 

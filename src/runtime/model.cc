@@ -66,7 +66,8 @@ std::vector<ValueInfo> infos_of(const graph::Graph& graph, const std::vector<gra
 
 Model Model::load(const std::string& path) {
   try {
-    return Model(std::make_shared<runtime::LoadedModel>(onnx::read_file(path)));
+    return within_memory(
+        [&] { return Model(std::make_shared<runtime::LoadedModel>(onnx::read_file(path))); });
   } catch (Error& error) {
     if (error.place().find(path) == std::string::npos) error.add_place("'" + path + "'");
     throw;
@@ -81,8 +82,10 @@ Model Model::from_memory(const void* data, std::size_t size, std::shared_ptr<con
     data = copy.get();
     owner = copy;
   }
-  return Model(std::make_shared<runtime::LoadedModel>(
-      onnx::read_memory(data, size, std::move(owner), folder)));
+  return within_memory([&] {
+    return Model(std::make_shared<runtime::LoadedModel>(
+        onnx::read_memory(data, size, std::move(owner), folder)));
+  });
 }
 
 std::vector<ValueInfo> Model::inputs() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/memory.h"
 #include "base/shape.h"
 #include "graph/selector.h"
 #include "runtime/engine.h"
@@ -179,8 +180,8 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
   runtime::Call call;
   const runtime::LoadedModel& model = impl_->engine.model();
   Resolved resolved = resolve(model, feeds, fetches, options, call);
-  const std::vector<Tensor> results =
-      impl_->engine.run(resolved.request, std::move(resolved.feeds), call);
+  const std::vector<Tensor> results = within_memory(
+      [&] { return impl_->engine.run(resolved.request, std::move(resolved.feeds), call); });
   Outputs outputs;
   outputs.asked_ = std::move(resolved.asked);
   for (const ValueId value : resolved.wanted) {
@@ -199,7 +200,7 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
 std::string Session::explain(const Feeds& feeds, const std::vector<std::string>& fetches) const {
   runtime::Call call;
   const Resolved resolved = resolve(impl_->engine.model(), feeds, fetches, {}, call);
-  return impl_->engine.explain(resolved.request, resolved.feeds);
+  return within_memory([&] { return impl_->engine.explain(resolved.request, resolved.feeds); });
 }
 
 const Model& Session::model() const { return impl_->model; }

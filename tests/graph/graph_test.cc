@@ -299,6 +299,19 @@ TEST(Graph, RefusesFunctionsWithoutAnEnd) {
   }
   expect_error(ErrorCode::limit, "too many nodes", [&] { Graph{exponential}; });
 
+  // The same without a single node.
+  exponential.functions.back().nodes.clear();
+  exponential.functions.back().outputs = {"a"};
+  expect_error(ErrorCode::limit, "too many nodes", [&] { Graph{exponential}; });
+
+  // The way back leads through a body.
+  f.nodes = {node(
+      "If", {"a"}, {"c"},
+      {attribute("then_branch", onnx::graph({call("again", {"a", "b"}, {"d"})}, {}, {value("d")}))},
+      "if")};
+  recursive.functions = {f};
+  expect_error(ErrorCode::limit, "nested too deeply", [&] { Graph{recursive}; });
+
   onnx::Model too_many =
       model(onnx::graph({call("f", {"x", "x", "x"}, {"y"})}, {value("x")}, {value("y")}));
   too_many.functions = {function()};

@@ -1,6 +1,6 @@
 """mezzo's pictures against Pillow's and OpenCV's: decoding, orientation, resizing and the whole chain.
 
-    peers_test.py PROGRAM      where PROGRAM is the built tests/image/image_main.cc
+Needs image_main, the program built from image_main.cc, in the folder $MEZZO_TEST_PROGRAMS.
 
 Needs Pillow 13 or later: that version changed the order of a resize's two passes for some sizes, which shows in the rounding.
 
@@ -14,7 +14,6 @@ import os
 import pathlib
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 import zlib
@@ -24,7 +23,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-PROGRAM = ""
+PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "image_main")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("MEZZO_SHARED", ROOT.parent / "shared")) / "images"
 
@@ -377,11 +376,3 @@ class Chain(Pictures):
                     ours = pixels(path, crop="64x64", **settings)
                     self.assertTrue(np.array_equal(ours, np.asarray(center_crop(whole, 64))))
 
-
-if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: peers_test.py PROGRAM [UNITTEST ARGUMENTS]")
-    if int(PIL.__version__.split(".")[0]) < 13:
-        sys.exit(f"needs Pillow 13 or later, found {PIL.__version__}")
-    PROGRAM = os.path.abspath(sys.argv.pop(1))
-    unittest.main()

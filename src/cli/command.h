@@ -1,0 +1,28 @@
+// The program's subcommands: each adds itself, with its options and what it does, in its own file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace mezzo::cli {
+
+void add_run(CLI::App& program);
+void add_features(CLI::App& program);
+void add_inspect(CLI::App& program);
+void add_explain(CLI::App& program);
+void add_ops(CLI::App& program);
+
+/// The command line is wrong: the program says so and ends with status 2.
+[[noreturn]] inline void fail_usage(const std::string& problem) {
+  throw CLI::ParseError(problem, CLI::ExitCodes::InvalidError);
+}
+
+/// An option that may be given several times, a value each. A value such as [-2] stays as it is:
+/// CLI11 would otherwise take it for a list.
+template <class T>
+CLI::Option* add_repeated(CLI::App& command, const std::string& name, T& values,
+                          const std::string& help) {
+  return command.add_option(name, values, help)->allow_extra_args(false);
+}
+
+}  // namespace mezzo::cli

@@ -1,0 +1,249 @@
+#include "mezzo/session.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "laws/small_models.h"
+
+namespace mezzo::tests {
+namespace {
+
+// y = relu(x + 1) * 2 - 3, with a node that no kernel knows behind `sum`.
+Model chain() {
+  GraphBuilder g;
+  g.input("x", DType::f32, {4})
+      .constant("one", Tensor::scalar(1.0F))
+      .constant("two", Tensor::scalar(2.0F));
+  g.constant("three", Tensor::scalar(3.0F));
+  g.node("Add", {"x", "one"}, {"sum"}).node("Relu", {"sum"}, {"positive"});
+  g.node("Mul", {"positive", "two"}, {"doubled"}).node("Sub", {"doubled", "three"}, {"y"});
+  g.node("Unheard", {"sum"}, {"unknown"}).output("y");
+  return g.finish();
+}
+
+const Tensor kX = Tensor::of<float>({4}, {-3, -1, 0, 2});
+
+std::vector<float> numbers(const Tensor& tensor) {
+  const auto values = tensor.values<float>();
+  return {values.begin(), values.end()};
+}
+
+// Runs `what` and gives the Error that it must throw.
+template <class Fn>
+Error error_of(const Fn& what) {
+  try {
+    what();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return Error(ErrorCode::internal, "nothing");
+}
+
+TEST(Session, FetchesOutputsAndTaps) {
+  const Session session(chain());
+  EXPECT_EQ(numbers(session.run({{"x", kX}})["y"]), (std::vector<float>{-3, -3, -1, 3}));
+  const Outputs out = session.run({{"x", kX}}, {"positive", "op:Mul", "[0]", "Sub_y", "x"});
+  EXPECT_EQ(numbers(out[0]), (std::vector<float>{0, 0, 1, 3}));
+  EXPECT_EQ(numbers(out["doubled"]), (std::vector<float>{0, 0, 2, 6}));
+  EXPECT_EQ(numbers(out["[0]"]), (std::vector<float>{-2, 0, 1, 3}));
+  EXPECT_EQ(numbers(out["Sub_y"]), numbers(out["y"]));
+  EXPECT_EQ(numbers(out["x"]), numbers(kX));
+  EXPECT_EQ(out.size(), 5U);
+}
+
+TEST(Session, RunsOnlyWhatIsNeeded) {
+  const Session session(chain());
+  RunStats stats;
+  session.run({{"x", kX}}, {"sum"}, {.stats = &stats});
+  EXPECT_EQ(stats.nodes_executed, 1);
+  session.run({{"x", kX}}, {"y"}, {.stats = &stats});
+  EXPECT_EQ(stats.nodes_executed, 4);
+  // From `doubled` on there is one node, and the input is not needed.
+  const Outputs out = session.run({{"doubled", kX}}, {"y"}, {.stats = &stats});
+  EXPECT_EQ(stats.nodes_executed, 1);
+  EXPECT_EQ(numbers(out[0]), (std::vector<float>{-6, -4, -3, -1}));
+  session.run({{"x", kX}}, {"three"}, {.stats = &stats});
+  EXPECT_EQ(stats.nodes_executed, 0);
+}
+
+TEST(Session, CompilesAPlanOnce) {
+  const Session session(chain());
+  RunStats stats;
+  session.run({{"x", kX}}, {"y"}, {.stats = &stats});
+  EXPECT_EQ(stats.plans_compiled, 1);
+  session.run({{"x", kX}}, {"y"}, {.stats = &stats});
+  EXPECT_EQ(stats.plans_compiled, 0);
+}
+
+TEST(Session, PatchesAndObserves) {
+  const Session session(chain());
+  std::vector<std::string> seen;
+  RunOptions options;
+  options.patches.push_back({"positive", [](const Tensor& tensor) {
+                               Tensor changed = tensor;
+                               changed.mutable_values<float>()[0] = 10;
+                               return changed;
+                             }});
+  options.observers.push_back({"*", [&](const std::string& name, const Tensor& tensor) {
+                                 seen.push_back(name);
+                                 if (name == "positive") {
+                                   EXPECT_EQ(tensor.values<float>()[0], 10);
+                                 }
+                               }});
+  // The observer's glob would see the unknown node's output as well; what is watched must be
+  // computed.
+  const Error error = error_of([&] { session.run({{"x", kX}}, {}, options); });
+  EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  options.observers[0].selector = "[psd]*";
+  seen.clear();
+  EXPECT_EQ(numbers(session.run({{"x", kX}}, {}, options)["y"]),
+            (std::vector<float>{17, -3, -1, 3}));
+  EXPECT_EQ(seen, (std::vector<std::string>{"sum", "positive", "doubled"}));
+}
+
+TEST(Session, RefusesAPatchOfAnotherShape) {
+  const Session session(chain());
+  const Error error = error_of([&] {
+    session.run({{"x", kX}}, {},
+                {.patches = {{"sum", [](const Tensor&) { return Tensor(DType::f32, {5}); }}}});
+  });
+  EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(error.expected_text(), "float32[4]");
+  EXPECT_EQ(error.got_text(), "float32[5]");
+}
+
+TEST(Session, SaysWhatIsWrongWithARequest) {
+  const Session session(chain());
+  const Error missing = error_of([&] { session.run({}); });
+  EXPECT_EQ(missing.code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(missing.expected_text(), "'x' float32[4]");
+  const Error type = error_of([&] { session.run({{"x", Tensor(DType::i32, {4})}}); });
+  EXPECT_EQ(type.place(), "feed 'x'");
+  EXPECT_EQ(type.got_text(), "int32[4]");
+  EXPECT_EQ(error_of([&] {
+              session.run({{"x", Tensor(DType::f32, {5})}});
+            }).got_text(),
+            "float32[5]");
+  EXPECT_EQ(error_of([&] {
+              session.run({{"x", Tensor(DType::f32, {1, 4})}});
+            }).got_text(),
+            "float32[1, 4]");
+  EXPECT_EQ(error_of([&] {
+              session.run({{"x", kX}, {"x", kX}});
+            }).code(),
+            ErrorCode::invalid_argument);
+  const Error unknown = error_of([&] { session.run({{"x", kX}}, {"duobled"}); });
+  EXPECT_NE(unknown.hint_text().find("'doubled'"), std::string::npos) << unknown.what();
+  const Error unsupported = error_of([&] { session.run({{"x", kX}}, {"unknown"}); });
+  EXPECT_EQ(unsupported.code(), ErrorCode::unsupported);
+  EXPECT_NE(std::string(unsupported.what()).find("Unheard_unknown"), std::string::npos)
+      << unsupported.what();
+  const Outputs out = session.run({{"x", kX}});
+  EXPECT_EQ(error_of([&] { static_cast<void>(out[1]); }).code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(error_of([&] { static_cast<void>(out["sum"]); }).got_text(), "'sum'");
+}
+
+TEST(Session, GivesNothingForABranchNotTaken) {
+  SmallModel model = branches();
+  const Session session(model.model);
+  const Outputs taken = session.run(model.feeds, {"doubled", "e1", "t2", "e2", "z"});
+  EXPECT_EQ(numbers(taken["doubled"]), (std::vector<float>{2, -0.5F, 1, 4}));
+  EXPECT_TRUE(taken["t2"].has_value());
+  EXPECT_FALSE(taken["e1"].has_value());
+  EXPECT_FALSE(taken["e2"].has_value());
+  const Outputs other =
+      session.run({{"x", Tensor::of<float>({4}, {-1, -2, -3, -4})}}, {"doubled", "e1"});
+  EXPECT_FALSE(other["doubled"].has_value());
+  EXPECT_EQ(numbers(other["e1"]), (std::vector<float>{1, 2, 3, 4}));
+}
+
+// Sums 1 x, 2 x, 3 x: a loop with a value inside it that is carried, one that is collected, and one
+// of the outer graph.
+Model loop() {
+  GraphBuilder body, g;
+  body.input("i", DType::i64, {}).input("go", DType::boolean, {}).input("before", DType::f32, {2});
+  body.node("Identity", {"go"}, {"go_on"}).node("Add", {"before", "x"}, {"after"});
+  body.node("Neg", {"after"}, {"negative"}).output("go_on").output("after").output("negative");
+  g.input("x", DType::f32, {2}).constant("count", Tensor::scalar<std::int64_t>(3));
+  g.constant("start", Tensor(DType::f32, {2}));
+  g.node("Loop", {"count", "", "start"}, {"last", "all"}, {GraphBuilder::body("body", body)});
+  g.output("last").output("all");
+  return g.finish();
+}
+
+TEST(Session, ReachesIntoLoops) {
+  const Session session(loop());
+  const Tensor x = Tensor::of<float>({2}, {1, 10});
+  const Outputs out = session.run({{"x", x}}, {"last", "all", "after"});
+  EXPECT_EQ(numbers(out["last"]), (std::vector<float>{3, 30}));
+  EXPECT_EQ(numbers(out["all"]), (std::vector<float>{-1, -10, -2, -20, -3, -30}));
+  EXPECT_EQ(out["after"].shape(), (Shape{3, 2}));
+  EXPECT_EQ(numbers(out["after"]), (std::vector<float>{1, 10, 2, 20, 3, 30}));
+  int iterations = 0;
+  RunOptions options;
+  options.observers.push_back({"after", [&](const std::string&, const Tensor&) { ++iterations; }});
+  options.patches.push_back(
+      {"negative", [](const Tensor& tensor) { return Tensor(tensor.dtype(), tensor.shape()); }});
+  EXPECT_EQ(numbers(session.run({{"x", x}}, {"all"}, options)[0]), std::vector<float>(6, 0.0F));
+  EXPECT_EQ(iterations, 3);
+}
+
+TEST(Session, LimitsLoops) {
+  const Session session(loop(), {.loop_iterations = 2});
+  const Error error = error_of([&] { session.run({{"x", Tensor(DType::f32, {2})}}); });
+  EXPECT_EQ(error.code(), ErrorCode::limit);
+}
+
+TEST(Session, KeepsPlansOfSeveralShapesOfData) {
+  SmallModel model = data_dependent();
+  const Session session(model.model);
+  for (int round = 0; round < 2; ++round) {
+    for (const float level : {-1.0F, 0.0F, 1.0F}) {
+      Tensor x(DType::f32, {3, 4});
+      x.mutable_values<float>()[5] = level;
+      const Outputs out = session.run({{"x", x}}, {"kept", "y"});
+      EXPECT_EQ(out["kept"].shape(), (Shape{level > 0 ? 1 : 0}));
+      EXPECT_EQ(out["y"].shape(), (Shape{level > 0 ? 6 : 0}));
+    }
+  }
+}
+
+TEST(Session, ServesSeveralThreadsAtOnce) {
+  SmallModel model = conv_net();
+  const Session session(model.model, {.threads = 2});
+  const std::vector<float> expected = numbers(session.run(model.feeds)[0]);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int i = 0; i < 50; ++i) {
+        const std::vector<std::string> fetches =
+            caller % 2 == 0 ? std::vector<std::string>{}
+                            : std::vector<std::string>{"probabilities", "r1"};
+        if (numbers(session.run(model.feeds, fetches)[0]) != expected) ++wrong;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Session, OutputsOutliveIt) {
+  Outputs out;
+  {
+    SmallModel model = conv_net();
+    const Session session(model.model);
+    out = session.run(model.feeds, {"r1", "w1", "x", "features"});
+  }
+  for (const auto& [name, tensor] : out) {
+    float sum = 0;
+    for (const float value : numbers(tensor)) sum += value;
+    EXPECT_TRUE(std::isfinite(sum)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace mezzo::tests
