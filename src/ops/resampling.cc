@@ -81,6 +81,19 @@ double kernel_at(const Resampling& how, double t) {
   return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
 }
 
+// One row along the innermost axis.
+template <class T>
+void resample_row(const WeightTable<T>& table, T extrapolation_value, const T* x, T* y) {
+  const auto out = static_cast<std::int64_t>(table.outside.size());
+  for (std::int64_t j = 0; j < out; ++j) {
+    const std::int64_t* index = table.index_of(j);
+    const T* weight = table.weight_of(j);
+    T sum = weight[0] * x[index[0]] + weight[1] * x[index[1]];
+    for (std::int64_t t = 2; t < table.taps; ++t) sum += weight[t] * x[index[t]];
+    y[j] = table.outside[static_cast<std::size_t>(j)] ? extrapolation_value : sum;
+  }
+}
+
 }  // namespace
 
 bool ResampledAxis::is_identity(const Resampling& how) const {
@@ -152,6 +165,15 @@ void resample(const WeightTable<T>& table, T extrapolation_value, const T* x, T*
               std::int64_t outer, std::int64_t in, std::int64_t out, std::int64_t inner,
               ThreadPool& pool) {
   const std::int64_t taps = table.taps;
+  if (inner == 1) {
+    pool.parallel_for(outer, 1 + 8192 / (out * taps + 1),
+                      [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t row = begin; row < end; ++row) {
+                          resample_row(table, extrapolation_value, x + row * in, y + row * out);
+                        }
+                      });
+    return;
+  }
   pool.parallel_for(outer * out, 1 + 8192 / (inner * taps + 1),
                     [&](std::int64_t begin, std::int64_t end) {
                       for (std::int64_t row = begin; row < end; ++row) {
@@ -162,19 +184,10 @@ void resample(const WeightTable<T>& table, T extrapolation_value, const T* x, T*
                           std::fill_n(target, inner, extrapolation_value);
                           continue;
                         }
-                        const std::int64_t* index = table.index.data() + j * taps;
-                        const T* weight = table.weight.data() + j * taps;
-                        if (inner == 1) {
-                          T sum = 0;
-                          for (std::int64_t t = 0; t < taps; ++t)
-                            sum += weight[t] * source[index[t]];
-                          *target = sum;
-                          continue;
-                        }
                         for (std::int64_t t = 0; t < taps; t += 2) {  // the number of taps is even
-                          const T a = weight[t], b = weight[t + 1];
-                          const T* from_a = source + index[t] * inner;
-                          const T* from_b = source + index[t + 1] * inner;
+                          const T a = table.weight_of(j)[t], b = table.weight_of(j)[t + 1];
+                          const T* from_a = source + table.index_of(j)[t] * inner;
+                          const T* from_b = source + table.index_of(j)[t + 1] * inner;
                           if (t == 0) {
                             for (std::int64_t i = 0; i < inner; ++i)
                               target[i] = a * from_a[i] + b * from_b[i];

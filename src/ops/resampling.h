@@ -54,10 +54,13 @@ std::vector<std::int64_t> nearest_indices(const Resampling& how, const Resampled
 /// For each output element `taps` input indices and weights; linear and cubic.
 template <class T>
 struct WeightTable {
-  std::int64_t taps = 0;
+  std::int64_t taps = 0;  ///< even
   std::vector<std::int64_t> index;
   std::vector<T> weight;
   std::vector<char> outside;  ///< take the extrapolation value
+
+  const std::int64_t* index_of(std::int64_t output) const { return index.data() + output * taps; }
+  const T* weight_of(std::int64_t output) const { return weight.data() + output * taps; }
 };
 template <class T>
 WeightTable<T> weight_table(const Resampling& how, const ResampledAxis& axis);

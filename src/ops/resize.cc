@@ -255,6 +255,8 @@ void copy_nearest(const Resampling& how, const std::vector<ResampledAxis>& axes,
   std::vector<std::vector<std::int64_t>> indices;
   for (std::size_t d = 0; d < rank; ++d) indices.push_back(nearest_indices(how, axes[d]));
   const std::vector<std::int64_t>& last = indices.back();
+  const bool plain =
+      block == 1 && std::all_of(last.begin(), last.end(), [](std::int64_t i) { return i >= 0; });
   const std::int64_t row_length = axes[rank - 1].out * block;
   const std::int64_t rows = out_count(axes) / row_length;
   pool.parallel_for(rows, 1 + 16384 / row_length, [&](std::int64_t begin, std::int64_t end) {
@@ -279,11 +281,13 @@ void copy_nearest(const Resampling& how, const std::vector<ResampledAxis>& axes,
       }
       copied = source;
       const Element* from = x + source * axes[rank - 1].in * block;
+      if (plain) {
+        for (std::size_t j = 0; j < last.size(); ++j) target[j] = from[last[j]];
+        continue;
+      }
       for (const std::int64_t index : last) {
         if (index < 0) {
           std::fill_n(target, block, extrapolation);
-        } else if (block == 1) {
-          *target = from[index];
         } else {
           std::copy_n(from + index * block, block, target);
         }
@@ -331,14 +335,18 @@ class Separable {
  public:
   Separable(const Resampling& how, const std::vector<ResampledAxis>& axes)
       : extrapolation_(static_cast<T>(how.extrapolation_value)), axes_(axes) {
-    for (std::size_t d = axes.size(); d-- > 0;) {
+    for (std::size_t d = 0; d < axes.size(); ++d) {
       if (!axes[d].is_identity(how)) order_.push_back(d);
     }
     const auto growth = [&](std::size_t d) {
       return static_cast<double>(axes[d].out) / static_cast<double>(axes[d].in);
     };
-    std::stable_sort(order_.begin(), order_.end(),
-                     [&](std::size_t a, std::size_t b) { return growth(a) < growth(b); });
+    // The innermost axis is the slowest (its elements are gathered one by one): of equals it comes
+    // last where they shrink the tensor, first where they enlarge it.
+    std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
+      if (growth(a) != growth(b)) return growth(a) < growth(b);
+      return growth(a) < 1 ? a < b : a > b;
+    });
     for (const std::size_t d : order_) tables_.push_back(weight_table<T>(how, axes[d]));
   }
 

@@ -371,9 +371,18 @@ class Compiler {
         row.infer_outputs(*op);
         return op;
       } catch (const ops::NeedsValue& needs) {
-        if (contents(needs.value) == nullptr) {
+        const Tensor* known = contents(needs.value);
+        if (known == nullptr) {
           needed_.insert(needs.value);
           return nullptr;
+        }
+        for (std::size_t i = 0; i < in.size(); ++i) {
+          // A conversion of the value has a slot of its own.
+          if (in[i] < 0 || node.inputs[i] != needs.value) continue;
+          Slot& slot = plan_->slots[at(in[i])];
+          if (slot.constant == nullptr) {
+            slot.constant = std::make_shared<Tensor>(known->to(slot.dtype));
+          }
         }
       }
     }

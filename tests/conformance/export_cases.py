@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from onnx import numpy_helper
 from onnx.backend.test import loader
 
 KINDS = ("node", "simple", "real", "pytorch-converted", "pytorch-operator")
+# Their expected values were drawn by NumPy's generator.
+RANDOM = re.compile(r"test_bernoulli.*|test_training_dropout(_default)?(_mask)?")
 LIGHT_MODELS = pathlib.Path(loader.DATA_DIR, "light")
 
 
@@ -67,9 +70,7 @@ def write_case(case, folder: pathlib.Path) -> onnx.ModelProto:
         data_set.mkdir(parents=True)
         shutil.copy(source, folder / "model.onnx")
         shutil.copy(source.with_name(f"{source.stem}_output_0.pb"), data_set / "output_0.pb")
-        graph = onnx.load(source).graph
-        initializers = {tensor.name for tensor in graph.initializer}
-        infos = [info for info in graph.input if info.name not in initializers]
+        infos = free_inputs(onnx.load(source).graph)
         write_values(data_set, "input", [ramp(info) for info in infos], infos)
     return onnx.load(folder / "model.onnx")
 
@@ -79,6 +80,12 @@ def ramp(info: onnx.ValueInfoProto) -> np.ndarray:
     shape = [dim.dim_value if dim.HasField("dim_value") else 1 for dim in info.type.tensor_type.shape.dim]
     count = np.prod(shape)
     return (np.arange(count).reshape(shape) / count).astype(np.float32)
+
+
+def free_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """What a run must be given: the inputs that have no initializer."""
+    initializers = {tensor.name for tensor in graph.initializer}
+    return [info for info in graph.input if info.name not in initializers]
 
 
 def is_tensor(info: onnx.ValueInfoProto) -> bool:
@@ -96,7 +103,8 @@ def export(folder: pathlib.Path) -> None:
                     "name": f"{kind}/{case.name}",
                     "rtol": case.rtol,
                     "atol": case.atol,
-                    "inputs": [info.name for info in graph.input],
+                    "inputs": [info.name for info in free_inputs(graph)],
+                    "random": RANDOM.fullmatch(case.name) is not None,
                     "tensors": all(map(is_tensor, [*graph.input, *graph.output])),
                 }
                 manifest.write(json.dumps(line) + "\n")

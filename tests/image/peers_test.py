@@ -20,7 +20,6 @@ import zlib
 
 import cv2
 import numpy as np
-import PIL
 from PIL import Image, ImageOps
 
 PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "image_main")

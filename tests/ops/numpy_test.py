@@ -1,0 +1,331 @@
+"""Products, reductions, selections and loops against NumPy, in all their types and corner cases."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper, parser
+
+PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
+FLOATS = [np.float32, np.float64]
+WIDE = [*FLOATS, np.int32, np.int64, np.uint32, np.uint64]
+RANDOM = np.random.default_rng(1)
+
+
+def draw(*shape: int, dtype=np.float32) -> np.ndarray:
+    if np.dtype(dtype).kind == "f":
+        return RANDOM.standard_normal(shape).astype(dtype)
+    return RANDOM.integers(-100 if np.dtype(dtype).kind == "i" else 0, 100, shape).astype(dtype)
+
+
+def node(op: str, inputs: list, outputs: list, opset: int = 22, **attributes):
+    """A model of one node (an input that is None is omitted), its inputs and what they give."""
+    domain, _, op_type = op.rpartition(".")
+    names = ["" if value is None else f"x{i}" for i, value in enumerate(inputs)]
+    present = [(name, value) for name, value in zip(names, inputs) if name]
+    results = [(f"y{i}", value) for i, value in enumerate(outputs)]
+
+    def info(name, value):
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+    graph = helper.make_graph(
+        [helper.make_node(op_type, names, [name for name, _ in results], domain=domain, **attributes)],
+        "numpy",
+        [info(name, value) for name, value in present],
+        [info(name, value) for name, value in results],
+    )
+    opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10), [v for _, v in present], outputs
+
+
+def matmul():
+    shapes = [
+        ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((1, 2, 3), (5, 3, 4)), ((2, 3), (5, 3, 4)),
+        ((7, 1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)), ((0, 3), (3, 4)), ((2, 0), (0, 4)),
+        ((40, 17, 33), (40, 33, 70)), ((3, 1, 17, 33), (1, 1, 33, 70)), ((1, 100), (100, 130)), ((8, 1, 64), (64, 50)),
+    ]  # fmt: skip
+    for dtype in WIDE:
+        for left, right in shapes:
+            a, b = draw(*left, dtype=dtype), draw(*right, dtype=dtype)
+            yield node("MatMul", [a, b], [np.asarray(np.matmul(a, b))])
+    for trans_a in (0, 1):
+        for trans_b in (0, 1):
+            a, b = draw(3, 5, 4), draw(3, 4, 6)
+            given = [a.swapaxes(1, 2).copy() if trans_a else a, b.swapaxes(1, 2).copy() if trans_b else b]
+            yield node("com.microsoft.FusedMatMul", given, [a @ b * np.float32(0.5)], alpha=0.5, transA=trans_a,
+                       transB=trans_b)  # fmt: skip
+    a, b = draw(3, 2, 5, 4), draw(3, 2, 4, 6)
+    rows_outside = a.transpose(2, 0, 1, 3).copy()  # [5, 3, 2, 4]
+    yield node("com.microsoft.FusedMatMul", [rows_outside, b], [a @ b], transBatchA=1)
+
+
+def gemm():
+    for trans in range(4):
+        for dtype in FLOATS:
+            for shape in (None, (), (1,), (6,), (5, 1), (1, 6), (5, 6), (1, 1)):
+                a, b = draw(5, 4, dtype=dtype), draw(4, 6, dtype=dtype)
+                c = None if shape is None else draw(*shape, dtype=dtype)
+                y = (0.5 * (a @ b) + (0 if c is None else 1.5 * c)).astype(dtype)
+                given = [a.T.copy() if trans & 1 else a, b.T.copy() if trans & 2 else b] + ([] if c is None else [c])
+                attributes = {"alpha": 0.5, "beta": 1.5, "transA": trans & 1, "transB": trans >> 1}
+                yield node("Gemm", given, [y], **attributes)
+                if dtype == np.float32:
+                    relu = np.maximum(y, 0)
+                    yield node("com.microsoft.FusedGemm", given, [relu], activation="Relu", **attributes)
+    a, b, c = draw(2, 3, dtype=np.int32), draw(3, 4, dtype=np.int32), draw(4, dtype=np.int32)
+    yield node("Gemm", [a, b, c], [a @ b + c])
+    yield node("Gemm", [a, b, c], [2 * (a @ b) - 3 * c], alpha=2.0, beta=-3.0)
+    nothing = np.full(4, np.nan, np.float32)  # beta = 0: C is not read
+    a, b = draw(2, 3), draw(3, 4)
+    yield node("Gemm", [a, b, nothing], [a @ b], beta=0.0)
+
+
+def einsum():
+    equations = [
+        ("ij,jk->ik", (3, 4), (4, 5)), ("ij,jk->ki", (3, 4), (4, 5)), ("ij,jk", (3, 4), (4, 5)),
+        ("bij,bkj->ikb", (6, 3, 4), (6, 5, 4)), ("i,i->", (7,), (7,)), ("i,j->ij", (7,), (5,)), ("ii->i", (5, 5)),
+        ("ii->", (5, 5)), ("ij->", (5, 6)), ("ijk->kji", (2, 3, 4)), ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 6)),
+        ("bhij,bhjd->bihd", (2, 4, 9, 11), (2, 4, 11, 8)), ("ij,jk,kl->lij", (3, 4), (4, 5), (5, 6)),
+        ("ij,ij->ij", (30, 40), (30, 40)), ("ij,j->ij", (30, 40), (40,)), ("iij,jk->ik", (4, 4, 5), (5, 6)),
+        ("ab,cd->acbd", (3, 4), (5, 6)), ("...->...", (3, 4)), ("...i->...", (3, 4)), ("ij,k->", (3, 4), (5,)),
+        ("i...,j...->ij...", (3, 4), (5, 4)), ("Ba,aC", (3, 4), (4, 5)), ("ij,jk->ik", (3, 0), (0, 5)),
+        ("ijk,ilm,njm,nlk,abc->", (2, 3, 4), (2, 5, 6), (7, 3, 6), (7, 5, 4), (2, 2, 2)),
+        ("bqhd,bkhd->bhqk", (1, 64, 4, 32), (1, 80, 4, 32)), ("abcd,dcef->feab", (2, 3, 4, 5), (5, 4, 6, 7)),
+    ]  # fmt: skip
+    for dtype in [*FLOATS, np.int32, np.int8, np.uint16]:
+        for equation, *shapes in equations:
+            operands = [draw(*shape, dtype=dtype) for shape in shapes]
+            # Small integers wrap: what NumPy says in 64 bits, cut off.
+            wide = np.float64 if np.dtype(dtype).kind == "f" else np.int64
+            y = np.asarray(np.einsum(equation, *[operand.astype(wide) for operand in operands])).astype(dtype)
+            yield node("Einsum", operands, [y], equation=equation)
+
+
+def normalise():
+    def softmax(x, axis):
+        e = np.exp(x - x.max(axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+    for dtype in FLOATS:
+        for axis in range(-4, 4):
+            x = draw(2, 3, 4, 37, dtype=dtype)
+            yield node("Softmax", [x], [softmax(x, axis)], opset=13, axis=axis)
+            yield node("LogSoftmax", [x], [np.log(softmax(x, axis))], opset=13, axis=axis)
+            first = x.argmax(axis=axis, keepdims=True)
+            hard = np.zeros_like(x)
+            np.put_along_axis(hard, first, 1, axis)
+            yield node("Hardmax", [x], [hard], opset=13, axis=axis)
+            flat = x.reshape(int(np.prod(x.shape[: axis % 4])), -1)
+            yield node("Softmax", [x], [softmax(flat, 1).reshape(x.shape)], opset=11, axis=axis)
+    x = draw(2, 3, 1)
+    yield node("Softmax", [x], [softmax(x.reshape(2, 3), 1).reshape(x.shape)], opset=9)
+
+
+def reduce():
+    functions = {
+        "ReduceSum": np.sum,
+        "ReduceMean": np.mean,
+        "ReduceMax": np.max,
+        "ReduceMin": np.min,
+        "ReduceProd": np.prod,
+        "ReduceL1": lambda x, **how: np.sum(np.abs(x), **how),
+        "ReduceL2": lambda x, **how: np.sqrt(np.sum(x * x, **how)),
+        "ReduceSumSquare": lambda x, **how: np.sum(x * x, **how),
+        "ReduceLogSum": lambda x, **how: np.log(np.sum(x, **how)),
+        "ReduceLogSumExp": lambda x, **how: np.log(np.sum(np.exp(x), **how)),
+    }
+    of_floats = {"ReduceMean", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"}
+    for op, function in functions.items():
+        for dtype in FLOATS if op in of_floats else [*FLOATS, np.int32, np.int64, np.uint32]:
+            x = draw(3, 4, 2, 5, dtype=dtype)
+            if op == "ReduceLogSum":
+                x = np.abs(x)
+            for axes in ((0,), (1,), (3,), (0, 2), (1, 3), (0, 1), (2, 3), (0, 1, 2, 3), (-1, -3)):
+                for keep in (0, 1):
+                    y = np.asarray(function(x, axis=axes, keepdims=bool(keep))).astype(dtype)
+                    yield node(op, [x, np.array(axes)], [y], keepdims=keep)
+                    yield node(op, [x], [y], opset=11, keepdims=keep, axes=list(axes))
+            alone = function(x[None], axis=0).astype(dtype)  # what a reduction over one element does
+            yield node(op, [x], [alone], noop_with_empty_axes=1)
+    truth = np.array([[True, False], [False, False]])
+    yield node("ReduceMax", [truth, np.array([1])], [truth.max(1)], keepdims=0)
+    yield node("ReduceMin", [truth, np.array([1])], [truth.min(1)], keepdims=0)
+    yield node("ReduceMean", [np.array([[-7, 2], [5, 6]], np.int32), np.array([1])], [np.array([-2, 5], np.int32)],
+               keepdims=0)  # fmt: skip
+
+
+def select():
+    for op, function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+        for dtype in (*FLOATS, np.int8, np.uint64):
+            for axis in (0, 1, 2, -1):
+                x = RANDOM.integers(0, 5, (5, 300, 7)).astype(dtype)
+                yield node(op, [x], [function(x, axis=axis)], axis=axis, keepdims=0)
+                last = x.shape[axis] - 1 - function(np.flip(x, axis), axis=axis)
+                yield node(op, [x], [last], axis=axis, keepdims=0, select_last_index=1)
+    yield node("ArgMax", [np.array([1, np.nan, 3], np.float32)], [np.array([1])])
+    for dtype in (np.float32, np.int64, np.uint8):
+        for axis in (0, 1, 2):
+            for largest in (0, 1):
+                x = RANDOM.integers(0, 9, (6, 20, 5)).astype(dtype)
+                order = np.argsort(x.astype(np.float64) * (-1 if largest else 1), axis=axis, kind="stable")
+                order = order.take(range(4), axis=axis)
+                values = np.take_along_axis(x, order, axis)
+                yield node("TopK", [x, np.array([4])], [values, order], axis=axis, largest=largest)
+    x = np.array([1, np.nan, 3, np.nan, -np.inf, np.inf], np.float32)
+    for largest, order in ((1, [1, 3, 5, 2]), (0, [4, 0, 2, 5])):
+        yield node("TopK", [x, np.array([4])], [x[order], np.array(order)], largest=largest)
+    for dtype in (*FLOATS, np.int32, np.uint64):
+        for axis in (0, 1, -1):
+            x = draw(4, 5, 6, dtype=dtype)
+            yield node("CumSum", [x, np.array(axis)], [np.cumsum(x, axis=axis, dtype=dtype)])
+    stack = draw(4, 5, 5)
+    yield node("Det", [stack], [np.linalg.det(stack)])
+    yield node("Det", [draw(0, 3, 3)], [np.zeros(0, np.float32)])
+    for x in (np.array([[0, -0.0, 1], [2, np.nan, 0]], np.float16), np.array([True, False, True])):
+        yield node("NonZero", [x], [np.array(np.nonzero(x))])
+    yield node("NonZero", [np.array(3, np.int64)], [np.zeros((0, 1), np.int64)])  # unlike NumPy, says the spec
+    wide = [[[5, 9, 5], [5, 5, 9]], [[5, 5, 5], [9, 5, 5]]]
+    yield node("OneHot", [np.array([[1, -1], [7, 0]], np.float32), np.array(3.0, np.float32), np.array([5, 9], np.uint8)],
+               [np.array(wide, np.uint8)])  # fmt: skip
+
+
+def model(text: str, opset: int = 17, ir: int = 8) -> onnx.ModelProto:
+    return parser.parse_model(f'<ir_version: {ir}, opset_import: ["" : {opset}]>\n' + text)
+
+
+def loop():
+    x = np.array([1, 2], np.float32)
+    counted = model("""agraph (int64 M, bool cond, float[2] x) => (float[2] y, float[N, 2] s) {
+      y, s = Loop <body = b (int64 i, bool c, float[2] v) => (bool c2, float[2] w, float[2] o) {
+        c2 = Identity(c)
+        f = Cast<to = 1>(i)
+        w = Add(v, f)
+        o = Mul(w, x)
+      }> (M, cond, x) }""")
+    for trips, condition in ((0, True), (1, True), (5, True), (5, False)):
+        states = [x]
+        for i in range(trips if condition else 0):
+            states.append(states[-1] + np.float32(i))
+        scanned = np.array([state * x for state in states[1:]], np.float32).reshape(-1, 2)
+        yield counted, [np.int64(trips), np.bool_(condition), x], [states[-1], scanned]
+
+    ignores_condition = model("""agraph (int64 M, float[2] x) => (float[2] y) {
+      y = Loop <body = b (int64 i, bool c, float[2] v) => (bool c2, float[2] w) {
+        w = Add(v, v)
+        c2 = Constant<value = bool {0}>()
+      }> (M, , x) }""")
+    yield ignores_condition, [np.int64(3), x], [x * 8]
+
+    endless = model("""agraph (bool cond, float[1] x) => (float[1] y) {
+      limit = Constant<value = float[1] {10.0}>()
+      y = Loop <body = b (int64 i, bool c, float[1] v) => (bool c2, float[1] w) {
+        w = Add(v, v)
+        less = Less(w, limit)
+        c2 = Squeeze(less)
+      }> (, cond, x) }""")
+    yield endless, [np.bool_(True), x[:1]], [np.array([16], np.float32)]
+
+    grows = model("""agraph (int64 M, float[1] x) => (float[K] y) {
+      t = Constant<value = bool {1}>()
+      y = Loop <body = b (int64 i, bool c, float[K0] v) => (bool c2, float[K1] w) {
+        w = Concat<axis = 0>(v, v)
+        c2 = Identity(c)
+      }> (M, t, x) }""")
+    yield grows, [np.int64(3), x[:1]], [np.ones(8, np.float32)]
+
+    swaps = model("""agraph (int64 M, float[2] a, float[2] b) => (float[2] y, float[2] z) {
+      t = Constant<value = bool {1}>()
+      y, z = Loop <body = b (int64 i, bool c, float[2] v, float[2] w) => (bool c2, float[2] w2, float[2] v2) {
+        c2 = Identity(c)
+        w2 = Identity(w)
+        v2 = Identity(v)
+      }> (M, t, a, b) }""")
+    yield swaps, [np.int64(3), x, x + 5], [x + 5, x]
+
+    nested = model("""agraph (int64 M, int64 N, float[2] x) => (float[2] y) {
+      t = Constant<value = bool {1}>()
+      y = Loop <body = b (int64 i, bool c, float[2] v) => (bool c2, float[2] w) {
+        c2 = Identity(c)
+        w = Loop <body = b2 (int64 j, bool d, float[2] u) => (bool d2, float[2] r) {
+          d2 = Identity(d)
+          q = Add(u, x)
+          r = Add(q, v)
+        }> (N, t, v)
+      }> (M, t, x) }""")
+    state = x
+    for _ in range(3):
+        inner = state
+        for _ in range(2):
+            inner = inner + x + state
+        state = inner
+    yield nested, [np.int64(3), np.int64(2), x], [state]
+
+
+def scan():
+    initial, x, z = draw(3), draw(3, 4, 5), draw(4, 3)
+    for in_axis, in_reversed, out_axis, out_reversed in (
+        (1, (0, 0), 0, 0), (1, (1, 0), 0, 0), (-2, (0, 0), 1, 0), (1, (0, 0), -1, 1), (1, (0, 1), 2, 0)
+    ):  # fmt: skip
+        attributes = (
+            f"scan_input_axes = [{in_axis}, 0], scan_input_directions = [{in_reversed[0]}, {in_reversed[1]}], "
+            f"scan_output_axes = [{out_axis}], scan_output_directions = [{out_reversed}]"
+        )
+        text = f"""agraph (float[3] init, float[3, 4, 5] x, float[4, 3] z) => (float[3] y, float[A, B, C] s) {{
+          one = Constant<value = int64[1] {{1}}>()
+          y, s = Scan <num_scan_inputs = 2, {attributes},
+                       body = b (float[3] st, float[3, 5] xi, float[3] zi) => (float[3] st2, float[3, 5] o) {{
+            st2 = Add(st, zi)
+            u = Unsqueeze(st2, one)
+            o = Mul(xi, u)
+          }}> (init, x, z) }}"""
+        state, scanned = initial, []
+        for i in range(4):
+            state = state + z[3 - i if in_reversed[1] else i]
+            scanned.append(x[:, 3 - i if in_reversed[0] else i] * state[:, None])
+        yield model(text), [initial, x, z], [state, np.stack(scanned[:: -1 if out_reversed else 1], out_axis)]
+
+    initial, x = draw(2, 2), draw(2, 3, 2)
+    for lengths in ([3, 2], [0, 2]):
+        for reverse in (0, 1):
+            text = f"""agraph (int64[2] lens, float[2, 2] init, float[2, 3, 2] x) => (float[2, 2] y, float[2, 3, 2] z) {{
+              y, z = Scan <num_scan_inputs = 1, directions = [{reverse}],
+                           body = b (float[2] sum, float[2] next) => (float[2] sum2, float[2] out) {{
+                sum2 = Add(sum, next)
+                out = Identity(sum2)
+              }}> (lens, init, x) }}"""
+            states, scanned = initial.copy(), np.zeros((2, 3, 2), np.float32)
+            for b, length in enumerate(lengths):
+                for t in range(length):
+                    states[b] += x[b, length - 1 - t if reverse else t]
+                    scanned[b, t] = states[b]
+            yield model(text, opset=8, ir=3), [np.array(lengths), initial, x], [states, scanned]
+
+
+@pytest.mark.parametrize("target", ["", "scalar"])
+@pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, reduce, select, loop, scan],
+                         ids=lambda family: family.__name__)  # fmt: skip
+def test_family(family, target, tmp_path):
+    manifest = tmp_path / "manifest.jsonl"
+    with manifest.open("w") as lines:
+        for number, (proto, inputs, outputs) in enumerate(family()):
+            folder = tmp_path / str(number) / "test_data_set_0"
+            folder.mkdir(parents=True)
+            (folder.parent / "model.onnx").write_bytes(proto.SerializeToString())
+            names = [info.name for info in proto.graph.input]
+            for kind, infos, values in (("input", proto.graph.input, inputs), ("output", proto.graph.output, outputs)):
+                for i, (info, value) in enumerate(zip(infos, values, strict=True)):
+                    tensor = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), info.name)
+                    (folder / f"{kind}_{i}.pb").write_bytes(tensor.SerializeToString())
+            # atol: float32 sums of a hundred products of size 1, in another order than NumPy's.
+            case = {"name": str(number), "rtol": 1e-3, "atol": 2e-5, "inputs": names, "tensors": True}
+            lines.write(json.dumps(case) + "\n")
+    failed = tmp_path / "failed.txt"
+    environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
+    report = subprocess.run(
+        [PROGRAM, manifest, "--list-failed", failed], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert failed.read_text() == "", report
