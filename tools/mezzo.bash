@@ -17,7 +17,7 @@ _mezzo_names() {
   for word in "${COMP_WORDS[@]:2}"; do
     if [[ $word == *.onnx ]]; then
       model=${word/#\~/$HOME}
-      "${COMP_WORDS[0]}" inspect --names "$@" -- "$model" 2>/dev/null
+      "${COMP_WORDS[0]}" inspect --names "$model" 2>/dev/null
       return
     fi
   done
@@ -34,7 +34,10 @@ _mezzo() {
 
   local pictures="--preset --resize --size --filter --crop --color --layout --scale --mean --std"
   case $previous in
-    -t | --tap) _mezzo_offer "$(_mezzo_names)" "$current" && return ;;
+    -t | --tap)
+      _mezzo_offer "$(_mezzo_names)" "$current"
+      return
+      ;;
     -i | --input)
       _mezzo_offer "$(_mezzo_names)" "$current" "="
       mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")

@@ -66,9 +66,8 @@ class Model {
   /// Every value of the model, those inside control-flow bodies included, in the file's order.
   std::vector<ValueInfo> values() const;
   std::vector<NodeInfo> nodes() const;
-  /// The names of the values that a selector names (the selectors are described in the README and
-  /// in docs/selectors.md). Throws Error(invalid_argument) with the nearest names where nothing
-  /// matches.
+  /// The names of the values that a selector names (the README lists the forms).
+  /// Throws Error(invalid_argument) with the nearest names where nothing matches.
   std::vector<std::string> select(std::string_view selector) const;
 
   std::string graph_name() const;

@@ -10,7 +10,7 @@ namespace mezzo {
 /// How values that the target cannot hold are treated.
 struct CastRules {
   /// To 8-bit floats: the largest finite value instead of infinity or NaN. (Those of 6 and 4 bits
-  /// have nothing else.)
+  /// have nothing else; what is NaN becomes negative zero.)
   bool saturate = true;
   enum class RoundMode { up, down, nearest } round_mode = RoundMode::up;  ///< to float8e8m0 only
 };

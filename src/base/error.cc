@@ -44,6 +44,10 @@ void Error::compose() {
     message_ += " (got " + got_ + ")";
   }
   if (!hint_.empty()) message_ += ". " + hint_;
+  // Names from a file may hold anything; what() must not end there.
+  for (std::size_t at = 0; (at = message_.find('\0', at)) != std::string::npos;) {
+    message_.replace(at, 1, "\\0");
+  }
 }
 
 }  // namespace mezzo

@@ -59,13 +59,25 @@ class FeedReader {
     std::error_code ignored;
     const std::size_t sign = text.find('=');
     if (sign == std::string::npos || std::filesystem::exists(text, ignored)) return {"", text};
-    const std::vector<std::string> named = model_.select(text.substr(0, sign));
+    const std::vector<std::string> named = select(text, text.substr(0, sign));
     if (named.size() != 1) {
       throw Error(ErrorCode::invalid_argument, "an input must name one value")
           .at("--input '" + text + "'")
           .got(std::to_string(named.size()) + " values");
     }
     return {named.front(), text.substr(sign + 1)};
+  }
+
+  std::vector<std::string> select(const std::string& text, const std::string& selector) const {
+    try {
+      return model_.select(selector);
+    } catch (const Error& error) {
+      throw Error(error.code(), error.problem())
+          .at("--input '" + text + "': '" + selector + "'")
+          .expected("NAME=FILE, where the model needs " + quoted_names(inputs_))
+          .got(error.got_text())
+          .hint(error.hint_text());
+    }
   }
 
   std::string only_input(const std::string& path) const {

@@ -31,7 +31,6 @@ class BroadcastLoop {
     return strides_[static_cast<std::size_t>(k)];
   }
   /// From one element of a run to the next in input `k`: 1, or 0 where one element serves the run.
-  /// Where it is 0 for all inputs, runs have a single element.
   std::int64_t step(int k) const { return strides(k).back(); }
 
   /// Element `to` + i of the output takes from input k the element at offsets[k] + i * step(k).
@@ -63,12 +62,14 @@ void apply_run(F f, const A* a, std::int64_t a_step, const B* b, std::int64_t b_
                std::int64_t n) {
   if (a_step == 1 && b_step == 1) {
     for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
-  } else if (b_step == 0) {
+  } else if (a_step == 1) {
     const B scalar = *b;
     for (std::int64_t i = 0; i < n; ++i) y[i] = f(a[i], scalar);
-  } else {
+  } else if (b_step == 1) {
     const A scalar = *a;
     for (std::int64_t i = 0; i < n; ++i) y[i] = f(scalar, b[i]);
+  } else {
+    std::fill_n(y, n, static_cast<Y>(f(*a, *b)));
   }
 }
 

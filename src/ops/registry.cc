@@ -50,6 +50,19 @@ void check_arity(const Row& row, const std::vector<Formal>& formals, int count, 
           .got(std::to_string(count));
     }
   }
+  if (is_input && !formals.empty() && formals.back().arity == Arity::variadic) {
+    const int first = static_cast<int>(formals.size()) - 1;
+    // Where the types may differ (loops), there may be none.
+    if (formals.back().same_types && count <= first) {
+      throw Error(ErrorCode::invalid_model, "a required input is missing")
+          .expected("at least one for " + operand_name(formals.back(), first));
+    }
+    for (int i = first; i < count; ++i) {
+      if (present(i)) continue;
+      throw Error(ErrorCode::invalid_model, "an input of a list is omitted")
+          .expected(operand_name(formals.back(), i));
+    }
+  }
   for (int i = 0; i < static_cast<int>(formals.size()); ++i) {
     const Formal& formal = formals[static_cast<std::size_t>(i)];
     if (formal.arity == Arity::required && is_input && !(i < count && present(i))) {

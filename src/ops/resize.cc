@@ -470,16 +470,13 @@ MEZZO_FAMILY(resize) {
   common(op("Upsample"), kAllNoBf16).since(9, 10).in("scales", DType::f32).out("Y", like(0));
 
   common(op("Resize"), kAllNoBf16).since(10).in("scales", DType::f32).out("Y", like(0));
-  modern(op("Resize"), kAllNoBf16)
-      .since(11)
-      .in("roi", kFloats)
-      .in("scales", DType::f32)
-      .in("sizes", DType::i64, Arity::optional);
   const auto optional_lists = [](Row& row) -> Row& {
     return row.in("roi", kFloats, Arity::optional)
         .in("scales", DType::f32, Arity::optional)
         .in("sizes", DType::i64, Arity::optional);
   };
+  // Version 11 requires roi and scales, but exporters leave out what is not used.
+  optional_lists(modern(op("Resize"), kAllNoBf16)).since(11);
   optional_lists(modern(op("Resize"), kAllWithBf16)).since(13);
   optional_lists(modern(op("Resize"), kAllWithBf16))
       .since(18, 19)

@@ -326,7 +326,7 @@ class Compiler {
     }
     // Once in f32, a 16-bit float is kept so until something asks for the value itself: each
     // rounding less is less error and less work.
-    const bool wide =
+    bool wide =
         !constant && can_widen(node, row) && std::any_of(in.begin(), in.end(), [&](int slot) {
           return slot >= 0 && own_type(slot) != DType::undefined &&
                  ops::is_16_bit_float(own_type(slot));
@@ -343,8 +343,10 @@ class Compiler {
         if (slot >= 0) slot = narrow(slot);
       }
       op = inferred(node, row, used);
+      wide = false;
     }
-    if (fold(node, row, *op, used)) return true;
+    // What is folded is the value itself.
+    if (!wide && fold(node, row, *op, used)) return true;
     add_step(id, std::move(op), std::move(used), std::move(captures));
     return true;
   }

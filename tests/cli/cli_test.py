@@ -32,15 +32,16 @@ def mezzo(*arguments, status=DONE):
     return done.stdout, done.stderr
 
 
-def save(path, nodes, inputs, outputs, initializers=(), opset=17):
+def save(path, nodes, inputs, outputs, initializers=(), check=True):
     graph = helper.make_graph(
         nodes, "small",
         [helper.make_tensor_value_info(*info) for info in inputs],
         [helper.make_tensor_value_info(*info) for info in outputs],
         [numpy_helper.from_array(array, name) for name, array in initializers])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8,
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
                               producer_name="cli_test", producer_version="7")
-    onnx.checker.check_model(model)
+    if check:
+        onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
 
@@ -412,7 +413,7 @@ def test_inspect_knows_folded_values(folder):
                   helper.make_node("Gather", ["shape", "zero"], ["n"]),
                   helper.make_node("Concat", ["n", "rest"], ["target"], axis=0),
                   helper.make_node("Reshape", ["x", "target"], ["y"])],
-                 [("x", TensorProto.FLOAT, ["N", 2, 3])], [("y", TensorProto.FLOAT, None)],
+                 [("x", TensorProto.FLOAT, ["N", 2, 3])], [("y", TensorProto.FLOAT, ["N", "M"])],
                  [("zero", np.int64([0])), ("rest", np.int64([-1]))])
     values = {value["name"]: value for value in inspect(model, "--shape", "x=5x2x3")["values"]}
     assert values["target"]["folded"] and values["target"]["shape"] == [2]
@@ -425,7 +426,7 @@ def test_inspect_says_what_is_not_known(folder):
                        [helper.make_node("Relu", ["x"], ["before"]),
                         helper.make_node("Strange", ["before"], ["between"], domain="who.knows"),
                         helper.make_node("Relu", ["between"], ["after"])],
-                       [("x", TensorProto.FLOAT, [2])], [("after", TensorProto.FLOAT, [2])])
+                       [("x", TensorProto.FLOAT, [2])], [("after", TensorProto.FLOAT, [2])], check=False)
     facts = inspect(unsupported)
     assert facts["multiply_adds"] is None
     assert any("who.knows.Strange" in remark for remark in facts["remarks"])
@@ -438,13 +439,13 @@ def test_inspect_says_what_is_not_known(folder):
     dependent = save(folder / "dependent.onnx",
                      [helper.make_node("NonZero", ["x"], ["places"]),
                       helper.make_node("Neg", ["places"], ["y"])],
-                     [("x", TensorProto.FLOAT, [2, 3])], [("y", TensorProto.INT64, None)])
+                     [("x", TensorProto.FLOAT, [2, 3])], [("y", TensorProto.INT64, [2, "n"])])
     facts = inspect(dependent)
     assert facts["multiply_adds"] is None and len(facts["remarks"]) == 1
     assert {value["name"]: value["shape"] for value in facts["values"]}["y"] is None
 
     shapeless = save(folder / "shapeless.onnx", [helper.make_node("Relu", ["x"], ["y"])],
-                     [("x", TensorProto.FLOAT, None)], [("y", TensorProto.FLOAT, None)])
+                     [("x", TensorProto.FLOAT, None)], [("y", TensorProto.FLOAT, None)], check=False)
     assert any("shape" in remark for remark in inspect(shapeless)["remarks"])
     assert inspect(shapeless, "--shape", "x=7")["values"][1]["shape"] == [7]
     assert inspect(shapeless, "--shape", "x=")["values"][1]["shape"] == []
@@ -495,7 +496,7 @@ def test_version_and_help():
     ["features", "m.onnx", "a.png", "-t", "x"], ["run", "m.onnx", "extra.npy"],
 ])
 def test_wrong_usage(arguments):
-    assert "--help" in mezzo(*arguments, status=WRONG_USAGE)[1] or "--" in arguments[2]
+    assert "See mezzo" in mezzo(*arguments, status=WRONG_USAGE)[1]
 
 
 def test_no_command_shows_the_help():

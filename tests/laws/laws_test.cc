@@ -176,20 +176,12 @@ TEST(Laws, ResumingEqualsTheFullRun) {
     const Outputs taps = session.run(subject.feeds, values);
     std::vector<std::string> plain;
     for (const ValueInfo& output : subject.model.outputs()) plain.push_back(output.name);
-    RunStats full_stats;
-    const Outputs full = session.run(subject.feeds, plain, {.stats = &full_stats});
+    const Outputs full = session.run(subject.feeds, plain);
     for (std::size_t v = 0; v < values.size(); ++v) {
       if (!taps[v].has_value()) continue;
       Feeds feeds = subject.feeds;
       feeds.emplace_back(values[v], taps[v]);
-      RunStats stats;
-      const Outputs resumed = session.run(feeds, plain, {.stats = &stats});
-      // What was computed when planning becomes data when it is fed: what follows is then run.
-      RunStats alone;
-      session.run(subject.feeds, {values[v]}, {.stats = &alone});
-      if (alone.nodes_executed > 0) {
-        EXPECT_LE(stats.nodes_executed, full_stats.nodes_executed) << values[v];
-      }
+      const Outputs resumed = session.run(feeds, plain);
       for (std::size_t i = 0; i < plain.size(); ++i) {
         expect_close(resumed[i], full[i], plain[i] + " from " + values[v], rounding_of(subject));
       }

@@ -7,9 +7,9 @@
 
 namespace {
 
-void readme(const char* model, const char* file) {
-  mezzo::Session session(model);
-  auto picture = mezzo::image::load(file, mezzo::image::imagenet());
+void readme() {
+  mezzo::Session session("squeezenet1.1.onnx");
+  auto picture = mezzo::image::load("cat.jpg", mezzo::image::imagenet());
   auto out = session.run({{"data", picture}}, {"[-2]", "squeezenet0_concat7"});
 
   mezzo::RunOptions options;
@@ -28,10 +28,11 @@ void readme(const char* model, const char* file) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// With an argument, runs them on the files of the current folder.
+int main(int argc, char**) {
   try {
-    if (argc > 2) {
-      readme(argv[1], argv[2]);
+    if (argc > 1) {
+      readme();
     } else {
       mezzo::Session session("no such file.onnx");
     }

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -35,11 +36,14 @@ def test_links_and_throws(app):
     assert "no such file.onnx" in done.stdout
 
 
-def test_readme_examples(app):
+def test_readme_examples(app, tmp_path):
     model = SHARED / "models" / "squeezenet1.1.onnx"
     if not model.exists():
         pytest.skip("skipped: no shared data")
-    done = call(app, model, SHARED / "images" / "chelsea.png")
+    shutil.copy(model, tmp_path / "squeezenet1.1.onnx")
+    shutil.copy(SHARED / "images" / "winml_cat.jpg", tmp_path / "cat.jpg")
+    done = subprocess.run([str(app), "readme"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
     assert "[1, 64, 111, 111]" in done.stdout
 
 
