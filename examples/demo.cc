@@ -28,16 +28,20 @@ const std::string kFeatures = "features";  // what the last layer decides on
 const std::string kEarly = "stage1/block1/project/norm";
 const std::string kMiddle = "stage4/block3/add";  // halfway: 14 x 14 places, 80 numbers at each
 
-// A picture as this network was trained to see it.
-mezzo::image::Preprocess preparation() {
+// A picture as this network was trained to see it: the short side 256, the other in proportion
+// (rounded; torchvision, and Resize::short_side, round down), of which the middle is taken.
+Tensor load(const std::string& path) {
+  const mezzo::image::Image picture = mezzo::image::decode(path);
+  const double scale = 256.0 / std::min(picture.width, picture.height);
   mezzo::image::Preprocess settings;
-  settings.resize = mezzo::image::Resize::short_side;
-  settings.short_side = 256;
+  settings.resize = mezzo::image::Resize::exact;
+  settings.width = static_cast<int>(std::lround(picture.width * scale));
+  settings.height = static_cast<int>(std::lround(picture.height * scale));
   settings.filter = mezzo::image::Filter::pillow_bicubic;
   settings.crop_width = settings.crop_height = 224;
   settings.mean = {127, 127, 127};
   settings.std = {128, 128, 128};
-  return settings;
+  return mezzo::image::preprocess(picture, settings);
 }
 
 std::vector<std::string> read_lines(const std::string& path) {
@@ -107,8 +111,8 @@ double milliseconds(const std::function<void()>& work) {
 void show(const std::string& folder) {
   const auto labels = read_lines(folder + "/imagenet_labels.txt");
   const mezzo::Session session(folder + "/efficientnet_lite0.onnx");
-  const Tensor cat = mezzo::image::load(folder + "/chelsea.png", preparation());
-  const Tensor cup = mezzo::image::load(folder + "/coffee.png", preparation());
+  const Tensor cat = load(folder + "/chelsea.png");
+  const Tensor cup = load(folder + "/coffee.png");
 
   std::printf(
       "\n1. What is in the picture?\n\n"

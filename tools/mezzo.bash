@@ -59,7 +59,7 @@ _mezzo() {
   esac
   if [[ -z $words && $current == -* ]]; then
     case $command in
-      run) words="--input --tap --out --random --threads --help $pictures" ;;
+      run) words="--input --tap --out --random --shape --threads --help $pictures" ;;
       features) words="--tap --out --pool --batch --threads --help $pictures" ;;
       inspect) words="--tap --shape --json --names --weights --help" ;;
       explain) words="--tap --shape --threads --help" ;;

@@ -125,13 +125,21 @@ class FeedReader {
   std::map<std::string, DType> types_;
 };
 
-// The declared shape with every open extent 1. Exporters write 0 and negative numbers for what is
-// open.
-Shape closed_shape(const ValueInfo& input) {
-  if (input.dtype == DType::undefined || !input.shape) {
+DType dtype_of(const ValueInfo& input) {
+  if (input.dtype != DType::undefined) return input.dtype;
+  throw Error(ErrorCode::invalid_argument, "only a tensor of a known type can be made up")
+      .at("input '" + input.name + "' " + input.type_text)
+      .hint("A run needs it given: --input");
+}
+
+// The shape that was given, or the declared one with every open extent 1. Exporters write 0 and
+// negative numbers for what is open.
+Shape shape_of(const ValueInfo& input, const Shapes& shapes) {
+  if (const auto given = shapes.find(input.name); given != shapes.end()) return given->second;
+  if (!input.shape) {
     throw Error(ErrorCode::invalid_argument, "the file does not tell this input's shape")
         .at("input '" + input.name + "' " + input.type_text)
-        .hint("Give it: --shape NAME=1x3x224x224, or for `run`, --input");
+        .hint("Give it: --shape NAME=1x3x224x224");
   }
   Shape shape;
   for (const Dim& dim : *input.shape) shape.push_back(dim.value && *dim.value > 0 ? *dim.value : 1);
@@ -211,21 +219,20 @@ Shapes parse_shapes(const Model& model, const std::vector<std::string>& texts) {
 Feeds zero_feeds(const Model& model, const Shapes& shapes) {
   Feeds feeds;
   for (const ValueInfo& input : model.inputs()) {
-    const auto given = shapes.find(input.name);
-    const bool use = given != shapes.end() && input.dtype != DType::undefined;
-    feeds.emplace_back(input.name, Tensor(input.dtype, use ? given->second : closed_shape(input)));
+    feeds.emplace_back(input.name, Tensor(dtype_of(input), shape_of(input, shapes)));
   }
   return feeds;
 }
 
-void add_random_feeds(const Model& model, std::uint64_t seed, Feeds& feeds) {
+void add_random_feeds(const Model& model, std::uint64_t seed, const Shapes& shapes, Feeds& feeds) {
   std::mt19937_64 generator(seed);
   for (const ValueInfo& input : model.inputs()) {
     if (std::any_of(feeds.begin(), feeds.end(),
                     [&](const auto& feed) { return feed.first == input.name; })) {
       continue;
     }
-    feeds.emplace_back(input.name, random_tensor(input.dtype, closed_shape(input), generator));
+    feeds.emplace_back(input.name,
+                       random_tensor(dtype_of(input), shape_of(input, shapes), generator));
   }
 }
 

@@ -30,7 +30,7 @@ Feeds zero_feeds(const Model& model, const Shapes& shapes);
 
 /// Adds random numbers for the inputs that `feeds` does not hold, the same for the same seed:
 /// floats in [0, 1), 8-bit integers of their whole range, other integers and bools 0 or 1, which is
-/// in the range of most indices; strings are empty. Open extents are 1.
-void add_random_feeds(const Model& model, std::uint64_t seed, Feeds& feeds);
+/// in the range of most indices; strings are empty. Shapes as for `zero_feeds`.
+void add_random_feeds(const Model& model, std::uint64_t seed, const Shapes& shapes, Feeds& feeds);
 
 }  // namespace mezzo::cli

@@ -23,6 +23,11 @@ struct InspectArguments {
   bool json = false, names = false, weights = false;
 };
 
+bool is_open(const ValueInfo& input) {
+  return input.shape && std::any_of(input.shape->begin(), input.shape->end(),
+                                    [](const Dim& dim) { return !dim.value || *dim.value <= 0; });
+}
+
 // A model, and what could be found out about it.
 struct Subject {
   explicit Subject(const InspectArguments& arguments)
@@ -35,6 +40,12 @@ struct Subject {
       facts.values.resize(values.size());
       facts.multiply_adds.resize(nodes.size(), 0);
       facts.remarks.push_back(std::string("The model cannot be planned: ") + error.what());
+    }
+    for (const ValueInfo& input : model.inputs()) {
+      if (is_open(input) && !shapes.contains(input.name)) {
+        facts.remarks.push_back("Open extents of '" + input.name +
+                                "' are taken for 1; see --shape.");
+      }
     }
     for (const ValueInfo& value : values) {
       if (value.kind != ValueInfo::Kind::initializer || !value.shape) continue;
@@ -95,8 +106,8 @@ std::string facts_text(const Subject& subject) {
     opsets += ", " + (domain.empty() ? "ai.onnx" : domain) + " " + std::to_string(version);
   }
   add("versions", opsets);
-  add("parameters",
-      grouped(model.parameters()) + " (" + byte_count(subject.weight_bytes) + " of initializers)");
+  const std::string bytes = " (" + byte_count(subject.weight_bytes) + " of initializers)";
+  add("parameters", grouped(model.parameters()) + (subject.weight_bytes > 0 ? bytes : ""));
   const auto& total = subject.facts.total_multiply_adds;
   add("multiply-adds", total ? grouped(*total) : "unknown");
   for (const std::string& remark : subject.facts.remarks) add("remark", remark);

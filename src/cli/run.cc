@@ -12,7 +12,7 @@ namespace {
 
 struct RunArguments {
   std::string model, out;
-  std::vector<std::string> inputs, taps;
+  std::vector<std::string> inputs, taps, shapes;
   std::int64_t seed = 0;
   int threads = 0;
   PictureOptions pictures;
@@ -24,7 +24,10 @@ void run(const RunArguments& arguments, bool random) {
   options.threads = arguments.threads;
   const Session session(arguments.model, options);
   Feeds feeds = read_feeds(session.model(), arguments.inputs, pictures);
-  if (random) add_random_feeds(session.model(), static_cast<std::uint64_t>(arguments.seed), feeds);
+  const Shapes shapes = parse_shapes(session.model(), arguments.shapes);
+  if (random) {
+    add_random_feeds(session.model(), static_cast<std::uint64_t>(arguments.seed), shapes, feeds);
+  }
   const Outputs outputs = session.run(feeds, arguments.taps);
   if (arguments.out.empty()) {
     std::cout << summary(outputs);
@@ -59,7 +62,12 @@ void add_run(CLI::App& program) {
   CLI::Option* random = command.add_flag(
       "--random", arguments->seed,
       "Give random numbers, the same every time, to the inputs that are not given; --random=SEED "
-      "for others. Open extents are 1");
+      "for others");
+  add_repeated(command, "--shape", arguments->shapes,
+               "NAME=1x3x224x224: the shape of an input that gets random numbers. Without it: the "
+               "declared one, open extents 1")
+      ->type_name("NAME=SHAPE")
+      ->needs(random);
   command.add_option("--threads", arguments->threads, "Threads to use; 0: one for each core")
       ->type_name("N");
   arguments->pictures.add_to(command);

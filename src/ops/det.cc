@@ -49,14 +49,13 @@ Choice reference(Op& op) {
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto type) {
     using T = decltype(type);
     kernel = [n, count](Run& run) {
-      run.pool().parallel_for(count, grain_for(n * n),
-                              [&](std::int64_t begin, std::int64_t end) {
-                                std::vector<double> a(static_cast<std::size_t>(n * n));
-                                for (std::int64_t i = begin; i < end; ++i) {
-                                  std::copy_n(run.in<T>(0) + i * n * n, n * n, a.data());
-                                  run.out<T>(0)[i] = static_cast<T>(determinant(a.data(), n));
-                                }
-                              });
+      run.pool().parallel_for(count, grain_for(n * n), [&](std::int64_t begin, std::int64_t end) {
+        std::vector<double> a(static_cast<std::size_t>(n * n));
+        for (std::int64_t i = begin; i < end; ++i) {
+          std::copy_n(run.in<T>(0) + i * n * n, n * n, a.data());
+          run.out<T>(0)[i] = static_cast<T>(determinant(a.data(), n));
+        }
+      });
     };
   });
   if (!kernel) return refuse("computed in float32 or wider");

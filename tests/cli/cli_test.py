@@ -233,6 +233,7 @@ def test_run_random_is_the_same_each_time_and_follows_the_seed(classifier, folde
     np.testing.assert_array_equal(first, run("--random"))
     assert (first != run("--random=7")).any()
     np.testing.assert_array_equal(run("--random=7"), run("--random=7"))
+    assert run("--random", "--shape", "x=4x3x16x16").shape == (4, 3, 16, 16)
 
 
 def test_run_reads_a_picture(classifier, pictures, folder):
@@ -382,8 +383,9 @@ def test_inspect_json(classifier):
 
 
 def test_inspect_takes_open_extents_for_one(classifier):
-    values = {value["name"]: value["shape"] for value in inspect(classifier)["values"]}
-    assert values["scores"] == [1, 5]
+    facts = inspect(classifier)
+    assert {value["name"]: value["shape"] for value in facts["values"]}["scores"] == [1, 5]
+    assert ["'x'" in remark and "--shape" in remark for remark in facts["remarks"]] == [True]
 
 
 def test_inspect_text(classifier):
@@ -493,6 +495,7 @@ def test_version_and_help():
     ["run", "m.onnx", "--size", "0"], ["run", "m.onnx", "--crop", "2x"],
     ["run", "m.onnx", "--mean", "1,2"], ["run", "m.onnx", "--mean", "a"],
     ["run", "m.onnx", "--resize", "none", "--size", "5"], ["run", "m.onnx", "--random=x"],
+    ["run", "m.onnx", "--shape", "x=1"],
     ["features", "m.onnx", "a.png", "-t", "x"], ["run", "m.onnx", "extra.npy"],
 ])
 def test_wrong_usage(arguments):

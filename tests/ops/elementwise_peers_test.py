@@ -232,7 +232,7 @@ def quantize(d: Draw):
     kind = d.pick.choice(["tensor", "axis", "block"])
     if kind == "axis":
         parameters, attributes = [shape[axis]], {"axis": axis}
-    if kind == "block" and shape != [1] * len(shape):
+    if kind == "block" and len(shape) > 1:
         block = d.pick.choice([2, 3, 4])
         parameters = [-(-n // block) if i == axis else n for i, n in enumerate(shape)]
         attributes = {"axis": axis, "block_size": block}
