@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 
 #include "kernels/target.h"
 #include "ops/families.h"
@@ -240,13 +241,21 @@ Row& Registry::operator()(std::string name, std::string domain) {
 }
 
 const Row* Registry::find(std::string_view domain, std::string_view op_type, int opset) const {
+  // There is one registry, and it is complete before anybody looks something up.
+  static const std::multimap<std::string_view, const Row*> by_name = [this] {
+    std::multimap<std::string_view, const Row*> rows;
+    for (const Row& row : rows_) rows.emplace(row.name(), &row);
+    return rows;
+  }();
   const Row* best = nullptr;
   int best_version = 0;
-  for (const Row& row : rows_) {
-    if (row.name() != op_type || canonical(row.domain()) != canonical(domain)) continue;
-    for (const int version : row.versions()) {
+  const auto [first, last] = by_name.equal_range(op_type);
+  for (auto named = first; named != last; ++named) {
+    const Row* row = named->second;
+    if (canonical(row->domain()) != canonical(domain)) continue;
+    for (const int version : row->versions()) {
       if (version <= opset && version > best_version) {
-        best = &row;
+        best = row;
         best_version = version;
       }
     }
