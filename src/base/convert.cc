@@ -121,6 +121,16 @@ D cast_element(S value) {
   }
 }
 
+// Element `i`; a bool is read as a byte, since callers' bytes may be others than 0 and 1.
+template <class S>
+S element(const void* data, std::int64_t i) {
+  if constexpr (std::is_same_v<S, bool>) {
+    return static_cast<const std::uint8_t*>(data)[i] != 0;
+  } else {
+    return static_cast<const S*>(data)[i];
+  }
+}
+
 // Calls fn with a value of the C++ type behind a native dtype; false where there is none.
 template <class Fn>
 bool with_native(DType dtype, Fn&& fn) {
@@ -303,20 +313,20 @@ void convert(DType from, const void* source, DType to, void* target, std::int64_
   }
   const bool both_native = with_native(from, [&](auto s) {
     using S = decltype(s);
-    const auto* in = static_cast<const S*>(source);
+    const auto in = [source](std::int64_t i) { return element<S>(source, i); };
     const bool native = with_native(to, [&](auto d) {
       using D = decltype(d);
       auto* out = static_cast<D*>(target);
-      for (std::int64_t i = 0; i < count; ++i) out[i] = cast_element<S, D>(in[i]);
+      for (std::int64_t i = 0; i < count; ++i) out[i] = cast_element<S, D>(in(i));
     });
     if (native) return;
     for (std::int64_t i = 0; i < count; ++i) {
       if (is_integer_type(to)) {
-        write_packed(to, target, i, static_cast<int>(cast_element<S, std::int64_t>(in[i])));
+        write_packed(to, target, i, static_cast<int>(cast_element<S, std::int64_t>(in(i))));
       } else if constexpr (std::is_same_v<S, double>) {
-        store_from_float(to, target, i, round_to_odd(in[i]), rules);
+        store_from_float(to, target, i, round_to_odd(in(i)), rules);
       } else {
-        store_from_float(to, target, i, static_cast<float>(in[i]), rules);
+        store_from_float(to, target, i, static_cast<float>(in(i)), rules);
       }
     }
   });

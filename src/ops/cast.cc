@@ -59,8 +59,8 @@ void infer_cast_like(Op& op) { op.set_out(0, op.in(1).dtype, op.in_shape(0)); }
 
 CastRules rules_of(const Op& op) {
   CastRules rules;
-  if (declares(op, "saturate")) rules.saturate = op.attr_int("saturate") != 0;
-  if (!declares(op, "round_mode")) return rules;
+  if (op.declares("saturate")) rules.saturate = op.attr_int("saturate") != 0;
+  if (!op.declares("round_mode")) return rules;
   const std::string mode = op.attr_string("round_mode");
   using RoundMode = CastRules::RoundMode;
   if (mode == "up") {

@@ -158,7 +158,7 @@ Choice direct(Op& op) {
   const kernels::ConvShape shape = conv_shape(conv);
   const std::size_t packed_bytes = kernels::packed_weights_bytes(shape);
   Tensor packed;
-  if (op.constant(1) != nullptr) {
+  if (op.is_constant(1)) {
     packed = op.packed(1, packing_key(shape), [&](const Tensor& weights) {
       Tensor result = float_buffer(packed_bytes);
       ThreadPool pool = packing_pool(op, packed_bytes);
@@ -245,7 +245,7 @@ Choice by_gemm(Op& op) {
   Tensor packed;
   const auto group_floats =
       static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
-  if (op.constant(1) != nullptr) {
+  if (op.is_constant(1)) {
     const std::string key = "conv gemm " + std::string(kernels::name_of(kernels::active_target())) +
                             ' ' + std::to_string(conv.groups);
     packed = op.packed(1, key, [&](const Tensor& weights) {

@@ -113,7 +113,7 @@ Choice by_gemm(Op& op) {
   const auto group_floats =
       static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
   Tensor packed;
-  if (op.constant(1) != nullptr) {
+  if (op.is_constant(1)) {
     const std::string key = "conv transpose " +
                             std::string(kernels::name_of(kernels::active_target())) + ' ' +
                             std::to_string(conv.groups);

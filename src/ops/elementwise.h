@@ -16,14 +16,6 @@
 
 namespace mezzo::ops {
 
-/// Whether the node's row has an attribute of that name; families that share code over versions
-/// ask.
-inline bool declares(const Op& op, std::string_view name) {
-  const auto& attributes = op.row().attributes();
-  return std::any_of(attributes.begin(), attributes.end(),
-                     [&](const FormalAttribute& formal) { return formal.name == name; });
-}
-
 /// The kernel of y = f(x) with elements X and Y in memory; f's result is cast to Y.
 template <class X, class Y, class F>
 Kernel unary_kernel(std::int64_t count, F f) {

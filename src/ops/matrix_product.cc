@@ -6,7 +6,7 @@ GemmFactor gemm_factor(const Op& op, int i, bool is_a, std::int64_t rows, std::i
                        std::int64_t row_stride, std::int64_t col_stride) {
   GemmFactor factor;
   factor.operand = {nullptr, row_stride, col_stride, false};
-  if (op.constant(i) == nullptr || rows == 0 || cols == 0) return factor;
+  if (!op.is_constant(i) || rows == 0 || cols == 0) return factor;
   const std::string key = (is_a ? "gemm a " : "gemm b ") + std::to_string(rows) + "x" +
                           std::to_string(cols) + " strides " + std::to_string(row_stride) + "," +
                           std::to_string(col_stride);

@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/memory.h"
@@ -47,6 +48,12 @@ const FormalAttribute& Op::formal(std::string_view name) const {
   throw Error(ErrorCode::internal, "the operator's row does not declare this attribute")
       .at(row_->name())
       .got(std::string(name));
+}
+
+bool Op::declares(std::string_view name) const {
+  const auto& attributes = row_->attributes();
+  return std::any_of(attributes.begin(), attributes.end(),
+                     [&](const FormalAttribute& attribute) { return attribute.name == name; });
 }
 
 bool Op::has_attr(std::string_view name) const {

@@ -156,7 +156,9 @@ class Op {
   const Shape& out_shape(int i) const { return out(i).shape; }
   int in_rank(int i) const { return static_cast<int>(in(i).shape.size()); }
 
-  /// The contents of input `i` where they are known at plan time, else null.
+  /// The contents of input `i` where they are known at plan time, else null. At an address that
+  /// suits the type: of a weight that the file has misaligned a copy is made and kept, so a chooser
+  /// that only packs it asks `is_constant` and calls `packed`.
   const Tensor* constant(int i) const;
   bool is_constant(int i) const { return has_in(i) && in(i).constant != nullptr; }
   /// The contents of input `i`; for `infer`, when a shape depends on them. Throws NeedsValue where
@@ -170,6 +172,8 @@ class Op {
   /// defect of the family (Error internal); one that is absent and has no default gives 0, "" or an
   /// empty list: ask `has_attr` first where that matters.
   bool has_attr(std::string_view name) const;
+  /// Whether the row has such an attribute at all; for code that serves several versions.
+  bool declares(std::string_view name) const;
   std::int64_t attr_int(std::string_view name) const;
   float attr_float(std::string_view name) const;
   std::string attr_string(std::string_view name) const;

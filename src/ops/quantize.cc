@@ -38,7 +38,7 @@ Granularity granularity_of(const Op& op) {
         .expected(to_string(scale))
         .got(to_string(op.in_shape(2)));
   }
-  const std::int64_t block = declares(op, "block_size") ? op.attr_int("block_size") : 0;
+  const std::int64_t block = op.declares("block_size") ? op.attr_int("block_size") : 0;
   Granularity g;
   const bool blocked = block > 0 && !scale.empty();
   if (block < 0) {
@@ -50,7 +50,7 @@ Granularity granularity_of(const Op& op) {
   }
   const int rank = op.in_rank(0);
   // A vector has one axis only, whatever the default says.
-  const int axis = !declares(op, "axis") || rank == 1 ? std::min(1, rank - 1)
+  const int axis = !op.declares("axis") || rank == 1 ? std::min(1, rank - 1)
                                                       : normalize_axis(op.attr_int("axis"), rank);
   const auto at = static_cast<std::size_t>(std::max(axis, 0));
   const std::int64_t n = rank > 0 ? x[at] : 1;
@@ -129,7 +129,7 @@ void round_to(DType precision, float* values, std::int64_t n) {
 // Quantising. ------------------------------------------------------------------------------------
 
 DType type_attribute(const Op& op, const char* name) {
-  if (!declares(op, name)) return DType::undefined;
+  if (!op.declares(name)) return DType::undefined;
   const std::int64_t number = op.attr_int(name);
   if (number < 0 || number >= kDTypeCount) {
     throw Error(ErrorCode::unsupported, "an unknown element type")
@@ -233,7 +233,7 @@ void store(DType dtype, float* quotient, const float* zero_point, std::int64_t s
 
 Choice quantize(Op& op) {
   CastRules rules;
-  if (declares(op, "saturate")) rules.saturate = op.attr_int("saturate") != 0;
+  if (op.declares("saturate")) rules.saturate = op.attr_int("saturate") != 0;
   return Kernel([g = granularity_of(op), precision = precision_of(op), rules](Run& run) {
     const DType from = run.op().in(0).dtype, to = run.op().out(0).dtype;
     Parameters parameters = parameters_of(run);

@@ -234,7 +234,7 @@ Choice gemm(Op& op) {
   if (r.steps == 0 || r.batch == 0 || r.inputs == 0 || r.hidden == 0) {
     return refuse("an empty tensor");
   }
-  if (op.constant(1) == nullptr || op.constant(2) == nullptr) {
+  if (!op.is_constant(1) || !op.is_constant(2)) {
     return [r](Run& run) {
       const float *w = run.in<float>(1), *recurrence = run.in<float>(2);
       run_directions<float>(r, run, [&](std::int64_t d) {

@@ -11,18 +11,12 @@ namespace {
 // Larger than any sensible window, and small enough that products of two fit 64 bits.
 constexpr std::int64_t kLimit = std::int64_t{1} << 30;
 
-bool declares(const Op& op, std::string_view name) {
-  const auto& attributes = op.row().attributes();
-  return std::any_of(attributes.begin(), attributes.end(),
-                     [&](const FormalAttribute& attribute) { return attribute.name == name; });
-}
-
 // An attribute with one number for each of `count` places, or as many times `fallback` where it is
 // absent (or, as some exporters write, empty).
 std::vector<std::int64_t> numbers(const Op& op, const char* name, std::size_t count,
                                   std::int64_t fallback, std::int64_t least) {
   std::vector<std::int64_t> values;
-  if (declares(op, name)) values = op.attr_ints(name);
+  if (op.declares(name)) values = op.attr_ints(name);
   if (values.empty()) values.assign(count, fallback);
   const bool in_range = std::all_of(values.begin(), values.end(), [&](std::int64_t value) {
     return value >= least && value <= kLimit;
@@ -39,7 +33,7 @@ std::vector<std::int64_t> numbers(const Op& op, const char* name, std::size_t co
 enum class AutoPad { not_set, same_upper, same_lower, valid };
 
 AutoPad auto_pad_of(const Op& op) {
-  const std::string text = declares(op, "auto_pad") ? op.attr_string("auto_pad") : "";
+  const std::string text = op.declares("auto_pad") ? op.attr_string("auto_pad") : "";
   if (text == "NOTSET" || text.empty()) return AutoPad::not_set;
   if (text == "SAME_UPPER") return AutoPad::same_upper;
   if (text == "SAME_LOWER") return AutoPad::same_lower;
@@ -109,7 +103,7 @@ Windows windows_of(const Op& op, const Shape& x, std::vector<std::int64_t> kerne
                    bool allow_crop) {
   Windows windows = shapes_of(op, x, std::move(kernel));
   const AutoPad auto_pad = auto_pad_of(op);
-  const bool ceil_mode = declares(op, "ceil_mode") && op.attr_int("ceil_mode") != 0;
+  const bool ceil_mode = op.declares("ceil_mode") && op.attr_int("ceil_mode") != 0;
   std::vector<std::int64_t> pads(2 * windows.size(), 0);
   if (auto_pad == AutoPad::not_set) {
     pads = numbers(op, "pads", pads.size(), 0, allow_crop ? -kLimit : 0);
