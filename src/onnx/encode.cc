@@ -74,6 +74,7 @@ void strings(Encoder& out, std::uint32_t number, const std::vector<std::string>&
 void opset_imports(Encoder& out, std::uint32_t number, const std::vector<OpsetImport>& imports) {
   for (const OpsetImport& import : imports) {
     Encoder child;
+    child.encoded(import.unknown);
     child.bytes(field::opset::domain, import.domain);
     child.integer(field::opset::version, import.version);
     out.message(number, child);
@@ -85,6 +86,7 @@ Encoder shape(const std::vector<Dim>& dims) {
   Encoder out;
   for (const Dim& dim : dims) {
     Encoder child;
+    child.encoded(dim.unknown);
     if (dim.value) {
       child.integer(field::dim_value, *dim.value);
     } else {
@@ -130,6 +132,7 @@ Encoder ModelEncoder::graph(const Graph& graph) {
   for (const ValueInfo& each : graph.value_infos) out.message(field::value_info, value_info(each));
   for (const TensorAnnotation& each : graph.quantization) {
     Encoder child;
+    child.encoded(each.unknown);
     child.bytes(onnx::field::annotation::tensor_name, each.tensor_name);
     entries(child, onnx::field::annotation::quant_parameter_tensor_names, each.parameters);
     out.message(field::quantization_annotation, child);
@@ -366,6 +369,7 @@ Encoder ModelEncoder::tensor(const NamedTensor& named, DataFile* data) {
 Encoder ModelEncoder::sparse_tensor(const SparseTensor& sparse) {
   namespace field = onnx::field::sparse_tensor;
   Encoder out;
+  out.encoded(sparse.unknown);
   out.message(field::values, tensor(sparse.values));
   out.message(field::indices, tensor(sparse.indices));
   for (const std::int64_t extent : sparse.dims) out.integer(field::dims, extent);

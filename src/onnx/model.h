@@ -23,6 +23,7 @@ struct Dim {
   std::optional<std::int64_t> value;
   std::string param;
   std::string denotation;
+  std::string unknown;
 };
 
 /// TypeProto.
@@ -63,6 +64,7 @@ struct SparseTensor {
   NamedTensor values;
   NamedTensor indices;
   Shape dims;
+  std::string unknown;
   /// All of it, with zeros between. Throws Error(invalid_model) where the indices are unsorted,
   /// repeated or out of range.
   Tensor dense() const;
@@ -118,6 +120,7 @@ struct Node {
 struct TensorAnnotation {
   std::string tensor_name;
   StringPairs parameters;
+  std::string unknown;
 };
 
 /// GraphProto.
@@ -135,6 +138,7 @@ struct Graph {
 struct OpsetImport {
   std::string domain;
   std::int64_t version = 0;
+  std::string unknown = {};
 };
 
 /// FunctionProto.

@@ -202,7 +202,7 @@ TensorAnnotation read_annotation(Message message) {
         read_entry(message.message("StringStringEntryProto"), annotation.parameters);
         break;
       default:
-        message.skip();
+        message.keep(annotation.unknown);
     }
   }
   return annotation;

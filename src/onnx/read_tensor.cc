@@ -399,7 +399,7 @@ SparseTensor read_sparse_tensor(Message message) {
         message.append_int64s(result.dims);
         break;
       default:
-        message.skip();
+        message.keep(result.unknown);
     }
   }
   if (!result.values.tensor.has_value() || !result.indices.tensor.has_value()) {

@@ -23,7 +23,7 @@ Dim read_dimension(Message message) {
         dim.denotation = message.string();
         break;
       default:
-        message.skip();
+        message.keep(dim.unknown);
     }
   }
   return dim;

@@ -24,7 +24,7 @@ OpsetImport read_opset_import(Message message) {
         import.version = message.int64();
         break;
       default:
-        message.skip();
+        message.keep(import.unknown);
     }
   }
   return import;

@@ -55,7 +55,7 @@ onnx::Model model_of(const Case& c) {
     const std::string name = "x" + std::to_string(k);
     if (in.dtype != DType::undefined) {
       onnx::ValueInfo info = onnx::value(name, in.dtype);
-      for (const std::int64_t extent : in.shape) info.type.shape->push_back({extent, "", ""});
+      for (const std::int64_t extent : in.shape) info.type.shape->push_back({extent, "", "", ""});
       main.inputs.push_back(info);
     } else if (in.tensor.has_value()) {
       main.initializers.push_back(onnx::initializer(name, in.tensor));

@@ -54,6 +54,35 @@ TEST(WriteModel, KeepsUnknownFieldsOfEveryMessage) {
                     }));
 }
 
+TEST(WriteModel, KeepsUnknownFieldsOfTheSmallestMessages) {
+  const std::string unknown = message([](Writer& w) { w.add_string(200, "later"); });
+  const std::string value = message([&](Writer& w) {
+    w.add_string(1, "v");
+    w.add_message(2, message([&](Writer& type) {
+                    type.add_message(1, message([&](Writer& tensor) {
+                                       tensor.add_int32(1, 1);
+                                       tensor.add_message(2, message([&](Writer& shape) {
+                                                            shape.add_message(1, unknown);
+                                                          }));
+                                     }));
+                  }));
+  });
+  const std::string graph = message([&](Writer& w) {
+    w.add_message(11, value);
+    w.add_message(14, unknown);
+  });
+  const Model once = read(message([&](Writer& w) {
+    w.add_message(7, graph);
+    w.add_message(8, unknown);
+  }));
+  const Model again = read(write_memory(once));
+  for (const Model* model : {&once, &again}) {
+    EXPECT_EQ(model->opset_imports.at(0).unknown, unknown);
+    EXPECT_EQ(model->graph.quantization.at(0).unknown, unknown);
+    EXPECT_EQ(model->graph.inputs.at(0).type.shape->at(0).unknown, unknown);
+  }
+}
+
 TEST(WriteModel, AFieldThatBecameKnownWins) {
   Model model;
   model.graph.unknown = message([](Writer& w) { w.add_string(2, "old"); });
