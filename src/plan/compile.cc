@@ -480,7 +480,6 @@ class Compiler {
         slot.alias_of = step.in[0];
         slot.place = plan_->slots[at(step.in[0])].place;
       }
-      step.makes = step.makes || !out.known;
       step.out.push_back(add_slot(std::move(slot)));
     }
     const std::vector<int> outs = step.out;

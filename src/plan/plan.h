@@ -46,7 +46,6 @@ struct Step {
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
   std::int64_t scratch_offset = 0;  ///< in the arena
-  bool makes = false;               ///< some outputs are made by the kernel
 };
 
 /// What a plan hands on: to the caller, or to the plan that continues it.
