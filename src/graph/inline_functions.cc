@@ -87,6 +87,7 @@ class Substitution {
         names_[inner] = call.outputs[i];
       }
     }
+    for (const auto& [inner, outer] : names_) callers_names_.insert(outer);
   }
 
   const std::string& prefix() const { return prefix_; }
@@ -114,8 +115,14 @@ class Substitution {
   }
 
  private:
+  // A name of a body inside the function stays, unless the caller has a value of that name: the
+  // body may use that value as the function's argument.
   void rename(std::string& name, const std::set<std::string>& local) const {
-    if (!local.contains(name)) name = value(name);
+    if (!local.contains(name)) {
+      name = value(name);
+    } else if (callers_names_.contains(name)) {
+      name = prefix_ + "/" + name;
+    }
   }
 
   std::optional<onnx::Attribute> resolve(const onnx::Attribute& attribute) const {
@@ -145,7 +152,12 @@ class Substitution {
       local.insert(node.outputs.begin(), node.outputs.end());
     auto result = std::make_shared<onnx::Graph>(inner);
     for (onnx::Node& node : result->nodes) node = this->node(node, local, depth);
-    for (onnx::ValueInfo& output : result->outputs) rename(output.name, local);
+    for (onnx::NamedTensor& initializer : result->initializers) rename(initializer.name, local);
+    for (onnx::SparseTensor& sparse : result->sparse_initializers)
+      rename(sparse.values.name, local);
+    for (auto* infos : {&result->inputs, &result->outputs, &result->value_infos}) {
+      for (onnx::ValueInfo& info : *infos) rename(info.name, local);
+    }
     return result;
   }
 
@@ -153,6 +165,7 @@ class Substitution {
   const onnx::Node& call_;
   std::string prefix_;
   std::map<std::string, std::string> names_;
+  std::set<std::string> callers_names_;
   std::vector<std::pair<std::string, std::string>> copies_;
 };
 
