@@ -39,17 +39,28 @@ enum class DType : std::uint8_t {
   i2 = 26,
   f6e2m3 = 27,  ///< in memory one element a byte, in the lower six bits; packed in files only
   f6e3m2 = 28,
+  // ONNX's values that are no tensors are held as tensors of tensors.
+  sequence = 61,  ///< [n] tensors, which may themselves be sequences or maps
+  map = 62,       ///< two tensors: the keys [n] and, in the same order, the values
+  none = 63,      ///< an optional that holds nothing; one that does is what it holds
 };
 
+/// Element types of the ONNX spec: the numbers below this one (0 is undefined).
 inline constexpr int kDTypeCount = 29;
 
-/// Bits that one element takes in memory; 0 for undefined and for strings.
+/// Whether elements are plain bytes, and not strings or (of a sequence or map) tensors.
+constexpr bool is_plain(DType dtype) noexcept {
+  return dtype != DType::string && dtype != DType::sequence && dtype != DType::map;
+}
+/// Bits that one element takes in memory; 0 for those that are not plain, undefined and none.
 int bits_of(DType dtype) noexcept;
-/// Bytes of `elements` elements, the sub-byte types packed. Strings count sizeof(std::string) each.
+/// Bytes of `elements` elements, the sub-byte types packed. Strings and the tensors of
+/// sequences count sizeof(std::string) and sizeof(Tensor) each.
 std::size_t bytes_of(DType dtype, std::int64_t elements) noexcept;
 /// "float32", "int64", "bfloat16", ...: NumPy's and ml_dtypes' names.
 std::string_view name_of(DType dtype) noexcept;
-/// "tensor(float)", ...: the type strings of the ONNX spec.
+/// "tensor(float)", ...: the type strings of the ONNX spec; "sequence", "map" and "none" of what is
+/// no tensor.
 std::string onnx_name_of(DType dtype);
 /// The type with that NumPy or ONNX name ("float32", "float", "tensor(float)"), or undefined.
 DType dtype_from_name(std::string_view name) noexcept;

@@ -11,12 +11,15 @@ namespace mezzo {
 /// exception class.
 enum class ErrorCode {
   invalid_argument,  ///< the caller's request: a name, shape, type, option or selector
+  missing_input,     ///< the request needs a graph input that it does not feed
   file_error,        ///< a file is missing or cannot be read or written
-  invalid_model,     ///< the file is no valid ONNX: damaged, truncated or against the spec
+  damaged_file,      ///< the file is no ONNX file, or truncated or damaged
+  invalid_model,     ///< the model is against the ONNX specification
   unsupported,       ///< valid, but not implemented: an operator, a type, a format
   limit,             ///< more memory, depth or iterations than the limits allow
-  runtime,   ///< an operator found its inputs' contents invalid (an index out of range, ...)
-  internal,  ///< a defect of mezzo itself; please report it
+  runtime,    ///< an operator found its inputs' contents invalid (an index out of range, ...)
+  cancelled,  ///< the caller ended the run
+  internal,   ///< a defect of mezzo itself; please report it
 };
 
 /// Thrown for every failure. Besides the message it carries what was expected, what was got, where,

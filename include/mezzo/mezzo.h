@@ -5,5 +5,6 @@
 #include "mezzo/error.h"
 #include "mezzo/image.h"
 #include "mezzo/model.h"
+#include "mezzo/random.h"
 #include "mezzo/session.h"
 #include "mezzo/tensor.h"

@@ -47,11 +47,24 @@ struct RunStats {
   std::int64_t plans_compiled = 0;  ///< of those, how many had to be compiled
 };
 
-/// Patches and observers are called on the thread that called `run`.
+/// When a kernel ran. Bodies of loops have records of their own, inside that of the loop.
+struct StepTime {
+  std::string node;     ///< its name, or "node 17 (Conv)" where it has none
+  std::string op_type;  ///< "Conv"; "convert", "patch" and "observe" for steps that are no node's
+  std::string kernel;   ///< as `explain` calls it
+  std::int64_t start_ns = 0;  ///< since an epoch that all runs share
+  std::int64_t duration_ns = 0;
+};
+
+/// Patches, observers and `check` are called on the thread that called `run`.
 struct RunOptions {
   std::vector<Patch> patches = {};
   std::vector<Observer> observers = {};
   RunStats* stats = nullptr;
+  /// Gets a record of each step.
+  std::vector<StepTime>* times = nullptr;
+  /// Called before each step; what it throws ends the run, as Error(cancelled) should.
+  std::function<void()> check = {};
 };
 
 /// The fetched tensors: by position, in the order of the fetches (one that names several values
@@ -71,6 +84,8 @@ class Outputs {
   const Tensor& operator[](std::string_view name) const;
   const Tensor& operator[](const char* name) const { return (*this)[std::string_view(name)]; }
   const Tensor& operator[](int i) const { return (*this)[static_cast<std::size_t>(i)]; }
+  /// The tensors themselves, for one who keeps or changes them.
+  std::vector<Item> take() && { return std::move(items_); }
   auto begin() const { return items_.begin(); }
   auto end() const { return items_.end(); }
 

@@ -1,4 +1,5 @@
-// A tensor: an element type, a shape and contiguous row-major data.
+// A tensor: an element type, a shape and contiguous row-major data. Sequences and maps are tensors
+// of tensors.
 #pragma once
 
 #include <cstddef>
@@ -27,11 +28,12 @@ std::int64_t element_count(const Shape& shape);
 /// be used from different threads, even when they share data.
 class Tensor {
  public:
-  /// No value: dtype undefined. What an omitted optional input or output is.
+  /// No value: dtype undefined. What an omitted input or output is.
   Tensor() = default;
-  /// Zeros (empty strings for DType::string). Memory is aligned to 64 bytes.
+  /// Zeros (empty strings for DType::string, tensors without a value for DType::sequence). Memory
+  /// is aligned to 64 bytes.
   Tensor(DType dtype, Shape shape);
-  /// Contents not initialised, except for strings; for one who writes every element.
+  /// Contents not initialised, unless they are no plain bytes; for one who writes every element.
   static Tensor uninitialized(DType dtype, Shape shape);
   /// A copy of `values`, whose count must be that of `shape`.
   template <class T>
@@ -40,12 +42,20 @@ class Tensor {
   static Tensor scalar(T value) {
     return of<T>({}, std::vector<T>{value});
   }
-  /// Takes over memory of bytes_of(dtype, element_count(shape)) bytes, aligned to 64. Not for
-  /// strings.
+  /// A sequence of these tensors.
+  static Tensor sequence(std::vector<Tensor> elements);
+  /// A map. `keys` [n] are integers or strings; `values` [n] may be a sequence. Throws
+  /// Error(invalid_argument) where the counts differ.
+  static Tensor map(Tensor keys, Tensor values);
+  /// An optional that holds nothing.
+  static Tensor none() { return Tensor(DType::none, {}); }
+  /// Takes over memory of bytes_of(dtype, element_count(shape)) bytes, aligned to 64. Only for
+  /// plain elements.
   static Tensor adopt(DType dtype, Shape shape, std::shared_ptr<void> data);
   /// Looks at memory that belongs to `owner` (kept alive), or, without an owner, to the caller, who
   /// must keep it alive and unchanged as long as any copy of this tensor lives. `data` holds
-  /// bytes_of(dtype, element_count(shape)) bytes. Not for strings.
+  /// bytes_of(dtype, element_count(shape)) bytes: std::string and Tensor objects where elements are
+  /// not plain.
   static Tensor view(DType dtype, Shape shape, const void* data,
                      std::shared_ptr<const void> owner = nullptr);
 
@@ -56,8 +66,10 @@ class Tensor {
   /// Number of elements.
   std::int64_t size() const noexcept { return size_; }
   std::size_t bytes() const noexcept { return bytes_of(dtype_, size_); }
-  /// False for a view of memory that the caller owns.
-  bool owns_data() const noexcept { return owned_; }
+  /// False for a view of memory that the caller owns, and for a sequence that holds such a view.
+  bool owns_data() const noexcept;
+  /// This tensor, or a clone where it does not own its data: what may be kept.
+  Tensor owned() const { return owns_data() ? *this : clone(); }
 
   const void* data() const noexcept { return data_.get(); }
   void* mutable_data();
@@ -77,10 +89,10 @@ class Tensor {
 
   /// The same data under another shape with as many elements.
   Tensor reshaped(Shape shape) const;
-  /// A deep copy that owns its data.
+  /// A deep copy that owns its data, that of a sequence's tensors included.
   Tensor clone() const;
   /// Every element converted to `dtype` as the ONNX operator Cast does it, saturating where that
-  /// says so. Not for strings.
+  /// says so. Only for numbers and bools.
   Tensor to(DType dtype) const;
 
  private:
@@ -92,6 +104,11 @@ class Tensor {
   std::int64_t size_ = 0;
   Shape shape_;
   std::shared_ptr<void> data_;
+};
+
+template <>
+struct DTypeOf<Tensor> {
+  static constexpr DType value = DType::sequence;
 };
 
 template <class T>

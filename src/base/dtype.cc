@@ -3,6 +3,8 @@
 #include <array>
 #include <bit>
 
+#include "mezzo/tensor.h"
+
 namespace mezzo {
 namespace {
 
@@ -44,7 +46,14 @@ constexpr std::array<TypeFacts, kDTypeCount> kFacts = {{
     {"float6_e3m2fn", "float6e3m2", 8},
 }};
 
+constexpr TypeFacts kSequence = {"sequence", "sequence", 0};
+constexpr TypeFacts kMap = {"map", "map", 0};
+constexpr TypeFacts kNone = {"none", "none", 0};
+
 const TypeFacts& facts(DType dtype) noexcept {
+  if (dtype == DType::sequence) return kSequence;
+  if (dtype == DType::map) return kMap;
+  if (dtype == DType::none) return kNone;
   const auto index = static_cast<std::size_t>(dtype);
   return kFacts[index < kFacts.size() ? index : 0];
 }
@@ -56,6 +65,7 @@ int bits_of(DType dtype) noexcept { return facts(dtype).bits; }
 std::size_t bytes_of(DType dtype, std::int64_t elements) noexcept {
   const auto count = static_cast<std::size_t>(elements);
   if (dtype == DType::string) return count * sizeof(std::string);
+  if (!is_plain(dtype)) return count * sizeof(Tensor);
   const auto bits = static_cast<std::size_t>(bits_of(dtype));
   if (bits >= 8) return count * (bits / 8);
   return bits == 0 ? 0 : (count + 8 / bits - 1) / (8 / bits);
@@ -64,6 +74,7 @@ std::size_t bytes_of(DType dtype, std::int64_t elements) noexcept {
 std::string_view name_of(DType dtype) noexcept { return facts(dtype).name; }
 
 std::string onnx_name_of(DType dtype) {
+  if (static_cast<int>(dtype) >= kDTypeCount) return std::string(facts(dtype).onnx_name);
   return "tensor(" + std::string(facts(dtype).onnx_name) + ")";
 }
 

@@ -33,11 +33,14 @@ constexpr const char* kExitStatuses =
 ExitStatus status_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_argument:
+    case ErrorCode::missing_input:
+    case ErrorCode::cancelled:
     case ErrorCode::unsupported:
     case ErrorCode::limit:
     case ErrorCode::runtime:
       return kNotPossible;
     case ErrorCode::file_error:
+    case ErrorCode::damaged_file:
     case ErrorCode::invalid_model:
       return kBadFile;
     case ErrorCode::internal:
@@ -86,6 +89,8 @@ int main(int argc, char** argv) {
     add_features(program);
     add_inspect(program);
     add_explain(program);
+    add_extract(program);
+    add_expose(program);
     add_ops(program);
     return parse_and_run(program, argc, argv);
   } catch (const Error& error) {

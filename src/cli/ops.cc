@@ -33,10 +33,7 @@ const char* name_of_arity(ops::Arity arity) {
 
 ordered_json json_of(const ops::Formal& formal) {
   ordered_json types = ordered_json::array();
-  for (int i = 1; i < kDTypeCount; ++i) {
-    const auto dtype = static_cast<DType>(i);
-    if (formal.types.contains(dtype)) types.push_back(onnx_name_of(dtype));
-  }
+  for (const DType dtype : formal.types.list()) types.push_back(onnx_name_of(dtype));
   ordered_json json;
   json["name"] = formal.name;
   json["arity"] = name_of_arity(formal.arity);

@@ -98,5 +98,7 @@ class Graph {
 std::string to_text(const Graph& graph);
 /// "float32[1, 3, H, W]", "sequence(int64[?])", or "?" where nothing is declared.
 std::string to_text(const onnx::Type& type);
+/// "tensor(float)", "seq(map(string,tensor(float)))", or "" where nothing is declared.
+std::string onnx_name_of(const onnx::Type& type);
 
 }  // namespace mezzo::graph

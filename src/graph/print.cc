@@ -32,6 +32,30 @@ std::string to_text(const onnx::Type& type) {
   return type.kind == Kind::sparse_tensor ? "sparse " + text : text;
 }
 
+std::string onnx_name_of(const onnx::Type& type) {
+  using Kind = onnx::Type::Kind;
+  const auto element = [&] { return type.element ? onnx_name_of(*type.element) : std::string(); };
+  switch (type.kind) {
+    case Kind::none:
+      return "";
+    case Kind::tensor:
+      return mezzo::onnx_name_of(type.dtype);
+    case Kind::sparse_tensor:
+      return "sparse_" + mezzo::onnx_name_of(type.dtype);
+    case Kind::sequence:
+      return "seq(" + element() + ")";
+    case Kind::optional:
+      return "optional(" + element() + ")";
+    case Kind::map: {
+      const std::string key = mezzo::onnx_name_of(type.dtype);  // "tensor(KEY)"
+      return "map(" + key.substr(7, key.size() - 8) + "," + element() + ")";
+    }
+    case Kind::opaque:
+      break;
+  }
+  return "opaque";
+}
+
 namespace {
 
 std::string attribute_text(const onnx::Attribute& attribute) {

@@ -148,10 +148,10 @@ std::vector<ValueId> by_regex(const Graph& graph, std::string_view selector) {
   }
 }
 
-std::vector<ValueId> by_operator(const Graph& graph, std::string_view op_type) {
+std::vector<ValueId> by_operator(const Graph& graph, std::string_view pattern) {
   std::vector<ValueId> found;
   for (const Node& node : graph.nodes()) {
-    if (node.op_type != op_type) continue;
+    if (!glob_matches(pattern, node.op_type)) continue;
     for (const ValueId output : node.outputs) {
       if (output == kNone) continue;
       found.push_back(output);

@@ -56,15 +56,14 @@ class ModelEncoder {
   int depth_ = 0;
 };
 
-Encoder entry(const std::string& key, const std::string& value) {
-  Encoder out;
-  out.bytes(field::entry::key, key);
-  out.bytes(field::entry::value, value);
-  return out;
-}
-
 void entries(Encoder& out, std::uint32_t number, const StringPairs& pairs) {
-  for (const auto& [key, value] : pairs) out.message(number, entry(key, value));
+  for (const StringPair& pair : pairs) {
+    Encoder child;
+    child.encoded(pair.unknown);
+    child.bytes(field::entry::key, pair.first);
+    child.bytes(field::entry::value, pair.second);
+    out.message(number, child);
+  }
 }
 
 void strings(Encoder& out, std::uint32_t number, const std::vector<std::string>& values) {
@@ -81,9 +80,10 @@ void opset_imports(Encoder& out, std::uint32_t number, const std::vector<OpsetIm
   }
 }
 
-Encoder shape(const std::vector<Dim>& dims) {
+Encoder shape(const std::vector<Dim>& dims, const std::string& unknown) {
   namespace field = onnx::field::dimension;
   Encoder out;
+  out.encoded(unknown);
   for (const Dim& dim : dims) {
     Encoder child;
     child.encoded(dim.unknown);
@@ -283,8 +283,9 @@ Encoder ModelEncoder::value_info(const ValueInfo& value) {
 Encoder ModelEncoder::tensor_type(const Type& type) {
   namespace field = onnx::field::tensor_type;
   Encoder out;
+  out.encoded(type.kind_unknown);
   out.optional(field::elem_type, static_cast<std::int64_t>(type.dtype));
-  if (type.shape) out.message(field::shape, shape(*type.shape));
+  if (type.shape) out.message(field::shape, shape(*type.shape, type.shape_unknown));
   return out;
 }
 
@@ -297,6 +298,7 @@ Encoder ModelEncoder::type(const Type& type) {
   const auto element = [&](std::uint32_t number) {
     const Nested container(depth_);
     Encoder child;
+    child.encoded(type.kind_unknown);
     if (type.kind == Kind::map) {
       child.optional(onnx::field::map_type::key_type, static_cast<std::int64_t>(type.dtype));
     }

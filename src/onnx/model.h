@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,14 @@
 namespace mezzo::onnx {
 
 struct Graph;
+
+/// StringStringEntryProto: key and value. Used as the pair that it is.
+struct StringPair : std::pair<std::string, std::string> {
+  using pair::pair;
+  std::string unknown;
+};
+
+using StringPairs = std::vector<StringPair>;
 
 /// One extent of a declared shape: a number, a name ("batch"), or neither.
 struct Dim {
@@ -35,9 +44,9 @@ struct Type {
   std::shared_ptr<const Type> element;    ///< sequence, map (the value type), optional
   std::string denotation;
   std::string unknown;
+  std::string kind_unknown;   ///< of the TypeProto.Tensor, .Sequence, ... inside
+  std::string shape_unknown;  ///< of the TensorShapeProto inside that
 };
-
-using StringPairs = std::vector<std::pair<std::string, std::string>>;
 
 /// ValueInfoProto.
 struct ValueInfo {
@@ -166,3 +175,11 @@ struct Model {
 };
 
 }  // namespace mezzo::onnx
+
+// `auto& [key, value]` of a StringPair.
+template <>
+struct std::tuple_size<mezzo::onnx::StringPair> : std::integral_constant<std::size_t, 2> {};
+template <std::size_t I>
+struct std::tuple_element<I, mezzo::onnx::StringPair> {
+  using type = std::string;
+};

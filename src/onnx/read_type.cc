@@ -29,16 +29,16 @@ Dim read_dimension(Message message) {
   return dim;
 }
 
-std::vector<Dim> read_shape(Message message) {
-  std::vector<Dim> dims;
+void read_shape(Message message, Type& type) {
+  std::vector<Dim>& dims = type.shape.emplace();
+  type.shape_unknown.clear();
   while (message.next()) {
     if (message.field() == field::shape::dim) {
       dims.push_back(read_dimension(message.message("TensorShapeProto.Dimension")));
     } else {
-      message.skip();
+      message.keep(type.shape_unknown);
     }
   }
-  return dims;
 }
 
 void read_tensor_type(Message message, Type& type) {
@@ -49,10 +49,10 @@ void read_tensor_type(Message message, Type& type) {
         type.dtype = read_dtype(message, message.int32());
         break;
       case field::shape:
-        type.shape = read_shape(message.message("TensorShapeProto"));
+        read_shape(message.message("TensorShapeProto"), type);
         break;
       default:
-        message.skip();
+        message.keep(type.kind_unknown);
     }
   }
 }
@@ -69,7 +69,7 @@ void read_container_type(Message message, Type& type) {
     } else if (is_map && message.field() == field::map_type::key_type) {
       type.dtype = read_dtype(message, message.int32());
     } else {
-      message.skip();
+      message.keep(type.kind_unknown);
     }
   }
 }
@@ -85,6 +85,8 @@ Type read_type(Message message) {
     type.dtype = DType::undefined;
     type.shape.reset();
     type.element.reset();
+    type.kind_unknown.clear();
+    type.shape_unknown.clear();
   };
   while (message.next()) {
     switch (message.field()) {
@@ -148,17 +150,17 @@ ValueInfo read_value_info(Message message) {
 
 void read_entry(Message message, StringPairs& entries) {
   namespace field = onnx::field::entry;
-  auto& [key, value] = entries.emplace_back();
+  StringPair& entry = entries.emplace_back();
   while (message.next()) {
     switch (message.field()) {
       case field::key:
-        key = message.string();
+        entry.first = message.string();
         break;
       case field::value:
-        value = message.string();
+        entry.second = message.string();
         break;
       default:
-        message.skip();
+        message.keep(entry.unknown);
     }
   }
 }

@@ -129,7 +129,7 @@ Model read_model(Message message) {
     }
   }
   if (!has_graph) {
-    throw Error(ErrorCode::invalid_model, "the file has no graph")
+    throw Error(ErrorCode::damaged_file, "the file has no graph")
         .hint("Is it an ONNX model? The data may also be a single tensor");
   }
   return model;
@@ -139,10 +139,10 @@ Model read_source(const char* data, std::size_t size, std::shared_ptr<const void
                   ExternalFiles external) {
   const std::string_view bytes(data, size);
   if (bytes.empty()) {
-    throw Error(ErrorCode::invalid_model, "the file is empty").expected("an ONNX model");
+    throw Error(ErrorCode::damaged_file, "the file is empty").expected("an ONNX model");
   }
   if (bytes.starts_with("version https://git-lfs")) {
-    throw Error(ErrorCode::invalid_model, "the file is a Git LFS pointer, not the model itself")
+    throw Error(ErrorCode::damaged_file, "the file is a Git LFS pointer, not the model itself")
         .hint("Fetch it with 'git lfs pull'");
   }
   const Source source{data, size, std::move(owner), &external};

@@ -10,7 +10,7 @@
 namespace mezzo::onnx {
 
 /// Reads the model at `path`. External data is looked for in the model's folder, mapped, and never
-/// followed out of it. Throws Error(file_error) where the file cannot be read, Error(invalid_model)
+/// followed out of it. Throws Error(file_error) where the file cannot be read, Error(damaged_file)
 /// with byte offset and field where it is damaged.
 Model read_file(const std::string& path);
 

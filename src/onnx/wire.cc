@@ -101,7 +101,7 @@ void Message::want(pbf_wire_type type) const {
 }
 
 Error Message::damaged(std::string problem) const {
-  return Error(ErrorCode::invalid_model, std::move(problem)).at(place());
+  return Error(ErrorCode::damaged_file, std::move(problem)).at(place());
 }
 
 std::string Message::place() const {

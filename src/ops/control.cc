@@ -1,5 +1,5 @@
-// If, Loop and Scan. Spec: ai.onnx If-1 to -25, Loop-1 to -25 (M and cond may be omitted; sequences
-// since 13 are not supported), Scan-8 (batched, a sequence along axis 1), Scan-9 to -25 (any axes).
+// If, Loop and Scan. Spec: ai.onnx If-1 to -25, Loop-1 to -25 (M and cond may be omitted), Scan-8
+// (batched, a sequence along axis 1), Scan-9 to -25 (any axes).
 #include <algorithm>
 
 #include "base/shape.h"
@@ -18,7 +18,7 @@ void infer_unknown(Op& op) {
 // Gives `tensor` as output `i`, where the node has it. What the tensor looks at may belong to an
 // input of the step, which lives shorter than the output.
 void give(Run& run, int i, const Tensor& tensor) {
-  if (run.op().has_out(i)) run.give(i, tensor.owns_data() ? tensor : tensor.clone());
+  if (run.op().has_out(i)) run.give(i, tensor.owned());
 }
 
 // Throws unless the body gave `before` results, then one for each output of the node.
@@ -31,8 +31,9 @@ void check_count(const Op& op, std::size_t results, int before, int states) {
   }
 }
 
+// An optional may get or lose its contents.
 void check_type(const Tensor& state, DType wanted, int i) {
-  if (state.dtype() != wanted) {
+  if (state.dtype() != wanted && state.dtype() != DType::none && wanted != DType::none) {
     throw Error(ErrorCode::runtime, "a loop-carried value changed its type")
         .at("loop-carried value " + std::to_string(i))
         .expected(std::string(name_of(wanted)))
@@ -324,7 +325,7 @@ MEZZO_FAMILY(control) {
       .required("then_branch", Kind::graph)
       .required("else_branch", Kind::graph)
       .in("cond", DType::boolean)
-      .out_any("outputs", kAllIr13)
+      .out_any("outputs", kAllIr13 | kOptional)
       .branch("then_branch", "else_branch")
       .infer(infer_unknown);
   op("Loop")
@@ -332,8 +333,8 @@ MEZZO_FAMILY(control) {
       .required("body", Kind::graph)
       .in("M", DType::i64, Arity::optional)
       .in("cond", DType::boolean, Arity::optional)
-      .in_any("v_initial", kAllIr13)
-      .out_any("v_final_and_scan_outputs", kAllIr13)
+      .in_any("v_initial", kAllIr13 | kOptional)
+      .out_any("v_final_and_scan_outputs", kAllIr13 | kOptional)
       .infer(infer_loop)
       .kernel("iterations", loop);
   op("Scan")

@@ -19,6 +19,10 @@ void copy_all(DType dtype, const void* source, void* target, std::int64_t count,
     copy_run(static_cast<const std::string*>(source), static_cast<std::string*>(target), count);
     return;
   }
+  if (!is_plain(dtype)) {
+    copy_run(static_cast<const Tensor*>(source), static_cast<Tensor*>(target), count);
+    return;
+  }
   const auto bytes = static_cast<std::int64_t>(bytes_of(dtype, count));
   pool.parallel_for(bytes, kTaskBytes, [&](std::int64_t begin, std::int64_t end) {
     std::memcpy(static_cast<char*>(target) + begin, static_cast<const char*>(source) + begin,

@@ -18,6 +18,14 @@ std::vector<std::int64_t> to_ints(const Tensor& tensor) {
 
 }  // namespace
 
+std::vector<DType> TypeSet::list() const {
+  std::vector<DType> dtypes;
+  for (int i = 1; i < 64; ++i) {
+    if (contains(static_cast<DType>(i))) dtypes.push_back(static_cast<DType>(i));
+  }
+  return dtypes;
+}
+
 Op::Op(const graph::Node& node, const Row& row, std::vector<Operand> inputs, PackStore* store,
        int threads)
     : node_(&node), row_(&row), inputs_(std::move(inputs)), store_(store), threads_(threads) {
@@ -160,12 +168,7 @@ std::shared_ptr<Op> Op::widened() const {
 Tensor Run::in_tensor(int i) const {
   if (!op_.has_in(i)) return {};
   const Operand& operand = op_.in(i);
-  if (operand.dtype != DType::string) {
-    return Tensor::view(operand.dtype, operand.shape, in_[i]);
-  }
-  const auto* strings = static_cast<const std::string*>(in_[i]);
-  const std::int64_t count = element_count(operand.shape);
-  return Tensor::of(operand.shape, std::vector<std::string>(strings, strings + count));
+  return Tensor::view(operand.dtype, operand.shape, in_[i]);
 }
 
 std::vector<std::int64_t> Run::in_ints(int i) const {

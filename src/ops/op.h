@@ -33,19 +33,21 @@ namespace mezzo::ops {
 class TypeSet {
  public:
   constexpr TypeSet() = default;
-  constexpr TypeSet(DType dtype) : bits_(1U << static_cast<unsigned>(dtype)) {}
+  constexpr TypeSet(DType dtype) : bits_(bit(dtype)) {}
   constexpr TypeSet(std::initializer_list<DType> dtypes) {
-    for (const DType dtype : dtypes) bits_ |= 1U << static_cast<unsigned>(dtype);
+    for (const DType dtype : dtypes) bits_ |= bit(dtype);
   }
-  constexpr bool contains(DType dtype) const {
-    return (bits_ >> static_cast<unsigned>(dtype)) & 1U;
-  }
+  constexpr bool contains(DType dtype) const { return (bits_ & bit(dtype)) != 0; }
   constexpr TypeSet operator|(TypeSet other) const { return TypeSet(bits_ | other.bits_, 0); }
-  constexpr std::uint32_t bits() const { return bits_; }
+  constexpr bool operator==(const TypeSet&) const = default;
+  std::vector<DType> list() const;
 
  private:
-  constexpr TypeSet(std::uint32_t bits, int) : bits_(bits) {}
-  std::uint32_t bits_ = 0;
+  constexpr TypeSet(std::uint64_t bits, int) : bits_(bits) {}
+  static constexpr std::uint64_t bit(DType dtype) {
+    return std::uint64_t{1} << static_cast<unsigned>(dtype);
+  }
+  std::uint64_t bits_ = 0;
 };
 
 // clang-format off
@@ -68,6 +70,8 @@ inline constexpr TypeSet kAllIr12 = kAllIr11 | DType::f8e8m0;
 inline constexpr TypeSet kAllIr13 = kAllIr12 | TypeSet{DType::u2, DType::i2};
 inline constexpr TypeSet kFloat6 = {DType::f6e2m3, DType::f6e3m2};
 inline constexpr TypeSet kAllIr14 = kAllIr13 | kFloat6;
+inline constexpr TypeSet kSequence = DType::sequence;                           ///< of tensors of any type
+inline constexpr TypeSet kOptional = {DType::sequence, DType::none};            ///< what an optional is besides a tensor
 // clang-format on
 
 /// Marks an input or output whose element type is that of input `index`.

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
-#include <random>
 
 namespace mezzo::ops {
 
@@ -13,8 +12,9 @@ namespace mezzo::ops {
 class RandomBits {
  public:
   explicit RandomBits(std::uint64_t seed) : state_(seed) {}
-  /// With a seed of its own, another each time.
-  RandomBits() : state_((std::uint64_t{std::random_device{}()} << 32) ^ std::random_device{}()) {}
+  /// With a seed of its own, another each time: the next of the sequence that set_random_seed
+  /// started, or one that nobody can foresee.
+  RandomBits();
 
   std::uint64_t next() {
     state_ += 0x9E3779B97F4A7C15U;

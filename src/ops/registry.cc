@@ -23,9 +23,8 @@ const char* name_of_kind(Kind kind) {
 
 std::string names_of(TypeSet types) {
   std::string names;
-  for (int i = 1; i < kDTypeCount; ++i) {
-    const auto dtype = static_cast<DType>(i);
-    if (types.contains(dtype)) names += (names.empty() ? "" : ", ") + std::string(name_of(dtype));
+  for (const DType dtype : types.list()) {
+    names += (names.empty() ? "" : ", ") + std::string(name_of(dtype));
   }
   return names;
 }

@@ -178,7 +178,7 @@ MEZZO_FAMILY(reshape) {
 
   op("Identity")
       .since(1, 13, 14, 16, 19, 21, 23, 24, 25)
-      .in("input", kAllIr13)
+      .in("input", kAllIr13 | kOptional)
       .out("output", like(0))
       .infer(same_shape)
       .view();

@@ -108,7 +108,7 @@ class Compiler {
     Slot slot = new_slot(value, tensor.dtype(), tensor.shape(), Slot::Place::feed);
     slot.feed = i;
     if (contents_used_.contains(value) && !patched_.contains(value)) {
-      slot.constant = std::make_shared<Tensor>(tensor.owns_data() ? tensor : tensor.clone());
+      slot.constant = std::make_shared<Tensor>(tensor.owned());
     }
     define(value, add_slot(std::move(slot)));
   }
@@ -118,7 +118,7 @@ class Compiler {
     slot.value = value;
     slot.dtype = dtype;
     slot.shape = std::move(shape);
-    slot.place = dtype == DType::string && place == Slot::Place::arena ? Slot::Place::own : place;
+    slot.place = !is_plain(dtype) && place == Slot::Place::arena ? Slot::Place::own : place;
     return slot;
   }
 
@@ -212,6 +212,7 @@ class Compiler {
   static bool can_widen(const graph::Node& node, const ops::Row& row) {
     if (!node.bodies.empty()) return false;
     for (const ops::Formal& formal : row.inputs()) {
+      if (formal.types == ops::kSequence) return false;
       const bool narrow = formal.types.contains(DType::f16) || formal.types.contains(DType::bf16);
       if (narrow && !formal.types.contains(DType::f32)) return false;
     }
@@ -232,8 +233,7 @@ class Compiler {
       const Slot& root = plan_->slots[at(root_of(slot))];
       contents_used_.insert(root.value);
       const Tensor& tensor = feeds_[at(root.feed)];
-      facts.constant = std::make_shared<Tensor>(
-          (tensor.owns_data() ? tensor : tensor.clone()).reshaped(facts.shape));
+      facts.constant = std::make_shared<Tensor>(tensor.owned().reshaped(facts.shape));
     }
     return facts.constant.get();
   }

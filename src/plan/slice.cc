@@ -131,7 +131,7 @@ class Slicer {
       const graph::Value& facts = graph_.value(value);
       names += (names.empty() ? "'" : ", '") + facts.name + "' " + graph::to_text(facts.type);
     }
-    throw Error(ErrorCode::invalid_argument, "an input that the request needs is not given")
+    throw Error(ErrorCode::missing_input, "an input that the request needs is not given")
         .expected(names)
         .hint("Feed it, or feed a value further on that everything fetched can be computed from");
   }

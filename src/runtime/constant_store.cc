@@ -7,7 +7,7 @@ namespace mezzo::runtime {
 namespace {
 
 bool is_aligned(const Tensor& tensor) {
-  if (tensor.dtype() == DType::string) return true;
+  if (!is_plain(tensor.dtype())) return true;
   const auto unit = static_cast<std::uintptr_t>(std::max(1, bits_of(tensor.dtype()) / 8));
   // Complex numbers are pairs: their parts are what must be aligned.
   const bool complex = tensor.dtype() == DType::c64 || tensor.dtype() == DType::c128;

@@ -23,15 +23,36 @@ void append(std::string& key, std::int64_t number) {
   key.append(reinterpret_cast<const char*>(&number), sizeof(number));
 }
 
+void append_type(std::string& key, const Tensor& tensor) {
+  append(key, static_cast<std::int64_t>(tensor.dtype()));
+  append(key, tensor.rank());
+  for (const std::int64_t extent : tensor.shape()) append(key, extent);
+}
+
 void append_contents(std::string& key, const Tensor& tensor) {
-  if (tensor.dtype() != DType::string) {
+  if (is_plain(tensor.dtype())) {
     key.append(static_cast<const char*>(tensor.data()), tensor.bytes());
+    return;
+  }
+  if (tensor.dtype() != DType::string) {
+    const auto* elements = static_cast<const Tensor*>(tensor.data());
+    for (std::int64_t i = 0; i < tensor.size(); ++i) {
+      append_type(key, elements[i]);
+      append_contents(key, elements[i]);
+    }
     return;
   }
   for (const std::string& text : tensor.values<std::string>()) {
     append(key, static_cast<std::int64_t>(text.size()));
     key += text;
   }
+}
+
+// Whether the plan is all that the request needs, and its exports are the fetches in their order.
+bool gives_exactly(const plan::Plan& plan, const std::vector<graph::ValueId>& fetches) {
+  return plan.complete &&
+         std::equal(plan.exports.begin(), plan.exports.end(), fetches.begin(), fetches.end(),
+                    [](const plan::Export& item, auto value) { return item.value == value; });
 }
 
 }  // namespace
@@ -42,9 +63,7 @@ PlanCache::PlanCache(plan::Request request, std::set<graph::ValueId> contents)
 std::string PlanCache::key_of(const std::vector<Tensor>& feeds) const {
   std::string key;
   for (std::size_t i = 0; i < feeds.size(); ++i) {
-    append(key, static_cast<std::int64_t>(feeds[i].dtype()));
-    append(key, feeds[i].rank());
-    for (const std::int64_t extent : feeds[i].shape()) append(key, extent);
+    append_type(key, feeds[i]);
     if (!contents_.empty() && contents_.contains(request_.feeds[i])) append_contents(key, feeds[i]);
   }
   return key;
@@ -95,14 +114,19 @@ std::shared_ptr<PlanCache> Engine::plans_of(const plan::Request& request) {
 
 std::vector<Tensor> Engine::run(const plan::Request& request, std::vector<Tensor> feeds,
                                 Call& call) {
+  return run(*plans_of(request), std::move(feeds), call);
+}
+
+std::vector<Tensor> Engine::run(PlanCache& plans, std::vector<Tensor> feeds, Call& call) {
+  const std::vector<graph::ValueId>& fetches = plans.request().fetches;
   std::map<graph::ValueId, Tensor> known;
-  const std::shared_ptr<PlanCache> plans = plans_of(request);
   std::shared_ptr<CachedPlan> current =
-      plans->find_or_compile(model_->graph, feeds, *this, call.stats);
+      plans.find_or_compile(model_->graph, feeds, *this, call.stats);
   for (;;) {
     const plan::Plan& plan = *current->plan;
     ++call.stats.plans_run;
     std::vector<Tensor> exported = execute(plan, feeds, *this, call);
+    if (known.empty() && gives_exactly(plan, fetches)) return exported;
     for (std::size_t i = 0; i < exported.size(); ++i) {
       known[plan.exports[i].value] = std::move(exported[i]);
     }
@@ -116,7 +140,7 @@ std::vector<Tensor> Engine::run(const plan::Request& request, std::vector<Tensor
     current = current->next->find_or_compile(model_->graph, feeds, *this, call.stats);
   }
   std::vector<Tensor> results;
-  for (const graph::ValueId value : request.fetches) {
+  for (const graph::ValueId value : fetches) {
     const auto found = known.find(value);
     results.push_back(found != known.end() ? found->second : Tensor());
   }

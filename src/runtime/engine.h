@@ -19,13 +19,15 @@ namespace mezzo::runtime {
 
 /// The caller's side of one run, which nested bodies share.
 struct Call {
-  /// Feeds by value: a body takes those that lie inside it.
+  /// The feeds, where the model has bodies: those that lie inside one are for it.
   std::map<graph::ValueId, Tensor> feeds;
   std::map<graph::ValueId, std::vector<const Patch*>> patches;
   std::map<graph::ValueId, std::vector<const Observer*>> observers;
   /// Fetched values inside loops: a tensor for each time that they were computed.
   std::map<graph::ValueId, std::vector<Tensor>> collected;
   RunStats stats;
+  std::vector<StepTime>* times = nullptr;
+  const std::function<void()>* check = nullptr;
 };
 
 struct CachedPlan;
@@ -63,8 +65,13 @@ class Engine : public plan::Resources {
   /// Runs `request` on the tensors of its feeds: a tensor for each fetch, without a value where it
   /// lies in a branch that was not taken or (then it is in call.collected) inside a loop.
   std::vector<Tensor> run(const plan::Request& request, std::vector<Tensor> feeds, Call& call);
+  /// The same for a request whose plans are at hand.
+  std::vector<Tensor> run(PlanCache& plans, std::vector<Tensor> feeds, Call& call);
   /// The plans of a request, compiled as far as that goes without running, as text.
   std::string explain(const plan::Request& request, const std::vector<Tensor>& feeds);
+
+  /// The plans of a request.
+  std::shared_ptr<PlanCache> plans_of(const plan::Request& request);
 
   const LoadedModel& model() const { return *model_; }
   BufferPool& buffers() { return buffers_; }
@@ -80,8 +87,6 @@ class Engine : public plan::Resources {
   const std::set<graph::NodeId>& branch_nodes() const override { return model_->branch_nodes; }
 
  private:
-  std::shared_ptr<PlanCache> plans_of(const plan::Request& request);
-
   std::shared_ptr<const LoadedModel> model_;
   std::int64_t loop_iterations_;
   ThreadPool pool_;

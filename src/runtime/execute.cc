@@ -1,6 +1,7 @@
 // A plan's run: a loop over its steps.
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -41,10 +42,7 @@ class Frame {
   // A slot as a tensor that lives only as long as this frame.
   Tensor view(int slot) const {
     const Slot& facts = plan_.slots[at(slot)];
-    if (facts.dtype != DType::string) return Tensor::view(facts.dtype, facts.shape, data(slot));
-    const auto* strings = static_cast<const std::string*>(data(slot));
-    return Tensor::of(facts.shape,
-                      std::vector<std::string>(strings, strings + element_count(facts.shape)));
+    return Tensor::view(facts.dtype, facts.shape, data(slot));
   }
 
   // A slot as a tensor that may outlive the run.
@@ -53,10 +51,8 @@ class Frame {
     const int root = root_of(slot);
     const Slot& source = plan_.slots[at(root)];
     switch (source.place) {
-      case Slot::Place::feed: {
-        const Tensor tensor = feeds_[at(source.feed)].reshaped(facts.shape);
-        return tensor.owns_data() ? tensor : tensor.clone();
-      }
+      case Slot::Place::feed:
+        return feeds_[at(source.feed)].reshaped(facts.shape).owned();
       case Slot::Place::constant:
         return engine_.aligned(source.value, *source.constant).reshaped(facts.shape);
       case Slot::Place::made:
@@ -100,7 +96,7 @@ class Frame {
   }
 
   Tensor fresh(const Slot& facts) {
-    if (facts.dtype == DType::string) return Tensor(facts.dtype, facts.shape);
+    if (!is_plain(facts.dtype)) return Tensor(facts.dtype, facts.shape);
     const std::size_t bytes = bytes_of(facts.dtype, element_count(facts.shape));
     return Tensor::adopt(facts.dtype, facts.shape, engine_.buffers().take(bytes));
   }
@@ -240,19 +236,11 @@ class Execution {
 
   std::vector<Tensor> run() {
     for (const Step& step : plan_.steps) {
-      switch (step.kind) {
-        case Step::Kind::kernel:
-          run_kernel(step);
-          break;
-        case Step::Kind::convert:
-          run_convert(step);
-          break;
-        case Step::Kind::patch:
-          run_patch(step);
-          break;
-        case Step::Kind::observe:
-          run_observers(step);
-          break;
+      if (call_.check != nullptr) (*call_.check)();
+      if (call_.times == nullptr) {
+        run_step(step);
+      } else {
+        run_timed(step);
       }
     }
     call_.stats.nodes_executed += plan_.node_count;
@@ -263,6 +251,49 @@ class Execution {
   }
 
  private:
+  void run_step(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::kernel:
+        return run_kernel(step);
+      case Step::Kind::convert:
+        return run_convert(step);
+      case Step::Kind::patch:
+        return run_patch(step);
+      case Step::Kind::observe:
+        return run_observers(step);
+    }
+  }
+
+  void run_timed(const Step& step) {
+    const std::size_t record = call_.times->size();
+    call_.times->push_back(described(step));
+    const auto start = std::chrono::steady_clock::now();
+    run_step(step);
+    const auto end = std::chrono::steady_clock::now();
+    // A loop's body has added records behind this one.
+    StepTime& time = (*call_.times)[record];
+    time.start_ns = std::chrono::nanoseconds(start.time_since_epoch()).count();
+    time.duration_ns = std::chrono::nanoseconds(end - start).count();
+  }
+
+  StepTime described(const Step& step) const {
+    StepTime time;
+    const graph::Graph& graph = engine_.model().graph;
+    if (step.kind == Step::Kind::kernel) {
+      const graph::Node& node = graph.node(step.node);
+      time.node = node.name.empty() ? graph.describe(step.node) : node.name;
+      time.op_type = node.op_type;
+      time.kernel = step.chosen.kernel_name;
+      return time;
+    }
+    const ValueId value = step.value != kNone ? step.value : plan_.slots[at(step.out[0])].value;
+    time.node = graph.value(value).name;
+    time.op_type = step.kind == Step::Kind::convert ? "convert"
+                   : step.kind == Step::Kind::patch ? "patch"
+                                                    : "observe";
+    return time;
+  }
+
   void run_kernel(const Step& step) {
     in_.clear();
     out_.clear();
@@ -312,6 +343,9 @@ class Execution {
     if (slot.dtype == DType::string) {
       std::copy_n(static_cast<const std::string*>(tensor.data()), tensor.size(),
                   static_cast<std::string*>(frame_.data(step.out[0])));
+    } else if (!is_plain(slot.dtype)) {
+      std::copy_n(static_cast<const Tensor*>(tensor.data()), tensor.size(),
+                  static_cast<Tensor*>(frame_.data(step.out[0])));
     } else if (tensor.bytes() > 0) {
       std::memcpy(frame_.data(step.out[0]), tensor.data(), tensor.bytes());
     }

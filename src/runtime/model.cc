@@ -24,6 +24,16 @@ LoadedModel::LoadedModel(onnx::Model model) : file(std::move(model)), graph(file
 
 namespace {
 
+void set_type(ValueInfo& info, const onnx::Type& type) {
+  info.type_text = graph::to_text(type);
+  info.onnx_type = graph::onnx_name_of(type);
+  if (type.kind != onnx::Type::Kind::tensor) return;
+  info.dtype = type.dtype;
+  if (!type.shape) return;
+  info.shape.emplace();
+  for (const onnx::Dim& dim : *type.shape) info.shape->push_back({dim.value, dim.param});
+}
+
 ValueInfo info_of(const graph::Graph& graph, graph::ValueId id) {
   const graph::Value& value = graph.value(id);
   ValueInfo info;
@@ -44,15 +54,10 @@ ValueInfo info_of(const graph::Graph& graph, graph::ValueId id) {
     info.shape.emplace();
     for (const std::int64_t extent : value.initializer.shape()) info.shape->push_back({extent, ""});
     info.type_text = std::string(name_of(info.dtype)) + to_string(value.initializer.shape());
+    info.onnx_type = onnx_name_of(info.dtype);
     return info;
   }
-  info.type_text = graph::to_text(value.type);
-  if (value.type.kind != onnx::Type::Kind::tensor) return info;
-  info.dtype = value.type.dtype;
-  if (value.type.shape) {
-    info.shape.emplace();
-    for (const onnx::Dim& dim : *value.type.shape) info.shape->push_back({dim.value, dim.param});
-  }
+  set_type(info, value.type);
   return info;
 }
 
@@ -96,6 +101,21 @@ std::vector<ValueInfo> Model::outputs() const {
   return infos_of(loaded_->graph, loaded_->graph.main().outputs);
 }
 
+std::vector<ValueInfo> Model::overridable_initializers() const {
+  const graph::Graph& graph = loaded_->graph;
+  std::vector<ValueInfo> infos;
+  for (const graph::ValueId id : graph.main().inputs) {
+    const graph::Value& value = graph.value(id);
+    if (!value.initializer.has_value()) continue;
+    ValueInfo& info = infos.emplace_back(info_of(graph, id));
+    if (value.type.kind == onnx::Type::Kind::none) continue;
+    info.dtype = DType::undefined;
+    info.shape.reset();
+    set_type(info, value.type);
+  }
+  return infos;
+}
+
 std::vector<ValueInfo> Model::values() const {
   std::vector<ValueInfo> infos;
   for (graph::ValueId id = 0; id < static_cast<graph::ValueId>(loaded_->graph.values().size());
@@ -131,9 +151,13 @@ std::vector<std::string> Model::select(std::string_view selector) const {
 }
 
 std::string Model::graph_name() const { return loaded_->graph.main().name; }
+std::string Model::graph_doc_string() const { return loaded_->file.graph.doc_string; }
 std::string Model::producer_name() const { return loaded_->file.producer_name; }
 std::string Model::producer_version() const { return loaded_->file.producer_version; }
 std::int64_t Model::ir_version() const { return loaded_->file.ir_version; }
+std::string Model::domain() const { return loaded_->file.domain; }
+std::string Model::doc_string() const { return loaded_->file.doc_string; }
+std::int64_t Model::model_version() const { return loaded_->file.model_version; }
 
 std::vector<std::pair<std::string, std::int64_t>> Model::opsets() const {
   std::vector<std::pair<std::string, std::int64_t>> list;
@@ -144,7 +168,7 @@ std::vector<std::pair<std::string, std::int64_t>> Model::opsets() const {
 }
 
 std::vector<std::pair<std::string, std::string>> Model::metadata() const {
-  return loaded_->file.metadata;
+  return {loaded_->file.metadata.begin(), loaded_->file.metadata.end()};
 }
 
 std::int64_t Model::parameters() const {

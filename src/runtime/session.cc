@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <unordered_map>
 
 #include "base/memory.h"
 #include "base/shape.h"
@@ -35,14 +38,26 @@ const Tensor& Outputs::operator[](std::string_view name) const {
       .got("'" + std::string(name) + "'");
 }
 
-struct Session::Impl {
-  Impl(Model loaded, const SessionOptions& options)
-      : model(std::move(loaded)), engine(model.shared_internals(), options) {}
-  Model model;
-  runtime::Engine engine;
-};
-
 namespace {
+
+// Whether a tensor, sequence, map or optional is of that type, shapes aside.
+bool is_of(const onnx::Type& type, const Tensor& tensor) {
+  using Kind = onnx::Type::Kind;
+  if (type.kind == Kind::optional && tensor.dtype() == DType::none) return true;
+  if (type.kind == Kind::optional) return type.element == nullptr || is_of(*type.element, tensor);
+  if (type.kind == Kind::tensor)
+    return type.dtype == DType::undefined || type.dtype == tensor.dtype();
+  if (type.kind == Kind::map) {
+    return tensor.dtype() == DType::map &&
+           static_cast<const Tensor*>(tensor.data())[0].dtype() == type.dtype;
+  }
+  if (type.kind != Kind::sequence) return true;
+  if (tensor.dtype() != DType::sequence) return false;
+  const auto elements = tensor.values<Tensor>();
+  return type.element == nullptr ||
+         std::all_of(elements.begin(), elements.end(),
+                     [&](const Tensor& element) { return is_of(*type.element, element); });
+}
 
 void check_feed(const graph::Value& value, const Tensor& tensor) {
   const auto fail = [&](std::string problem, const std::string& got) {
@@ -52,8 +67,12 @@ void check_feed(const graph::Value& value, const Tensor& tensor) {
         .got(got);
   };
   if (!tensor.has_value()) fail("a feed without a value", "an empty Tensor");
-  if (!value.is_input || value.type.kind != onnx::Type::Kind::tensor) return;
+  if (!value.is_input || value.type.kind == onnx::Type::Kind::none) return;
   const std::string got = std::string(name_of(tensor.dtype())) + to_string(tensor.shape());
+  if (value.type.kind != onnx::Type::Kind::tensor) {
+    if (!is_of(value.type, tensor)) fail("a feed of the wrong type", got);
+    return;
+  }
   if (value.type.dtype != DType::undefined && value.type.dtype != tensor.dtype()) {
     fail("a feed of the wrong type", got);
   }
@@ -92,7 +111,7 @@ Tensor stacked(const std::string& name, const std::vector<Tensor>& tensors) {
   }
   if (bits_of(all.dtype()) < 8) {
     throw Error(ErrorCode::unsupported,
-                "values of less than a byte inside a loop cannot be stacked")
+                "sequences, and values of less than a byte, inside a loop cannot be stacked")
         .at("fetch '" + name + "'")
         .hint("Use an observer to see each iteration's tensor");
   }
@@ -113,42 +132,69 @@ bool lies_in_loop(const runtime::LoadedModel& model, ValueId value) {
   return false;
 }
 
-// A call's names resolved: what is fed, wanted, changed and watched.
+// A request by the names that a caller gave, resolved.
 struct Resolved {
-  plan::Request request;
-  std::vector<Tensor> feeds;
-  std::vector<ValueId> wanted;  // in the caller's order, repetitions included
+  struct Wanted {
+    ValueId value;
+    std::size_t position;  // among the request's fetches
+    bool in_loop;
+  };
+  plan::Request request;                // without repetitions, in order
+  std::vector<std::size_t> feed_order;  // by the request's feeds: their numbers among the caller's
+  std::vector<Wanted> wanted;           // in the caller's order, repetitions included
   std::vector<std::pair<std::string, std::size_t>> asked;
+  std::shared_ptr<runtime::PlanCache> plans;
 };
 
-Resolved resolve(const runtime::LoadedModel& model, const Feeds& feeds,
-                 const std::vector<std::string>& fetches, const RunOptions& options,
-                 runtime::Call& call) {
-  const graph::Graph& graph = model.graph;
-  Resolved resolved;
+template <class T>
+void make_unique(std::vector<T>& list) {
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+}
+
+void resolve_feeds(const graph::Graph& graph, const Feeds& feeds, Resolved& resolved) {
   // By value, so that the order in which a caller names the feeds makes no other plan.
-  for (const auto& [name, tensor] : feeds) {
+  std::map<ValueId, std::size_t> order;
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    const std::string& name = feeds[i].first;
     ValueId value = graph.find(name);
     if (value == graph::kNone) value = graph::select_one(graph, name);
-    check_feed(graph.value(value), tensor);
-    if (!call.feeds.emplace(value, tensor).second) {
+    if (!order.emplace(value, i).second) {
       throw Error(ErrorCode::invalid_argument, "a value is fed twice").at("feed '" + name + "'");
     }
   }
-  for (const auto& [value, tensor] : call.feeds) {
+  for (const auto& [value, number] : order) {
     resolved.request.feeds.push_back(value);
-    resolved.feeds.push_back(tensor);
+    resolved.feed_order.push_back(number);
   }
-  if (fetches.empty()) resolved.wanted = graph.main().outputs;
+}
+
+Resolved resolve(const runtime::LoadedModel& model, const Feeds& feeds,
+                 const std::vector<std::string>& fetches) {
+  const graph::Graph& graph = model.graph;
+  Resolved resolved;
+  resolve_feeds(graph, feeds, resolved);
+  std::vector<ValueId> wanted;
+  if (fetches.empty()) wanted = graph.main().outputs;
   for (const std::string& selector : fetches) {
     const std::vector<ValueId> values = graph::select(graph, selector);
-    if (values.size() == 1) resolved.asked.emplace_back(selector, resolved.wanted.size());
-    resolved.wanted.insert(resolved.wanted.end(), values.begin(), values.end());
+    if (values.size() == 1) resolved.asked.emplace_back(selector, wanted.size());
+    wanted.insert(wanted.end(), values.begin(), values.end());
   }
-  resolved.request.fetches = resolved.wanted;
-  std::sort(resolved.request.fetches.begin(), resolved.request.fetches.end());
-  const auto end = std::unique(resolved.request.fetches.begin(), resolved.request.fetches.end());
-  resolved.request.fetches.erase(end, resolved.request.fetches.end());
+  std::vector<ValueId>& sorted = resolved.request.fetches;
+  sorted = wanted;
+  make_unique(sorted);
+  for (const ValueId value : wanted) {
+    const auto position = std::lower_bound(sorted.begin(), sorted.end(), value) - sorted.begin();
+    resolved.wanted.push_back(
+        {value, static_cast<std::size_t>(position), lies_in_loop(model, value)});
+  }
+  return resolved;
+}
+
+// Adds the caller's functions to a call, and the values that they look at to the request.
+void resolve_functions(const graph::Graph& graph, const RunOptions& options, plan::Request& request,
+                       runtime::Call& call) {
   for (const Patch& patch : options.patches) {
     for (const ValueId value : graph::select(graph, patch.selector))
       call.patches[value].push_back(&patch);
@@ -158,12 +204,49 @@ Resolved resolve(const runtime::LoadedModel& model, const Feeds& feeds,
       call.observers[value].push_back(&observer);
     }
   }
-  for (const auto& [value, patches] : call.patches) resolved.request.patches.push_back(value);
-  for (const auto& [value, observers] : call.observers) resolved.request.observed.push_back(value);
-  return resolved;
+  for (const auto& [value, patches] : call.patches) request.patches.push_back(value);
+  for (const auto& [value, observers] : call.observers) request.observed.push_back(value);
+}
+
+std::vector<Tensor> ordered(const Resolved& resolved, const graph::Graph& graph,
+                            const Feeds& feeds) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(feeds.size());
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    tensors.push_back(feeds[resolved.feed_order[i]].second);
+    check_feed(graph.value(resolved.request.feeds[i]), tensors.back());
+  }
+  return tensors;
 }
 
 }  // namespace
+
+struct Session::Impl {
+  Impl(Model loaded, const SessionOptions& options)
+      : model(std::move(loaded)), engine(model.shared_internals(), options) {}
+
+  // What a call's names mean, kept: looking names up takes longer than running a small model.
+  std::shared_ptr<const Resolved> resolved_for(const Feeds& feeds,
+                                               const std::vector<std::string>& fetches) {
+    std::string key;
+    for (const auto& [name, tensor] : feeds) (key += name) += '\0';
+    key += '\0';
+    for (const std::string& selector : fetches) (key += selector) += '\0';
+    const std::lock_guard lock(mutex);
+    const auto found = resolved.find(key);
+    if (found != resolved.end()) return found->second;
+    auto made = std::make_shared<Resolved>(resolve(engine.model(), feeds, fetches));
+    made->plans = engine.plans_of(made->request);
+    constexpr std::size_t kMostKept = 256;
+    if (resolved.size() >= kMostKept) resolved.clear();
+    return resolved.emplace(std::move(key), std::move(made)).first->second;
+  }
+
+  Model model;
+  runtime::Engine engine;
+  std::mutex mutex;
+  std::unordered_map<std::string, std::shared_ptr<const Resolved>> resolved;
+};
 
 Session::Session(const std::string& path, const SessionOptions& options)
     : Session(Model::load(path), options) {}
@@ -177,20 +260,33 @@ Session& Session::operator=(Session&&) noexcept = default;
 
 Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches,
                      const RunOptions& options) const {
+  runtime::Engine& engine = impl_->engine;
+  const graph::Graph& graph = engine.model().graph;
+  const std::shared_ptr<const Resolved> resolved = impl_->resolved_for(feeds, fetches);
+  std::vector<Tensor> tensors = ordered(*resolved, graph, feeds);
   runtime::Call call;
-  const runtime::LoadedModel& model = impl_->engine.model();
-  Resolved resolved = resolve(model, feeds, fetches, options, call);
-  const std::vector<Tensor> results = within_memory(
-      [&] { return impl_->engine.run(resolved.request, std::move(resolved.feeds), call); });
+  call.times = options.times;
+  if (options.check) call.check = &options.check;
+  if (graph.bodies().size() > 1) {
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      call.feeds.emplace(resolved->request.feeds[i], tensors[i]);
+  }
+  const std::vector<Tensor> results = within_memory([&] {
+    if (options.patches.empty() && options.observers.empty()) {
+      return engine.run(*resolved->plans, std::move(tensors), call);
+    }
+    plan::Request request = resolved->request;
+    resolve_functions(graph, options, request, call);
+    return engine.run(request, std::move(tensors), call);
+  });
   Outputs outputs;
-  outputs.asked_ = std::move(resolved.asked);
-  for (const ValueId value : resolved.wanted) {
-    const auto& sorted = resolved.request.fetches;
-    const auto position = std::lower_bound(sorted.begin(), sorted.end(), value) - sorted.begin();
-    const std::string& name = model.graph.value(value).name;
-    outputs.items_.push_back({name, results[static_cast<std::size_t>(position)]});
-    if (!outputs.items_.back().tensor.has_value() && lies_in_loop(model, value)) {
-      outputs.items_.back().tensor = stacked(name, call.collected[value]);
+  outputs.asked_ = resolved->asked;
+  outputs.items_.reserve(resolved->wanted.size());
+  for (const Resolved::Wanted& wanted : resolved->wanted) {
+    const std::string& name = graph.value(wanted.value).name;
+    outputs.items_.push_back({name, results[wanted.position]});
+    if (wanted.in_loop && !outputs.items_.back().tensor.has_value()) {
+      outputs.items_.back().tensor = stacked(name, call.collected[wanted.value]);
     }
   }
   if (options.stats != nullptr) *options.stats = call.stats;
@@ -198,9 +294,9 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
 }
 
 std::string Session::explain(const Feeds& feeds, const std::vector<std::string>& fetches) const {
-  runtime::Call call;
-  const Resolved resolved = resolve(impl_->engine.model(), feeds, fetches, {}, call);
-  return within_memory([&] { return impl_->engine.explain(resolved.request, resolved.feeds); });
+  const std::shared_ptr<const Resolved> resolved = impl_->resolved_for(feeds, fetches);
+  const std::vector<Tensor> tensors = ordered(*resolved, impl_->engine.model().graph, feeds);
+  return within_memory([&] { return impl_->engine.explain(resolved->request, tensors); });
 }
 
 const Model& Session::model() const { return impl_->model; }

@@ -86,8 +86,41 @@ TEST(Tensor, AViewIsNeverWritten) {
   EXPECT_EQ(memory[0], 1);
   EXPECT_EQ(list(view), (std::vector<float>{5, 2}));
   EXPECT_TRUE(view.owns_data());
-  EXPECT_EQ(code_of([&] { Tensor::view(DType::string, {1}, memory); }),
+}
+
+TEST(Tensor, AViewMayBeOfStrings) {
+  const std::string words[2] = {"a", "b"};
+  Tensor view = Tensor::view(DType::string, {2}, words);
+  view.mutable_values<std::string>()[0] = "changed";
+  EXPECT_EQ(words[0], "a");
+  EXPECT_EQ(view.values<std::string>()[0], "changed");
+}
+
+TEST(Tensor, ASequenceHoldsTensors) {
+  const float memory[2] = {1, 2};
+  const Tensor owned = Tensor::of<float>({1}, {3});
+  Tensor sequence = Tensor::sequence({owned, Tensor::view(DType::f32, {2}, memory)});
+  EXPECT_EQ(sequence.dtype(), DType::sequence);
+  EXPECT_EQ(sequence.shape(), Shape{2});
+  EXPECT_EQ(sequence.values<Tensor>()[0].data(), owned.data());
+  EXPECT_FALSE(sequence.owns_data());  // the second element is the caller's
+  const Tensor kept = sequence.owned();
+  EXPECT_TRUE(kept.owns_data());
+  EXPECT_NE(kept.values<Tensor>()[1].data(), memory);
+  EXPECT_EQ(list(kept.values<Tensor>()[1]), (std::vector<float>{1, 2}));
+  sequence.mutable_values<Tensor>()[0] = Tensor();
+  EXPECT_TRUE(kept.values<Tensor>()[0].has_value());
+  EXPECT_EQ(Tensor::sequence({}).size(), 0);
+}
+
+TEST(Tensor, AMapHasAValueForEachKey) {
+  const Tensor keys = Tensor::of<std::string>({2}, {"a", "b"});
+  const Tensor map = Tensor::map(keys, Tensor::of<float>({2}, {1, 2}));
+  EXPECT_EQ(map.dtype(), DType::map);
+  EXPECT_EQ(code_of([&] { Tensor::map(keys, Tensor::of<float>({1}, {1})); }),
             ErrorCode::invalid_argument);
+  EXPECT_TRUE(Tensor::none().has_value());
+  EXPECT_EQ(Tensor::none().bytes(), 0U);
 }
 
 TEST(Tensor, AViewKeepsItsOwnerAlive) {

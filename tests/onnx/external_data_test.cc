@@ -135,10 +135,10 @@ TEST(ExternalData, RefusesWhatIsNoFile) {
 TEST(ExternalData, RefusesStringsAndDataInTwoPlaces) {
   const TemporaryFolder folder;
   folder.write("w", kData);
-  expect_error(ErrorCode::invalid_model, "strings as external data", [&] {
+  expect_error(ErrorCode::damaged_file, "strings as external data", [&] {
     read_one(external({1}, 8, {{"location", "w"}}), folder.path());
   });
-  expect_error(ErrorCode::invalid_model, "two places",
+  expect_error(ErrorCode::damaged_file, "two places",
                [&] { read_one(floats_at("w") + raw_field("12345678"), folder.path()); });
 }
 

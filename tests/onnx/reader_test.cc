@@ -244,7 +244,7 @@ TEST(ReadAttribute, References) {
 
 TEST(ReadAttribute, Refuses) {
   const auto refuse = [](std::string_view text, std::int32_t type, auto fill) {
-    expect_error(ErrorCode::invalid_model, text, [&] { attribute(type, fill); });
+    expect_error(ErrorCode::damaged_file, text, [&] { attribute(type, fill); });
   };
   const auto nothing = [](Writer&) {};
   refuse("unknown attribute type", 15, nothing);
@@ -384,7 +384,7 @@ TEST(ReadType, OfAOneofTheLastCounts) {
 
 TEST(ReadType, RefusesUnknownElementTypes) {
   for (const std::int32_t number : {-1, 29, 1000}) {
-    expect_error(ErrorCode::invalid_model, "unknown element type", [&] {
+    expect_error(ErrorCode::damaged_file, "unknown element type", [&] {
       read_type(message([&](Writer& w) {
         w.add_message(1, message([&](Writer& t) { t.add_int32(1, number); }));
       }));
@@ -426,7 +426,7 @@ TEST(ReadModel, NestingIsLimited) {
 
 TEST(ReadModel, RefusesWhatIsNoModel) {
   const auto refuse = [](std::string_view text, const std::string& bytes) {
-    expect_error(ErrorCode::invalid_model, text, [&] { read(bytes); });
+    expect_error(ErrorCode::damaged_file, text, [&] { read(bytes); });
   };
   refuse("empty", "");
   refuse("no graph", message([](Writer& w) { w.add_int64(1, 8); }));
@@ -446,14 +446,14 @@ TEST(ReadModel, SaysWhereTheDamageIs) {
   const std::string bytes = model_with_graph(message([&](Writer& w) { w.add_message(1, node); }));
   // Model: ir_version 2 bytes, graph's tag and length 2; graph: node's tag and length 2; node: 6
   // + 7.
-  expect_error(ErrorCode::invalid_model, "node 0 Conv 'conv1': byte 19 (NodeProto)",
+  expect_error(ErrorCode::damaged_file, "node 0 Conv 'conv1': byte 19 (NodeProto)",
                [&] { read(bytes); });
 }
 
 TEST(ReadModel, LengthsAbove4GBAreNotCutOff) {
   // graph with the length 2^32: whoever counts in 32 bits takes it for an empty one.
   const std::string bytes("\x3A\x80\x80\x80\x80\x10", 6);
-  expect_error(ErrorCode::invalid_model, "got 4294967296", [&] { read(bytes); });
+  expect_error(ErrorCode::damaged_file, "got 4294967296", [&] { read(bytes); });
 }
 
 // Each byte cut off, and each byte changed: an Error or a model, but nothing else.
@@ -504,8 +504,7 @@ TEST(ReadFile, SaysWhichFile) {
   expect_error(ErrorCode::file_error, "none.onnx", [&] { read_file(folder / "none.onnx"); });
   expect_error(ErrorCode::file_error, "a folder", [&] { read_file(folder.path()); });
   const std::string path = folder.write("bad.onnx", "\x3A\x7F");
-  expect_error(ErrorCode::invalid_model, "bad.onnx': byte 0 (ModelProto)",
-               [&] { read_file(path); });
+  expect_error(ErrorCode::damaged_file, "bad.onnx': byte 0 (ModelProto)", [&] { read_file(path); });
 }
 
 TEST(ReadFile, TensorsOutliveTheModel) {

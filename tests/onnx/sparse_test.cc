@@ -91,7 +91,7 @@ TEST(SparseTensor, IsReadFromAnInitializer) {
   const SparseTensor& tensor = model.graph.sparse_initializers.at(0);
   EXPECT_EQ(tensor.values.name, "s");
   EXPECT_EQ(values_of<float>(tensor.dense()), (std::vector<float>{0, 5, 0, 0, 0, 7}));
-  expect_error(ErrorCode::invalid_model, "without values or indices", [&] {
+  expect_error(ErrorCode::damaged_file, "without values or indices", [&] {
     read(model_with_graph(message([&](Writer& w) {
       w.add_message(15, message([&](Writer& s) { s.add_message(1, values); }));
     })));

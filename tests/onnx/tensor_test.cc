@@ -216,10 +216,10 @@ TEST(ReadTensor, SixBitFloatsAreUnpacked) {
     }
     const auto typed = read_one(tensor_header({2}, type) + packed_int32({0x3F, 0})).tensor;
     EXPECT_EQ(bytes_of_tensor(typed), (std::vector<std::uint8_t>{0x3F, 0}));
-    expect_error(ErrorCode::invalid_model, "expected 2 bytes",
+    expect_error(ErrorCode::damaged_file, "expected 2 bytes",
                  [&] { read_one(tensor_header({2}, type) + raw_field("123")); });
     for (const std::int32_t value : {0x40, -1}) {
-      expect_error(ErrorCode::invalid_model, "out of range",
+      expect_error(ErrorCode::damaged_file, "out of range",
                    [&] { read_one(tensor_header({1}, type) + packed_int32({value})); });
     }
   }
@@ -257,8 +257,8 @@ TEST(ReadTensor, UnknownFieldsAreKept) {
 
 TEST(ReadTensor, RefusesDataThatDoesNotFitTheShape) {
   const auto refuse = [](std::string_view text, const std::string& tensor) {
-    expect_error(ErrorCode::invalid_model, text, [&] { read_one(tensor); });
-    expect_error(ErrorCode::invalid_model, "tensor 'w'", [&] { read_one(tensor); });
+    expect_error(ErrorCode::damaged_file, text, [&] { read_one(tensor); });
+    expect_error(ErrorCode::damaged_file, "tensor 'w'", [&] { read_one(tensor); });
   };
   const std::string floats = tensor_header({2}, kFloat);
   refuse("expected 8 bytes for float32[2], got 7", floats + raw_field("1234567"));
@@ -283,7 +283,7 @@ TEST(ReadTensor, RefusesDataThatDoesNotFitTheShape) {
 
 TEST(ReadTensor, RefusesShapesThatNoDataCouldFit) {
   const auto refuse = [](std::string_view text, std::initializer_list<std::int64_t> dims) {
-    expect_error(ErrorCode::invalid_model, text, [&] { read_one(tensor_header(dims, kFloat)); });
+    expect_error(ErrorCode::damaged_file, text, [&] { read_one(tensor_header(dims, kFloat)); });
   };
   refuse("negative extent", {2, -1});
   refuse("does not fit 64 bits", {1LL << 40, 1LL << 40});
@@ -295,7 +295,7 @@ TEST(ReadTensor, RefusesShapesThatNoDataCouldFit) {
 
 TEST(ReadTensor, RefusesOtherFieldsThanTheTypes) {
   const auto refuse = [](std::string_view text, const std::string& tensor) {
-    expect_error(ErrorCode::invalid_model, text, [&] { read_one(tensor); });
+    expect_error(ErrorCode::damaged_file, text, [&] { read_one(tensor); });
   };
   const std::string one_float = message([](Writer& w) { w.add_float(4, 1); });
   refuse("expected int64_data for int64, got float_data", tensor_header({1}, kInt64) + one_float);
@@ -314,14 +314,14 @@ TEST(ReadTensor, RefusesTypesAndForms) {
   const auto refuse = [](ErrorCode code, std::string_view text, const std::string& tensor) {
     expect_error(code, text, [&] { read_one(tensor); });
   };
-  refuse(ErrorCode::invalid_model, "without a data type", raw_field("1"));
-  refuse(ErrorCode::invalid_model, "without a data type", tensor_header({1}, 0) + raw_field("1"));
-  refuse(ErrorCode::invalid_model, "unknown element type", tensor_header({1}, 99));
-  refuse(ErrorCode::invalid_model, "unknown element type", tensor_header({1}, -1));
-  refuse(ErrorCode::invalid_model, "unknown element type", tensor_header({1}, 29));
+  refuse(ErrorCode::damaged_file, "without a data type", raw_field("1"));
+  refuse(ErrorCode::damaged_file, "without a data type", tensor_header({1}, 0) + raw_field("1"));
+  refuse(ErrorCode::damaged_file, "unknown element type", tensor_header({1}, 99));
+  refuse(ErrorCode::damaged_file, "unknown element type", tensor_header({1}, -1));
+  refuse(ErrorCode::damaged_file, "unknown element type", tensor_header({1}, 29));
   refuse(ErrorCode::unsupported, "segments",
          tensor_header({1}, kUint8) + message([](Writer& w) { w.add_message(3, entry("", "")); }));
-  refuse(ErrorCode::invalid_model, "data_location",
+  refuse(ErrorCode::damaged_file, "data_location",
          tensor_header({1}, kUint8) + message([](Writer& w) { w.add_int32(14, 2); }));
 }
 
@@ -334,7 +334,7 @@ TEST(ReadTensorFile, CopiesTheData) {
   EXPECT_EQ(tensor.name, "x");
   EXPECT_EQ(values_of<float>(tensor.tensor), (std::vector<float>{1.5F, 2}));
   expect_error(ErrorCode::file_error, "none.pb", [&] { read_tensor_file(folder / "none.pb"); });
-  expect_error(ErrorCode::invalid_model, "input_0.pb", [&] { read_tensor_file(path); });
+  expect_error(ErrorCode::damaged_file, "input_0.pb", [&] { read_tensor_file(path); });
 }
 
 }  // namespace

@@ -55,6 +55,34 @@ TEST(Session, FetchesOutputsAndTaps) {
   EXPECT_EQ(out.size(), 5U);
 }
 
+TEST(Session, TellsWhatStepsTook) {
+  const Session session(chain());
+  std::vector<StepTime> times;
+  session.run({{"x", kX}}, {}, {.times = &times});
+  std::vector<std::string> operators;
+  for (const StepTime& time : times) {
+    operators.push_back(time.op_type);
+    EXPECT_GE(time.duration_ns, 0);
+    EXPECT_FALSE(time.kernel.empty()) << time.node;
+  }
+  EXPECT_EQ(operators, (std::vector<std::string>{"Add", "Relu", "Mul", "Sub"}));
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    EXPECT_GE(times[i].start_ns, times[i - 1].start_ns + times[i - 1].duration_ns);
+  }
+}
+
+TEST(Session, EndsWhereTheCallersCheckThrows) {
+  const Session session(chain());
+  int calls = 0;
+  const auto stop = [&] {
+    if (++calls == 3) throw Error(ErrorCode::cancelled, "enough");
+  };
+  const Error error = error_of([&] { session.run({{"x", kX}}, {}, {.check = stop}); });
+  EXPECT_EQ(error.code(), ErrorCode::cancelled);
+  EXPECT_EQ(calls, 3);
+  EXPECT_EQ(numbers(session.run({{"x", kX}})["y"]), (std::vector<float>{-3, -3, -1, 3}));
+}
+
 TEST(Session, RunsOnlyWhatIsNeeded) {
   const Session session(chain());
   RunStats stats;
@@ -119,7 +147,7 @@ TEST(Session, RefusesAPatchOfAnotherShape) {
 TEST(Session, SaysWhatIsWrongWithARequest) {
   const Session session(chain());
   const Error missing = error_of([&] { session.run({}); });
-  EXPECT_EQ(missing.code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(missing.code(), ErrorCode::missing_input);
   EXPECT_EQ(missing.expected_text(), "'x' float32[4]");
   const Error type = error_of([&] { session.run({{"x", Tensor(DType::i32, {4})}}); });
   EXPECT_EQ(type.place(), "feed 'x'");
