@@ -28,17 +28,21 @@ _mezzo() {
   local command=${COMP_WORDS[1]} words=
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W "run features inspect explain ops --help --version" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "run features inspect explain extract expose ops --help --version" -- "$current")
     return
   fi
 
   local pictures="--preset --resize --size --filter --crop --color --layout --scale --mean --std"
   case $previous in
-    -t | --tap)
+    -t | --tap | --output)
       _mezzo_offer "$(_mezzo_names)" "$current"
       return
       ;;
     -i | --input)
+      if [[ $command == extract ]]; then
+        _mezzo_offer "$(_mezzo_names)" "$current"
+        return
+      fi
       _mezzo_offer "$(_mezzo_names)" "$current" "="
       mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")
       compopt -o nospace -o filenames
@@ -63,6 +67,8 @@ _mezzo() {
       features) words="--tap --out --pool --batch --threads --help $pictures" ;;
       inspect) words="--tap --shape --json --names --weights --help" ;;
       explain) words="--tap --shape --threads --help" ;;
+      extract) words="--input --output --out --external-data --help" ;;
+      expose) words="--tap --out --external-data --help" ;;
       ops) words="--json --help" ;;
     esac
   fi

@@ -10,6 +10,8 @@ void add_run(CLI::App& program);
 void add_features(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_explain(CLI::App& program);
+void add_extract(CLI::App& program);
+void add_expose(CLI::App& program);
 void add_ops(CLI::App& program);
 
 /// The command line is wrong: the program says so and ends with status 2.

@@ -100,6 +100,30 @@ void write_data(const DataFile& data, OutputFile& file) {
   file.close();
 }
 
+void write_with_data(const Model& model, const std::string& path, std::size_t max_bytes) {
+  const std::string data_path = path + ".data";
+  DataFile data;
+  data.location = data_path.substr(data_path.rfind('/') + 1);  // npos + 1 is 0
+  const Encoder small = encode(model, &data);
+  if (small.size() > max_bytes) {
+    throw too_large(small.size(), max_bytes)
+        .hint("Even without its initializers it is; large attributes can be made initializers");
+  }
+  OutputFile file(path);
+  if (data.pieces.empty()) {
+    write_message(small, file);
+    file.rename();
+    return;
+  }
+  OutputFile data_file(data_path);
+  write_data(data, data_file);
+  write_message(small, file);
+  // Both are complete before either appears. The model's tensors may look into the old files; those
+  // live on until they are unmapped.
+  data_file.rename();
+  file.rename();
+}
+
 }  // namespace
 
 std::string write_memory(const Model& model) {
@@ -114,33 +138,19 @@ std::string write_memory(const Model& model) {
   return bytes;
 }
 
-void write_file(const Model& model, const std::string& path) {
-  write_file(model, path, kMaxMessageBytes);
+void write_file(const Model& model, const std::string& path, ExternalData external) {
+  if (external == ExternalData::always) {
+    write_with_data(model, path, kMaxMessageBytes);
+  } else {
+    write_file(model, path, kMaxMessageBytes);
+  }
 }
 
 void write_file(const Model& model, const std::string& path, std::size_t max_bytes) {
   const Encoder message = encode(model);
-  if (message.size() <= max_bytes) {
-    OutputFile file(path);
-    write_message(message, file);
-    file.rename();
-    return;
-  }
-  const std::string data_path = path + ".data";
-  DataFile data;
-  data.location = data_path.substr(data_path.rfind('/') + 1);  // npos + 1 is 0
-  const Encoder small = encode(model, &data);
-  if (small.size() > max_bytes) {
-    throw too_large(small.size(), max_bytes)
-        .hint("Even without its initializers it is; large attributes can be made initializers");
-  }
-  OutputFile data_file(data_path);
+  if (message.size() > max_bytes) return write_with_data(model, path, max_bytes);
   OutputFile file(path);
-  write_data(data, data_file);
-  write_message(small, file);
-  // Both are complete before either appears. The model's tensors may look into the old files; those
-  // live on until they are unmapped.
-  data_file.rename();
+  write_message(message, file);
   file.rename();
 }
 

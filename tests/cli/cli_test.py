@@ -460,6 +460,47 @@ def test_explain(classifier):
     assert "(Conv)" in text and "(Gemm)" not in text
 
 
+# ---- extract, expose
+
+
+def test_a_model_in_two_parts(classifier, x, folder):
+    (expected,) = reference(classifier, {"x": x}, ["scores"])
+    head, tail = folder / "head.onnx", folder / "tail.onnx"
+    assert mezzo("extract", classifier, "--output", "relu", "-o", head) == ("", "")
+    mezzo("extract", classifier, "-i", "block/relu", "--output", "[-1]", "-o", tail)
+    for part in (head, tail):
+        onnx.checker.check_model(str(part))
+    mezzo("run", head, "-i", folder / "x.npy", "-o", folder / "middle.npz")
+    mezzo("run", tail, "-i", folder / "middle.npz", "-o", folder / "end.npy")
+    assert_close(np.load(folder / "end.npy"), expected)
+
+
+def test_exposed_values_are_outputs_for_others(classifier, x, folder):
+    out = folder / "exposed.onnx"
+    assert mezzo("expose", classifier, "--tap", "block/*", "-t", "[-3]", "-o", out) == ("", "")
+    names = ["scores", "block/conv", "block/relu", "pool"]
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == names
+    expected = reference(classifier, {"x": x}, names)
+    for actual, wanted in zip(session.run(None, {"x": x}), expected):
+        assert_close(actual, wanted)
+    before = out.stat().st_size
+    mezzo("expose", out, "-t", "flat", "--external-data", "-o", out)  # its own file
+    assert len(onnx.load(out).graph.output) == 5 and out.stat().st_size >= before
+    assert not (folder / "exposed.onnx.data").exists()  # no initializer is large
+
+
+def test_what_cannot_be_extracted(classifier, two_inputs, folder):
+    out = folder / "not.onnx"
+    _, message = mezzo("extract", two_inputs, "-i", "a", "-o", out, status=NOT_POSSIBLE)
+    assert "'out'" in message and "'b=1'" in message
+    _, message = mezzo("expose", classifier, "-t", "block/rely", "-o", out, status=NOT_POSSIBLE)
+    assert "'block/relu'" in message
+    where = folder / "none" / "out.onnx"
+    assert str(where) in mezzo("expose", classifier, "-t", "pool", "-o", where, status=BAD_FILE)[1]
+    assert not out.exists()
+
+
 def test_ops():
     listed = json.loads(mezzo("ops", "--json")[0])["operators"]
     rows = {(row["name"], version): row for row in listed if row["domain"] == ""
@@ -484,7 +525,7 @@ def test_ops():
 
 def test_version_and_help():
     assert mezzo("--version")[0].startswith("mezzo 0.")
-    for command in ("run", "features", "inspect", "explain", "ops"):
+    for command in ("run", "features", "inspect", "explain", "extract", "expose", "ops"):
         assert command in mezzo("--help")[0]
         text = mezzo(command, "--help")[0]
         assert "Exit status" in text and max(map(len, text.splitlines())) <= 100
@@ -497,6 +538,8 @@ def test_version_and_help():
     ["run", "m.onnx", "--resize", "none", "--size", "5"], ["run", "m.onnx", "--random=x"],
     ["run", "m.onnx", "--shape", "x=1"],
     ["features", "m.onnx", "a.png", "-t", "x"], ["run", "m.onnx", "extra.npy"],
+    ["extract", "m.onnx", "--output", "y"], ["extract", "m.onnx", "-o", "n.onnx"],
+    ["expose", "m.onnx", "--tap", "y"], ["expose", "m.onnx", "-o", "n.onnx"],
 ])
 def test_wrong_usage(arguments):
     assert "See mezzo" in mezzo(*arguments, status=WRONG_USAGE)[1]
@@ -592,6 +635,7 @@ def complete(*words, cwd):
 
 def test_completion(classifier, folder):
     assert complete(MEZZO, "in", cwd=folder) == ["inspect"]
+    assert complete(MEZZO, "ex", cwd=folder) == ["explain", "extract", "expose"]
     assert complete(MEZZO, "run", "--filter", "pillow", cwd=folder) == [
         "pillow-bilinear", "pillow-bicubic"]
     assert complete(MEZZO, "run", "--ta", cwd=folder) == ["--tap"]
@@ -599,3 +643,7 @@ def test_completion(classifier, folder):
     assert complete(MEZZO, "run", "classifier.onnx", "--tap", "block/", cwd=folder) == [
         "block/conv", "block/relu"]
     assert complete(MEZZO, "run", "classifier.onnx", "-i", "x", cwd=folder)[0] == "x="
+    assert complete(MEZZO, "extract", "--ex", cwd=folder) == ["--external-data"]
+    for option in ("--input", "--output"):
+        assert complete(MEZZO, "extract", "classifier.onnx", option, "poo", cwd=folder) == ["pool"]
+    assert complete(MEZZO, "expose", "classifier.onnx", "-t", "poo", cwd=folder) == ["pool"]

@@ -60,26 +60,37 @@ TEST(WriteModel, KeepsUnknownFieldsOfTheSmallestMessages) {
     w.add_string(1, "v");
     w.add_message(2, message([&](Writer& type) {
                     type.add_message(1, message([&](Writer& tensor) {
-                                       tensor.add_int32(1, 1);
-                                       tensor.add_message(2, message([&](Writer& shape) {
-                                                            shape.add_message(1, unknown);
-                                                          }));
-                                     }));
+                                          tensor.add_int32(1, 1);
+                                          tensor.add_message(2, message([&](Writer& shape) {
+                                                                  shape.add_message(1, unknown);
+                                                                }) + unknown);
+                                        }) + unknown);
                   }));
+  });
+  const std::string list = message([&](Writer& w) {
+    w.add_message(2, message([&](Writer& type) { type.add_message(4, unknown); }));
   });
   const std::string graph = message([&](Writer& w) {
     w.add_message(11, value);
+    w.add_message(11, list);
     w.add_message(14, unknown);
   });
   const Model once = read(message([&](Writer& w) {
     w.add_message(7, graph);
     w.add_message(8, unknown);
+    w.add_message(14, entry("k", "v") + unknown);
   }));
   const Model again = read(write_memory(once));
   for (const Model* model : {&once, &again}) {
     EXPECT_EQ(model->opset_imports.at(0).unknown, unknown);
     EXPECT_EQ(model->graph.quantization.at(0).unknown, unknown);
-    EXPECT_EQ(model->graph.inputs.at(0).type.shape->at(0).unknown, unknown);
+    const Type& type = model->graph.inputs.at(0).type;
+    EXPECT_EQ(type.shape->at(0).unknown, unknown);
+    EXPECT_EQ(type.shape_unknown, unknown);
+    EXPECT_EQ(type.kind_unknown, unknown);
+    EXPECT_EQ(model->graph.inputs.at(1).type.kind_unknown, unknown);
+    EXPECT_EQ(model->metadata, (StringPairs{{"k", "v"}}));
+    EXPECT_EQ(model->metadata.at(0).unknown, unknown);
   }
 }
 
@@ -233,6 +244,20 @@ TEST(WriteFile, WeightsGoToASecondFileAboveTheLimit) {
   EXPECT_EQ(back.graph.initializers.at(2).external.at(1).second, "20480");
   expect_error(ErrorCode::limit, "too large", [&] { write_file(model, folder / "n.onnx", 100); });
   EXPECT_EQ(files_in(folder), 2U);
+}
+
+TEST(WriteFile, WeightsGoToASecondFileWhereThatIsAskedFor) {
+  const TemporaryFolder folder;
+  Model model = large_model();
+  write_file(model, folder / "m.onnx", ExternalData::always);
+  EXPECT_EQ(files_in(folder), 2U);
+  EXPECT_LT(std::filesystem::file_size(folder / "m.onnx"), 1000U);
+  expect_same_weights(read_file(folder / "m.onnx"), model);
+  // Without a large one there is nothing to put there.
+  model.graph.initializers = {model.graph.initializers[1]};
+  write_file(model, folder / "n.onnx", ExternalData::always);
+  EXPECT_EQ(files_in(folder), 3U);
+  expect_same_weights(read_file(folder / "n.onnx"), model);
 }
 
 TEST(WriteFile, MayReplaceTheFilesThatTheModelLooksInto) {

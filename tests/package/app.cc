@@ -20,10 +20,15 @@ void readme() {
                                return changed;
                              }});
   options.observers.push_back({"op:Relu", [](const std::string& name, const mezzo::Tensor& value) {
-                                 std::cout << name << " " << mezzo::to_string(value.shape()) << "\n";
+                                 std::cout << name << " " << mezzo::to_string(value.shape())
+                                           << "\n";
                                }});
   auto changed = session.run({{"data", picture}}, {}, options);
   auto tail = session.run({{"squeezenet0_concat7", out["squeezenet0_concat7"]}});
+
+  mezzo::Model model = mezzo::Model::load("squeezenet1.1.onnx");
+  model.extract({}, {"squeezenet0_concat7"}).save("backbone.onnx");
+  model.expose({"op:Relu"}).save("exposed.onnx");
 }
 
 }  // namespace

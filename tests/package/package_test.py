@@ -45,6 +45,7 @@ def test_readme_examples(app, tmp_path):
     done = subprocess.run([str(app), "readme"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "[1, 64, 111, 111]" in done.stdout
+    assert (tmp_path / "backbone.onnx").stat().st_size < (tmp_path / "exposed.onnx").stat().st_size
 
 
 def test_readme_shows_what_is_compiled():
