@@ -1,0 +1,191 @@
+#include "mezzo/session.h"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <chrono>
+#include <unordered_map>
+
+#include "arrays.h"
+#include "classes.h"
+#include "graph/graph.h"
+#include "runtime/loaded_model.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mezzo::python {
+namespace {
+
+// Set by one thread to end the runs of others.
+class StopFlag {
+ public:
+  bool get() const { return stop_.load(std::memory_order_relaxed); }
+  void set(bool stop) { stop_.store(stop, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> stop_ = false;
+};
+
+// Between steps: ends the run where the flag says so, and now and then lets Python see to signals,
+// so that Ctrl-C works.
+class Check {
+ public:
+  explicit Check(const StopFlag* stop) : stop_(stop) {}
+
+  void operator()() {
+    if (stop_ != nullptr && stop_->get()) {
+      throw Error(ErrorCode::cancelled, "the run was ended: its RunOptions.terminate is set");
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::milliseconds(50);
+    const nb::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  }
+
+ private:
+  const StopFlag* stop_;
+  std::chrono::steady_clock::time_point next_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+};
+
+// A caller's functions: (selector, function) pairs.
+using Functions = std::vector<std::pair<std::string, nb::object>>;
+
+// What a function gives for a patched value: a tensor of the type of what it was shown.
+Tensor patched(const nb::object& function, const Tensor& tensor) {
+  const nb::gil_scoped_acquire gil;
+  const nb::object result = function(from_tensor(tensor));
+  std::vector<nb::object> alive;
+  onnx::Type type;
+  type.kind = onnx::Type::Kind::tensor;
+  type.dtype = tensor.dtype();
+  return to_tensor(result, is_plain(tensor.dtype()) ? type : onnx::Type(), alive).owned();
+}
+
+void observe(const nb::object& function, const std::string& name, const Tensor& tensor) {
+  const nb::gil_scoped_acquire gil;
+  function(name, from_tensor(tensor.clone()));
+}
+
+class PySession {
+ public:
+  PySession(const Model& model, int threads, std::int64_t loop_iterations)
+      : session_(model, {threads, loop_iterations}) {
+    const graph::Graph& graph = model.internals().graph;
+    for (const graph::Value& value : graph.values()) {
+      if (value.type.kind != onnx::Type::Kind::none) types_[value.name] = &value.type;
+    }
+  }
+
+  nb::object run(const std::vector<std::string>& fetches, const nb::dict& feed,
+                 const Functions& patches, const Functions& observers, const StopFlag* stop,
+                 const nb::object& times, bool with_names) const {
+    std::vector<nb::object> alive;
+    const Feeds feeds = to_feeds(feed, alive);
+    RunOptions options;
+    for (const auto& [selector, function] : patches) {
+      options.patches.push_back({selector, [function = &function](const Tensor& tensor) {
+                                   return patched(*function, tensor);
+                                 }});
+    }
+    for (const auto& [selector, function] : observers) {
+      options.observers.push_back(
+          {selector, [function = &function](const std::string& name, const Tensor& tensor) {
+             observe(*function, name, tensor);
+           }});
+    }
+    options.check = Check(stop);
+    std::vector<StepTime> steps;
+    if (!times.is_none()) options.times = &steps;
+    Outputs outputs;
+    {
+      const nb::gil_scoped_release released;
+      outputs = session_.run(feeds, fetches, options);
+    }
+    for (const StepTime& step : steps) {
+      times.attr("append")(
+          nb::make_tuple(step.node, step.op_type, step.kernel, step.start_ns, step.duration_ns));
+    }
+    return with_names ? as_dict(std::move(outputs)) : as_list(std::move(outputs));
+  }
+
+  std::string explain(const std::vector<std::string>& fetches, const nb::dict& feed) const {
+    std::vector<nb::object> alive;
+    const Feeds feeds = to_feeds(feed, alive);
+    const nb::gil_scoped_release released;
+    return session_.explain(feeds, fetches);
+  }
+
+  int threads() const { return session_.threads(); }
+  Model model() const { return session_.model(); }
+
+ private:
+  Feeds to_feeds(const nb::dict& feed, std::vector<nb::object>& alive) const {
+    static const onnx::Type kAny;
+    Feeds feeds;
+    feeds.reserve(feed.size());
+    for (const auto [key, value] : feed) {
+      if (!nb::isinstance<nb::str>(key)) {
+        throw Error(ErrorCode::invalid_argument, "the names of feeds must be strings")
+            .got(nb::cast<std::string>(nb::repr(key)));
+      }
+      std::string name = nb::cast<std::string>(key);
+      const auto found = types_.find(name);
+      try {
+        Tensor tensor = to_tensor(value, found != types_.end() ? *found->second : kAny, alive);
+        feeds.emplace_back(std::move(name), std::move(tensor));
+      } catch (Error& error) {
+        error.add_place("feed '" + name + "'");
+        throw;
+      }
+    }
+    return feeds;
+  }
+
+  static nb::object as_list(Outputs outputs) {
+    nb::list list;
+    for (Outputs::Item& item : std::move(outputs).take())
+      list.append(from_tensor(std::move(item.tensor)));
+    return list;
+  }
+
+  static nb::object as_dict(Outputs outputs) {
+    nb::dict dict;
+    for (Outputs::Item& item : std::move(outputs).take()) {
+      dict[nb::cast(item.name)] = from_tensor(std::move(item.tensor));
+    }
+    return dict;
+  }
+
+  Session session_;
+  std::unordered_map<std::string, const onnx::Type*> types_;  // where the file declares them
+};
+
+}  // namespace
+
+void bind_session(nb::module_& module) {
+  nb::class_<StopFlag>(module, "StopFlag")
+      .def(nb::init<>())
+      .def("get", &StopFlag::get)
+      .def("set", &StopFlag::set, "stop"_a);
+  nb::class_<PySession>(module, "Session")
+      .def(nb::init<const Model&, int, std::int64_t>(), "model"_a, "threads"_a, "loop_iterations"_a)
+      .def("run", &PySession::run, "fetches"_a, "feed"_a, "patches"_a, "observers"_a,
+           "stop"_a.none(), "times"_a.none(), "with_names"_a,
+           nb::sig(
+               "def run(self, fetches: collections.abc.Sequence[str], feed: dict[str, typing.Any], "
+               "patches: collections.abc.Sequence[tuple[str, typing.Any]], observers: "
+               "collections.abc.Sequence[tuple[str, typing.Any]], stop: StopFlag | None, times: "
+               "list[tuple[str, str, str, int, int]] | None, with_names: bool) -> typing.Any"))
+      .def("explain", &PySession::explain, "fetches"_a, "feed"_a,
+           nb::sig("def explain(self, fetches: collections.abc.Sequence[str], feed: dict[str, "
+                   "typing.Any]) -> str"))
+      .def_prop_ro("threads", &PySession::threads)
+      .def_prop_ro("model", &PySession::model);
+}
+
+}  // namespace mezzo::python
