@@ -1,4 +1,5 @@
-// Runs the cases that export_cases.py wrote through Session and says which do not pass.
+// Runs cases that tests in Python wrote (tests/ops/peers_test.py, ...) through Session and says
+// which do not pass.
 //
 //     conformance_main MANIFEST [--jobs N] [--threads N] [--list-failed FILE] [GLOB...]
 //     conformance_main --targets      (the instruction sets that MEZZO_TARGET may name here)
