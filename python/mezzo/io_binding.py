@@ -10,7 +10,7 @@ import numpy as np
 from . import memory
 from .devices import OrtDevice, require_cpu
 from .hooks import Array
-from .ortvalue import OrtValue, OrtValueVector
+from .ortvalue import OrtValue, OrtValueVector, type_of, unwrap
 
 if TYPE_CHECKING:
     from .session import InferenceSession
@@ -37,7 +37,7 @@ class IOBinding:
         self._session = session
         self._inputs: dict[str, OrtValue] = {}
         self._targets: dict[str, OrtValue | None] = {}
-        self._results: dict[str, OrtValue] = {}
+        self._results: dict[str, Any] = {}  # arrays, lists, dicts: made OrtValues of when asked for
 
     # ---- inputs
 
@@ -110,7 +110,10 @@ class IOBinding:
 
     def get_outputs(self) -> list[OrtValue]:
         """The outputs of the last run, in the order in which they were bound; before it, values without contents."""
-        return [self._results.get(name) or target or OrtValue._of(None) for name, target in self._targets.items()]
+        return [
+            target if target is not None else OrtValue._of(self._results.get(name), self._session._type_of(name))
+            for name, target in self._targets.items()
+        ]
 
     def get_outputs_as_ortvaluevector(self) -> OrtValueVector:
         """The same as an OrtValueVector."""
@@ -127,19 +130,20 @@ class IOBinding:
     # ---- what the session calls
 
     def _feed(self) -> dict[str, Any]:
-        return dict(self._inputs)
+        return {name: unwrap(value) for name, value in self._inputs.items()}
 
     def _names(self) -> list[str]:
         return list(self._targets)
 
-    def _accept(self, results: Sequence[OrtValue]) -> None:
+    def _accept(self, results: Sequence[Any]) -> None:
         """Takes in what a run gave, in the order of _names(). RuntimeError where it does not fit the caller's memory."""
         if len(results) != len(self._targets):
             raise RuntimeError(f"a bound name stands for several values: {self._names()}")
         for (name, target), result in zip(self._targets.items(), results):
-            if target is not None and target.has_value():
+            if target is None:
+                self._results[name] = result
+            else:
                 _write(name, result, target)
-            self._results[name] = target if target is not None else result
 
     def _bind_target(self, name: str, target: OrtValue | None) -> None:
         self._targets[name] = target
@@ -159,18 +163,18 @@ def _require_ortvalue(value: Any) -> None:
         raise AttributeError(f"an OrtValue is needed, not {type(value).__name__}; see OrtValue.ortvalue_from_numpy")
 
 
-def _write(name: str, result: OrtValue, target: OrtValue) -> None:
-    if not (result.is_tensor() and target.is_tensor()):
-        target._value, target._type = result._value, result._type
+def _write(name: str, computed: Any, target: OrtValue) -> None:
+    given = target._value
+    if not (isinstance(computed, np.ndarray) and isinstance(given, np.ndarray)):
+        target._value, target._type = computed, ""
         return
-    computed, given = result._value, target._value
     if computed.dtype != given.dtype:
         raise RuntimeError(
-            f"Unexpected output data type for '{name}'. Actual: ({target.data_type()}) , expected: ({result.data_type()})"
+            f"Unexpected output data type for '{name}'. Actual: ({target.data_type()}) , expected: ({type_of(computed)})"
         )
     if computed.shape != given.shape:
         raise RuntimeError(
             f"The output OrtValue provided for output '{name}' has shape {target.shape()} but the computed shape is "
-            f"{result.shape()}"
+            f"{list(computed.shape)}"
         )
     np.copyto(given, computed)

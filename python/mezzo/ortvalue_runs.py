@@ -67,7 +67,7 @@ class OrtValueRuns:
         try:
             if not names:
                 raise RuntimeError("At least one output should be requested.")
-            iobinding._accept(self.run_with_ort_values(names, iobinding._feed(), run_options))
+            iobinding._accept(self.run(names, iobinding._feed(), run_options))
         except (*errors.ALL, ValueError, RuntimeError) as error:
             raise RuntimeError(f"Error in execution: {error}") from error
 

@@ -60,6 +60,8 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
         self._names, self._provider_options = _providers.normalize(providers, provider_options)
         if self._options._entries.get("mezzo.cancel_load") == "1":
             raise errors.make(errors.ModelLoadCanceled, "loading was ended by SessionOptions.set_load_cancellation_flag")
+        # Packages that keep a session look here for the folder that it came from.
+        self._model_path = os.fspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else None
         self._model = load_core(path_or_bytes, self._options._entries.get(_FOLDER_ENTRY, ""))
         self._core = _core.Session(self._model, max(0, self._options.intra_op_num_threads), _LOOP_ITERATIONS)
         self._inputs = [self._node_arg(info) for info in self._model.inputs()]
@@ -120,7 +122,7 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
             self._check_dimensions(feed)
         if type(feed) is not dict:
             feed = dict(feed)
-        if any(type(value) is OrtValue for value in feed.values()):
+        if any(isinstance(value, OrtValue) for value in feed.values()):
             feed = {name: unwrap(value) for name, value in feed.items()}
         hooks = self._hooks.active()
         patches = [(hook.selector, hook.function) for hook in hooks if hook.patches] if hooks else ()

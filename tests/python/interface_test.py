@@ -34,7 +34,9 @@ def test_from_a_path_as_str_and_as_pathlib(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(models.sums())
     for source in (str(path), path, pathlib.PurePath(path)):
-        assert [arg.name for arg in session(source).get_inputs()] == ["x", "y"]
+        made = session(source)
+        assert [arg.name for arg in made.get_inputs()] == ["x", "y"]
+        assert made._model_path == str(path)  # not public, but read by optimum and others
 
 
 @pytest.mark.parametrize("source", [None, 3, ["a"], {}])
