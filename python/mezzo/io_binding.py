@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import memory
-from .devices import OrtDevice, require_cpu
+from .devices import require_cpu
 from .hooks import Array
 from .ortvalue import OrtValue, OrtValueVector, type_of, unwrap
 

@@ -245,7 +245,7 @@ def type_of(value: Any) -> str:
         return f"seq({type_of(value[0]) if value else 'tensor(float)'})"
     if isinstance(value, dict):
         keys, values = np.asarray(list(value)), np.asarray(list(value.values()))
-        return f"map({type_of(keys)[len('tensor('):-1]},{type_of(values)})" if value else "map(string,tensor(float))"
+        return f"map({type_of(keys)[len('tensor(') : -1]},{type_of(values)})" if value else "map(string,tensor(float))"
     return value.data_type() if hasattr(value, "data_type") else ""
 
 

@@ -29,7 +29,9 @@ START = "import mezzo, mezzo.compat\nort = mezzo.compat.onnxruntime()\n"
 
 
 def test_import_gives_mezzo(folder):
-    text = START + "import onnxruntime\nassert onnxruntime is ort\nprint(onnxruntime.InferenceSession is mezzo.InferenceSession)"
+    text = (
+        START + "import onnxruntime\nassert onnxruntime is ort\nprint(onnxruntime.InferenceSession is mezzo.InferenceSession)"
+    )
     assert program(folder, text) == "True\n"
 
 

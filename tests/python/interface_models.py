@@ -32,7 +32,9 @@ def with_default():
 
 def strings():
     """y = Identity(x), of two strings."""
-    return model([helper.make_node("Identity", ["x"], ["y"])], [("x", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])])
+    return model(
+        [helper.make_node("Identity", ["x"], ["y"])], [("x", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])]
+    )
 
 
 def pair():
@@ -44,12 +46,16 @@ def pair():
 def element():
     """y = s[i]."""
     sequence = helper.make_tensor_sequence_value_info("s", FLOAT, None)
-    return model([helper.make_node("SequenceAt", ["s", "i"], ["y"])], [sequence, ("i", TensorProto.INT64, [])], [("y", FLOAT, None)])
+    return model(
+        [helper.make_node("SequenceAt", ["s", "i"], ["y"])], [sequence, ("i", TensorProto.INT64, [])], [("y", FLOAT, None)]
+    )
 
 
 def zipped():
     """m = a list of dicts {'a': x[i, 0], 'b': x[i, 1]}."""
-    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, [])))
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, []))
+    )
     graph = helper.make_graph(
         [helper.make_node("ZipMap", ["x"], ["m"], domain="ai.onnx.ml", classlabels_strings=["a", "b"])],
         "zip",
@@ -78,4 +84,8 @@ def cast_to(onnx_type):
 
 def failing():
     """y = x reshaped to s, which may not fit."""
-    return model([helper.make_node("Reshape", ["x", "s"], ["y"])], [("x", FLOAT, [6]), ("s", TensorProto.INT64, [2])], [("y", FLOAT, None)])
+    return model(
+        [helper.make_node("Reshape", ["x", "s"], ["y"])],
+        [("x", FLOAT, [6]), ("s", TensorProto.INT64, [2])],
+        [("y", FLOAT, None)],
+    )

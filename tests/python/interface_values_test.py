@@ -48,7 +48,12 @@ def test_what_a_value_tells():
     value = OrtValue.ortvalue_from_numpy(np.zeros((2, 3), np.float32))
     assert (value.shape(), value.data_type(), value.element_type()) == ([2, 3], "tensor(float)", TensorProto.FLOAT)
     assert (value.device_name(), value.tensor_size_in_bytes()) == ("cpu", 24)
-    assert (value.is_tensor(), value.is_tensor_sequence(), value.is_sparse_tensor(), value.has_value()) == (True, False, False, True)
+    assert (value.is_tensor(), value.is_tensor_sequence(), value.is_sparse_tensor(), value.has_value()) == (
+        True,
+        False,
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +243,9 @@ def test_run_takes_values_among_arrays(sums):
 
 def test_values_of_sequences():
     x = np.array([1, 2], np.float32)
-    (value,) = ort.InferenceSession(models.pair(), providers=CPU).run_with_ort_values(None, {"x": OrtValue.ortvalue_from_numpy(x)})
+    (value,) = ort.InferenceSession(models.pair(), providers=CPU).run_with_ort_values(
+        None, {"x": OrtValue.ortvalue_from_numpy(x)}
+    )
     assert (value.is_tensor(), value.is_tensor_sequence(), value.has_value()) == (False, True, True)
     assert (value.data_type(), value.element_type()) == ("seq(tensor(float))", TensorProto.FLOAT)
     for method in (value.numpy, value.shape, value.data_ptr, value.tensor_size_in_bytes, value.device_name, value.__dlpack__):
@@ -449,10 +456,17 @@ def test_bindings_belong_to_their_session(binding):
 # ---- devices and memory
 
 
-@pytest.mark.parametrize(("name", "kind", "vendor"), [("cpu", 0, 0), ("cuda", 1, 0x10DE), ("dml", 1, 0x1414), ("npu", 3, 0), ("gpu", 1, 0)])
+@pytest.mark.parametrize(
+    ("name", "kind", "vendor"), [("cpu", 0, 0), ("cuda", 1, 0x10DE), ("dml", 1, 0x1414), ("npu", 3, 0), ("gpu", 1, 0)]
+)
 def test_devices(name, kind, vendor):
     device = ort.OrtDevice.make(name, 1)
-    assert (device.device_type(), device.device_id(), device.device_vendor_id(), device.device_mem_type()) == (kind, 1, vendor, 0)
+    assert (device.device_type(), device.device_id(), device.device_vendor_id(), device.device_mem_type()) == (
+        kind,
+        1,
+        vendor,
+        0,
+    )
 
 
 def test_devices_that_are_not():

@@ -118,7 +118,9 @@ def test_optionals_without_value():
 
 
 def test_sparse_tensors_are_not_run():
-    sparse = mezzo.SparseTensor.sparse_coo_from_numpy([1, 2], np.ones(1, np.float32), np.array([0]), mezzo.OrtDevice.make("cpu", 0))
+    sparse = mezzo.SparseTensor.sparse_coo_from_numpy(
+        [1, 2], np.ones(1, np.float32), np.array([0]), mezzo.OrtDevice.make("cpu", 0)
+    )
     with pytest.raises(mezzo.NotImplemented, match="feed the dense tensor"):
         mezzo.InferenceSession(two_layers()).run(None, {"x": OrtValue.ort_value_from_sparse_tensor(sparse)})
 
@@ -232,7 +234,9 @@ def test_onnx_own_tests_drive_it():
     runner = pytest.importorskip("onnx.backend.test")
     tests = runner.BackendTest(backend, __name__).include("^test_(relu|clip_default_min|squeeze|sequence_insert_at_back)_cpu$")
     case = tests.test_cases["OnnxBackendNodeModelTest"]
-    names = [name for name in dir(case) if name.startswith("test_") and not getattr(getattr(case, name), "__unittest_skip__", False)]
+    names = [
+        name for name in dir(case) if name.startswith("test_") and not getattr(getattr(case, name), "__unittest_skip__", False)
+    ]
     assert len(names) == 4
     for name in names:
         getattr(case(name), name)()
