@@ -21,7 +21,8 @@ class LoadedModel;
 /// One extent of a declared shape: a number, or a name such as "batch", or (both empty) unknown.
 struct Dim {
   std::optional<std::int64_t> value;
-  std::string name;
+  std::string name = {};
+  std::string denotation = {};  ///< what it counts, as in "DATA_BATCH", where the file says so
 };
 
 /// What the file says of a value.

@@ -31,6 +31,14 @@ nb::object shape_of(const ValueInfo& info) {
   return shape;
 }
 
+std::vector<std::string> denotations_of(const ValueInfo& info) {
+  std::vector<std::string> denotations;
+  if (info.shape) {
+    for (const Dim& dim : *info.shape) denotations.push_back(dim.denotation);
+  }
+  return denotations;
+}
+
 const char* kind_of(const ValueInfo& info) {
   switch (info.kind) {
     case ValueInfo::Kind::input:
@@ -94,6 +102,7 @@ void bind_model(nb::module_& module) {
           "dtype", [](const ValueInfo& info) { return dtype_name(info.dtype); },
           nb::sig("def dtype(self) -> str | None"))
       .def_prop_ro("shape", &shape_of, nb::sig("def shape(self) -> list[int | str | None] | None"))
+      .def_prop_ro("denotations", &denotations_of)
       .def_ro("type_text", &ValueInfo::type_text)
       .def_ro("onnx_type", &ValueInfo::onnx_type)
       .def_ro("producer", &ValueInfo::producer)

@@ -113,7 +113,7 @@ class SessionOptions(_Entries):
         self._dimensions[name] = int(value)
 
     def add_free_dimension_override_by_denotation(self, denotation: str, value: int) -> None:
-        """Says what extents of that denotation ("DATA_BATCH") are. Kept, but without effect on shapes as they are told."""
+        """Says what the extents of all inputs are that have that denotation ("DATA_BATCH")."""
         self._denotations[denotation] = int(value)
 
     def add_initializer(self, name: str, value: Any) -> None:

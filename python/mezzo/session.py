@@ -118,7 +118,7 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
             raise TypeError(f"run_options must be a RunOptions, not {type(options).__name__}")
         if self._defaults:
             feed = {**self._defaults, **feed}
-        if self._options._dimensions:
+        if self._options._dimensions or self._options._denotations:
             self._check_dimensions(feed)
         if type(feed) is not dict:
             feed = dict(feed)
@@ -271,8 +271,12 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
 
     def _node_arg(self, info: _core.ValueInfo) -> NodeArg:
         shape = info.shape if info.shape is not None else []
-        overrides = self._options._dimensions
-        fixed = [overrides.get(extent, extent) if isinstance(extent, str) else extent for extent in shape]
+        by_name, by_denotation = self._options._dimensions, self._options._denotations
+        fixed: list[int | str | None] = []
+        for extent, denotation in zip(shape, info.denotations):
+            if not isinstance(extent, int):
+                extent = by_name.get(extent, by_denotation.get(denotation, extent)) if extent else by_denotation.get(denotation)
+            fixed.append(extent)
         return NodeArg(info.name, info.onnx_type, fixed)
 
     # ---- profiling

@@ -31,7 +31,7 @@ void set_type(ValueInfo& info, const onnx::Type& type) {
   info.dtype = type.dtype;
   if (!type.shape) return;
   info.shape.emplace();
-  for (const onnx::Dim& dim : *type.shape) info.shape->push_back({dim.value, dim.param});
+  for (const onnx::Dim& dim : *type.shape) info.shape->push_back({dim.value, dim.param, dim.denotation});
 }
 
 ValueInfo info_of(const graph::Graph& graph, graph::ValueId id) {
@@ -52,7 +52,7 @@ ValueInfo info_of(const graph::Graph& graph, graph::ValueId id) {
   if (value.initializer.has_value()) {
     info.dtype = value.initializer.dtype();
     info.shape.emplace();
-    for (const std::int64_t extent : value.initializer.shape()) info.shape->push_back({extent, ""});
+    for (const std::int64_t extent : value.initializer.shape()) info.shape->push_back({extent});
     info.type_text = std::string(name_of(info.dtype)) + to_string(value.initializer.shape());
     info.onnx_type = onnx_name_of(info.dtype);
     return info;

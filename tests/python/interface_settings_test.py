@@ -122,6 +122,20 @@ def test_free_dimensions_are_fixed_by_name():
         made.run(None, {"x": X, "y": Y})
 
 
+def test_free_dimensions_are_fixed_by_denotation():
+    model = onnx.load_model_from_string(models.sums())
+    for graph_input in model.graph.input:
+        graph_input.type.tensor_type.shape.dim[0].denotation = "DATA_BATCH"
+    options = ort.SessionOptions()
+    options.add_free_dimension_override_by_denotation("DATA_BATCH", 3)
+    made = session(model.SerializeToString(), options)
+    assert [arg.shape for arg in made.get_inputs()] == [[3, 2], [3, 2]]
+    ones = np.ones((3, 2), np.float32)
+    assert made.run(["z"], {"x": ones, "y": ones})[0].shape == (3, 2)
+    with pytest.raises(state.InvalidArgument, match="Got: 1"):
+        made.run(None, {"x": X, "y": Y})
+
+
 def test_initializers_from_outside():
     value = ort.OrtValue.ortvalue_from_numpy(np.array([5, 6], np.float32))
     options = ort.SessionOptions()
