@@ -1,7 +1,77 @@
+// Nodes whose inputs are all known are computed when planning.
 #include "base/memory.h"
-#include "plan/compile.h"
+#include "base/shape.h"
+#include "plan/compiler.h"
 
 namespace mezzo::plan {
+
+using graph::kNone;
+using graph::ValueId;
+
+namespace {
+
+// What folding may keep: results that all plans share, and results of a single plan (shape
+// arithmetic is a few numbers).
+constexpr std::int64_t kMaxSharedFold = std::int64_t{256} << 20;
+constexpr std::int64_t kMaxPlanFold = std::int64_t{1} << 20;
+
+}  // namespace
+
+bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
+                    const std::vector<int>& in) {
+  if (row.is_random() || !node.bodies.empty()) return false;
+  bool shared = true;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (in[i] < 0) continue;
+    if (plan_->slots[at(in[i])].constant == nullptr && !row.is_from_shapes()) return false;
+    shared = shared && is_shared(node.inputs[i]);
+  }
+  std::int64_t bytes = 0;
+  for (int i = 0; i < op.outputs(); ++i) {
+    if (!op.has_out(i)) continue;
+    const std::int64_t count = op.out(i).known ? element_count(op.out(i).shape) : 0;
+    bytes = checked_add(bytes, checked_mul(count, 16));
+  }
+  if (bytes > (shared ? kMaxSharedFold : kMaxPlanFold)) return false;
+  std::vector<std::shared_ptr<const Tensor>> results =
+      shared ? folded_before(node) : decltype(folded_before(node)){};
+  if (results.empty()) {
+    for (Tensor& tensor : results_of(op, row)) {
+      results.push_back(std::make_shared<Tensor>(std::move(tensor)));
+    }
+    for (std::size_t i = 0; shared && i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kNone) continue;
+      results[i] = borrowed(resources_.keep_folded(node.outputs[i], *results[i]));
+    }
+  }
+  for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+    const ValueId value = node.outputs[i];
+    if (value == kNone) continue;
+    Slot slot = new_slot(value, results[i]->dtype(), results[i]->shape(), Slot::Place::constant);
+    slot.constant = results[i];
+    if (shared) shared_.insert(value);
+    define(value, add_slot(std::move(slot)));
+  }
+  return true;
+}
+
+std::vector<Tensor> Compiler::results_of(ops::Op& op, const ops::Row& row) {
+  if (row.is_view() && op.outputs() == 1) {
+    const Tensor& source = *op.constant(0);
+    return {source.reshaped(op.out_shape(0))};
+  }
+  return evaluate(op, resources_.pool());
+}
+
+std::vector<std::shared_ptr<const Tensor>> Compiler::folded_before(const graph::Node& node) {
+  std::vector<std::shared_ptr<const Tensor>> results;
+  for (const ValueId value : node.outputs) {
+    const Tensor* tensor = value == kNone ? nullptr : resources_.folded(value);
+    if (value != kNone && tensor == nullptr) return {};
+    results.push_back(borrowed(tensor));
+  }
+  return results;
+}
 
 std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool) {
   const ops::Chosen chosen = ops::choose(op);

@@ -1,0 +1,150 @@
+// The planner's workings, whose parts stand in several files: compile.cc walks through the nodes,
+// branches.cc decides conditions, widen.cc keeps 16-bit floats as f32, fold.cc computes what is
+// known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "plan/compile.h"
+#include "plan/slice.h"
+
+namespace mezzo::plan {
+
+/// A slot's or step's number as an index.
+inline std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+/// A constant that lives longer than any plan.
+inline std::shared_ptr<const Tensor> borrowed(const Tensor* tensor) {
+  return {std::shared_ptr<const Tensor>(), tensor};
+}
+
+/// Compiles one request.
+class Compiler {
+ public:
+  using ValueId = graph::ValueId;
+  using NodeId = graph::NodeId;
+
+  Compiler(const graph::Graph& graph, const Request& request, const std::vector<Tensor>& feeds,
+           Resources& resources, std::set<ValueId>& contents_used)
+      : graph_(graph),
+        request_(request),
+        feeds_(feeds),
+        resources_(resources),
+        contents_used_(contents_used),
+        patched_(request.patches.begin(), request.patches.end()),
+        observed_(request.observed.begin(), request.observed.end()) {}
+
+  std::shared_ptr<Plan> run();
+
+ private:
+  // Constants of the plan's own keep to the plan; those of the file go to the session's store.
+  class Store : public ops::PackStore {
+   public:
+    explicit Store(Compiler& compiler) : compiler_(compiler) {}
+    Tensor packed(ValueId value, const Tensor& constant, const std::string& key,
+                  const std::function<Tensor(const Tensor&)>& make) override {
+      // The same weight may be wanted as it is and, by another node, in f32.
+      const std::string full_key = std::string(name_of(constant.dtype())) + " " + key;
+      return compiler_.is_shared(value)
+                 ? compiler_.resources_.packed(value, constant, full_key, make)
+                 : make(constant);
+    }
+    const Tensor& aligned(ValueId value, const Tensor& constant) override {
+      return compiler_.is_shared(value) ? compiler_.resources_.aligned(value, constant) : constant;
+    }
+
+   private:
+    Compiler& compiler_;
+  };
+
+  // compile.cc
+  bool is_shared(ValueId value) const { return shared_.contains(value); }
+  // One pass over the slice. False: a branch was decided, the slice must be taken anew.
+  bool plan_forward();
+  void add_feed(int i);
+  static Slot new_slot(ValueId value, DType dtype, Shape shape, Slot::Place place);
+  int add_slot(Slot slot);
+  // From here on `value` lies in `slot`: after the caller's patch and observer have had it.
+  void define(ValueId value, int slot);
+  // The slot of a value that is available, or -1.
+  int slot_of(ValueId value);
+  // The same in the value's own type.
+  int plain_slot_of(ValueId value);
+  // The contents of a value, if they can be had now: a constant, or a feed, of which the plan is
+  // then special to these contents.
+  const Tensor* contents(ValueId value);
+  const ops::Row& row_of(NodeId id) const;
+  // False: what the node needs is not known yet.
+  bool plan_node(NodeId id);
+  static bool all_known(const ops::Op& op);
+  // The op with its outputs' shapes; null where they depend on contents that are not known yet.
+  std::shared_ptr<ops::Op> inferred(const graph::Node& node, const ops::Row& row,
+                                    const std::vector<int>& in);
+  std::vector<ops::Operand> operands(const graph::Node& node, const std::vector<int>& in) const;
+  void add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int> in,
+                std::vector<int> captures);
+
+  // branches.cc
+  // True where the branch could be decided only now.
+  bool decide_branch(NodeId id);
+  bool defer(NodeId id);
+  void join_branch(NodeId id);
+
+  // widen.cc
+  // The slot's value in its own type: the slot itself unless it is a 16-bit float that is kept as
+  // f32.
+  int narrow(int slot);
+  // The slot's value in f32, where it is a 16-bit float.
+  int widen(int slot);
+  int converted(int slot, DType dtype, DType kept_for);
+  // Whether the node means the same with f32 in place of its 16-bit floats: every type in question
+  // follows from an input's.
+  static bool can_widen(const graph::Node& node, const ops::Row& row);
+  DType own_type(int slot) const;
+  // The own type of an output whose type is that of an input which was widened.
+  DType output_kept_for(const ops::Row& row, int output, const std::vector<int>& in) const;
+
+  // fold.cc
+  bool fold(const graph::Node& node, const ops::Row& row, ops::Op& op, const std::vector<int>& in);
+  std::vector<Tensor> results_of(ops::Op& op, const ops::Row& row);
+  std::vector<std::shared_ptr<const Tensor>> folded_before(const graph::Node& node);
+
+  // exports.cc
+  int export_slot(ValueId value);
+  bool is_finished(ValueId value) const;
+  void finish_exports();
+  void finish_continuation();
+
+  // finish.cc
+  // Steps whose results only served to know shapes are dropped: the shapes are known.
+  void remove_dead_steps();
+  int root_of(int slot) const;
+  void choose_kernels();
+  // A constant that the kernel reads as it is must lie at an address that suits its type; one that
+  // was packed need not.
+  void align_constant(const Step& step, int i);
+
+  const graph::Graph& graph_;
+  const Request& request_;
+  const std::vector<Tensor>& feeds_;
+  Resources& resources_;
+  std::set<ValueId>& contents_used_;
+  std::set<ValueId> patched_, observed_;
+  Store store_{*this};
+
+  Decisions decisions_;
+  Slice slice_;
+  std::shared_ptr<Plan> plan_;
+  std::map<ValueId, int> slot_of_;  // values that can be planned on
+  std::map<int, int> twins_;        // slots that hold the same value as f32 and as a 16-bit float
+  std::map<ValueId, int> made_;     // values that exist only when the plan has run
+  std::set<ValueId> shared_;        // constants that depend on nothing but the file
+  std::set<ValueId> needed_;        // whose contents decide how it goes on
+  std::vector<NodeId> deferred_;
+};
+
+}  // namespace mezzo::plan

@@ -1,0 +1,102 @@
+// What a plan hands on: to the caller, and to the plan that continues it.
+#include <algorithm>
+
+#include "plan/compiler.h"
+
+namespace mezzo::plan {
+
+using graph::kNone;
+using graph::NodeId;
+using graph::ValueId;
+
+int Compiler::export_slot(ValueId value) {
+  // A patch or an observer waits for the shape: it is applied by the plan that continues this
+  // one.
+  const int slot = plain_slot_of(value);
+  if (slot >= 0) return slot;
+  const auto made = made_.find(value);
+  return made != made_.end() ? made->second : -1;
+}
+
+bool Compiler::is_finished(ValueId value) const {
+  return slot_of_.contains(value) ||
+         (made_.contains(value) && !patched_.contains(value) && !observed_.contains(value));
+}
+
+void Compiler::finish_exports() {
+  plan_->not_taken = slice_.not_taken;
+  Request& rest = plan_->continuation;
+  for (const ValueId value : slice_.fetches) {
+    const int slot = export_slot(value);
+    if (slot >= 0 && is_finished(value)) {
+      plan_->exports.push_back({value, slot});
+    } else {
+      rest.fetches.push_back(value);
+    }
+  }
+  for (const auto& [loop, values] : slice_.inner_fetches) {
+    if (std::find(deferred_.begin(), deferred_.end(), loop) != deferred_.end()) {
+      rest.fetches.insert(rest.fetches.end(), values.begin(), values.end());
+    } else {
+      plan_->inner_fetches[loop] = values;
+    }
+  }
+  bool observers_wait = false;
+  for (const ValueId value : slice_.undecided) {
+    if (observed_.contains(value)) observers_wait = true;
+    if (std::find(request_.fetches.begin(), request_.fetches.end(), value) !=
+        request_.fetches.end()) {
+      rest.fetches.push_back(value);
+    }
+  }
+  for (const ValueId value : slice_.observed)
+    observers_wait = observers_wait || !slot_of_.contains(value);
+  plan_->complete = rest.fetches.empty() && !observers_wait;
+  if (!plan_->complete) finish_continuation();
+}
+
+void Compiler::finish_continuation() {
+  Request& rest = plan_->continuation;
+  rest.body = request_.body;
+  rest.feeds = request_.feeds;
+  for (const ValueId value : request_.patches) {
+    if (!slot_of_.contains(value)) rest.patches.push_back(value);
+  }
+  for (const ValueId value : request_.observed) {
+    if (!slot_of_.contains(value)) rest.observed.push_back(value);
+  }
+  std::set<ValueId> handed(rest.feeds.begin(), rest.feeds.end());
+  for (const Export& fetch : plan_->exports) {
+    if (handed.insert(fetch.value).second) rest.feeds.push_back(fetch.value);
+  }
+  std::vector<ValueId> carried;
+  const auto hand_on = [&](ValueId value) {
+    if (value == kNone || handed.contains(value)) return;
+    const int slot = export_slot(value);
+    if (slot < 0 || is_shared(value)) return;
+    handed.insert(value);
+    if (plan_->slots[at(slot)].constant != nullptr) {
+      plan_->carried.emplace_back(value, *plan_->slots[at(slot)].constant);
+      needed_.insert(value);
+      carried.push_back(value);
+    } else {
+      plan_->exports.push_back({value, slot});
+      rest.feeds.push_back(value);
+    }
+  };
+  for (const ValueId value : rest.fetches) hand_on(value);
+  for (const ValueId value : rest.observed) hand_on(value);
+  for (const NodeId id : deferred_) {
+    const graph::Node& node = graph_.node(id);
+    for (const ValueId value : node.inputs) hand_on(value);
+    for (const ValueId value : node.captures) hand_on(value);
+    if (const auto decision = decisions_.find(id); decision != decisions_.end()) {
+      for (const ValueId value : graph_.body(decision->second).outputs) hand_on(value);
+    }
+  }
+  rest.feeds.insert(rest.feeds.end(), carried.begin(), carried.end());
+  for (const ValueId value : contents_used_) needed_.insert(value);
+  plan_->needed_contents.assign(needed_.begin(), needed_.end());
+}
+
+}  // namespace mezzo::plan
