@@ -19,6 +19,11 @@ struct SessionOptions {
   int threads = 0;
   /// The most iterations that a Loop or Scan may make before the run ends with Error(limit).
   std::int64_t loop_iterations = 100'000'000;
+  /// Passes that plans do without, by the names that `explain` prints; "all" stands for every one.
+  /// The environment's MEZZO_PASSES has its say first: "all" (what it is without), "none", or a
+  /// list such as "-conv_scale,-gelu" or "none,gelu". Passes join nodes to fewer kernels, never
+  /// over a value that a request asks for, so they change results by rounding only.
+  std::vector<std::string> disabled_passes = {};
 };
 
 /// A value and what it is given. The name may be a graph input or any other value: nodes that only
@@ -49,7 +54,8 @@ struct RunStats {
 
 /// When a kernel ran. Bodies of loops have records of their own, inside that of the loop.
 struct StepTime {
-  std::string node;     ///< its name, or "node 17 (Conv)" where it has none
+  std::string node;     ///< its name, or "node 17 (Conv)" where it has none; "conv1 + relu1" for a
+                        ///< kernel that does the work of several
   std::string op_type;  ///< "Conv"; "convert", "patch" and "observe" for steps that are no node's
   std::string kernel;   ///< as `explain` calls it
   std::int64_t start_ns = 0;  ///< since an epoch that all runs share

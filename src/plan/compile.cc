@@ -6,12 +6,27 @@
 
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
+#include "plan/constants.h"
 
 namespace mezzo::plan {
 
 using graph::kNone;
 using graph::NodeId;
 using graph::ValueId;
+
+Compiler::Compiler(const graph::Graph& graph, const Request& request,
+                   const std::vector<Tensor>& feeds, Resources& resources,
+                   std::set<ValueId>& contents_used)
+    : graph_(graph),
+      request_(request),
+      feeds_(feeds),
+      resources_(resources),
+      contents_used_(contents_used),
+      patched_(request.patches.begin(), request.patches.end()),
+      observed_(request.observed.begin(), request.observed.end()),
+      store_(std::make_unique<Store>(resources, shared_)) {}
+
+Compiler::~Compiler() = default;
 
 std::shared_ptr<Plan> Compiler::run() {
   // Each decided branch shows more of the graph, so the slice is taken anew until no condition
@@ -21,6 +36,7 @@ std::shared_ptr<Plan> Compiler::run() {
   } while (!plan_forward());
   finish_exports();
   remove_dead_steps();
+  fuse();
   choose_kernels();
   place_in_arena(*plan_);
   return plan_;
@@ -193,8 +209,8 @@ bool Compiler::all_known(const ops::Op& op) {
 std::shared_ptr<ops::Op> Compiler::inferred(const graph::Node& node, const ops::Row& row,
                                             const std::vector<int>& in) {
   for (;;) {
-    auto op =
-        std::make_shared<ops::Op>(node, row, operands(node, in), &store_, resources_.pool().size());
+    auto op = std::make_shared<ops::Op>(node, row, operands(node, in), store_.get(),
+                                        resources_.pool().size());
     try {
       row.infer_outputs(*op);
       return op;

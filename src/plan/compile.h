@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "passes/passes.h"
 #include "plan/plan.h"
 
 namespace mezzo::plan {
@@ -15,6 +16,10 @@ class Resources : public ops::PackStore {
   /// Null where it has not been.
   virtual const Tensor* folded(graph::ValueId value) = 0;
   virtual const Tensor* keep_folded(graph::ValueId value, Tensor tensor) = 0;
+  /// The number, below graph::kNone, of a constant that a pass makes of others, as `key` says.
+  virtual graph::ValueId derived(const std::string& key) = 0;
+  /// The passes that plans go through.
+  virtual const std::vector<passes::Pass>& passes() const = 0;
   virtual ThreadPool& pool() = 0;
   /// The row of each node, null where the operator is not known, and which nodes are branches.
   virtual const ops::Row* row(graph::NodeId node) const = 0;

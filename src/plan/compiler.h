@@ -1,6 +1,7 @@
 // The planner's workings, whose parts stand in several files: compile.cc walks through the nodes,
 // branches.cc decides conditions, widen.cc keeps 16-bit floats as f32, fold.cc computes what is
-// known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels.
+// known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels,
+// fuse.cc lets the passes work in between.
 #pragma once
 
 #include <map>
@@ -29,37 +30,14 @@ class Compiler {
   using NodeId = graph::NodeId;
 
   Compiler(const graph::Graph& graph, const Request& request, const std::vector<Tensor>& feeds,
-           Resources& resources, std::set<ValueId>& contents_used)
-      : graph_(graph),
-        request_(request),
-        feeds_(feeds),
-        resources_(resources),
-        contents_used_(contents_used),
-        patched_(request.patches.begin(), request.patches.end()),
-        observed_(request.observed.begin(), request.observed.end()) {}
+           Resources& resources, std::set<ValueId>& contents_used);
+  ~Compiler();
 
   std::shared_ptr<Plan> run();
 
  private:
-  // Constants of the plan's own keep to the plan; those of the file go to the session's store.
-  class Store : public ops::PackStore {
-   public:
-    explicit Store(Compiler& compiler) : compiler_(compiler) {}
-    Tensor packed(ValueId value, const Tensor& constant, const std::string& key,
-                  const std::function<Tensor(const Tensor&)>& make) override {
-      // The same weight may be wanted as it is and, by another node, in f32.
-      const std::string full_key = std::string(name_of(constant.dtype())) + " " + key;
-      return compiler_.is_shared(value)
-                 ? compiler_.resources_.packed(value, constant, full_key, make)
-                 : make(constant);
-    }
-    const Tensor& aligned(ValueId value, const Tensor& constant) override {
-      return compiler_.is_shared(value) ? compiler_.resources_.aligned(value, constant) : constant;
-    }
-
-   private:
-    Compiler& compiler_;
-  };
+  class Store;
+  class PassHost;
 
   // compile.cc
   bool is_shared(ValueId value) const { return shared_.contains(value); }
@@ -119,6 +97,11 @@ class Compiler {
   void finish_exports();
   void finish_continuation();
 
+  // fuse.cc
+  void fuse();
+  std::vector<std::string> reasons_to_keep() const;
+  void take_over(passes::Program& program);
+
   // finish.cc
   // Steps whose results only served to know shapes are dropped: the shapes are known.
   void remove_dead_steps();
@@ -134,7 +117,7 @@ class Compiler {
   Resources& resources_;
   std::set<ValueId>& contents_used_;
   std::set<ValueId> patched_, observed_;
-  Store store_{*this};
+  std::unique_ptr<Store> store_;
 
   Decisions decisions_;
   Slice slice_;

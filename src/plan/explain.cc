@@ -21,6 +21,15 @@ std::string list(const Plan& plan, const graph::Graph& graph, const std::vector<
 
 }  // namespace
 
+std::string describe(const Step& step, const graph::Graph& graph) {
+  if (step.nodes.empty()) return graph.describe(step.node);
+  std::string text;
+  for (const graph::NodeId node : step.nodes) {
+    text += (text.empty() ? "" : " + ") + graph.describe(node);
+  }
+  return text;
+}
+
 std::string to_text(const Plan& plan, const graph::Graph& graph) {
   std::string text = std::to_string(plan.steps.size()) + " steps, " +
                      std::to_string(plan.node_count) + " nodes, " +
@@ -38,8 +47,14 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
       text += "observe " + list(plan, graph, step.in) + "\n";
       continue;
     }
-    text += list(plan, graph, step.out) + " = " + graph.describe(step.node) + " by " +
+    text += list(plan, graph, step.out) + " = " + describe(step, graph) + " by " +
             step.chosen.kernel_name + "\n";
+    if (!step.passes.empty()) {
+      text += "    as " + step.fused->op_type + ", by";
+      for (const std::string& pass : step.passes) text += " " + pass;
+      text += "\n";
+    }
+    for (const std::string& miss : step.misses) text += "    not " + miss + "\n";
     for (const auto& [kernel, reason] : step.chosen.refused) {
       text += "    not " + kernel + ": " + reason + "\n";
     }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "plan/compiler.h"
+#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -49,7 +50,7 @@ void Compiler::choose_kernels() {
       step.chosen = ops::choose(*step.op);
       for (int i = 0; i < step.op->inputs(); ++i) align_constant(step, i);
     } catch (Error& error) {
-      error.add_place(graph_.describe(step.node));
+      error.add_place(describe(step, graph_));
       throw;
     }
   }
@@ -59,7 +60,7 @@ void Compiler::align_constant(const Step& step, int i) {
   if (step.in[at(i)] < 0 || step.op->is_packed(i) || !step.op->is_constant(i)) return;
   Slot& slot = plan_->slots[at(root_of(step.in[at(i)]))];
   if (slot.place != Slot::Place::constant || !is_shared(slot.value)) return;
-  const Tensor& aligned = resources_.aligned(slot.value, *slot.constant);
+  const Tensor& aligned = store_->aligned(slot.value, *slot.constant);
   if (&aligned != slot.constant.get()) slot.constant = borrowed(&aligned);
 }
 

@@ -43,6 +43,12 @@ struct Step {
   graph::ValueId value = graph::kNone;  ///< patch, observe: whose patches and observers are called
   std::shared_ptr<ops::Op> op;          ///< kernel
   ops::Chosen chosen;                   ///< kernel
+  /// Of a step that passes made of several: the model's nodes that it stands for (`node` is the
+  /// first), the node that `op` is of, and the passes.
+  std::vector<graph::NodeId> nodes;
+  std::shared_ptr<const graph::Node> fused;
+  std::vector<std::string> passes;
+  std::vector<std::string> misses;  ///< passes that did not apply, and why
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
   std::int64_t scratch_offset = 0;  ///< in the arena
@@ -77,6 +83,9 @@ struct Plan {
   std::vector<std::pair<graph::ValueId, Tensor>>
       carried;  ///< constants computed here that the continuation needs
 };
+
+/// "node 'conv1' (Conv)" of a kernel's step, of all its nodes joined by " + ".
+std::string describe(const Step& step, const graph::Graph& graph);
 
 /// The plan as text: a line for each step. For people.
 std::string to_text(const Plan& plan, const graph::Graph& graph);

@@ -2,6 +2,7 @@
 // planned with f32 in their place, and its outputs stay f32 until something asks for the value.
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
+#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -22,7 +23,7 @@ int Compiler::widen(int slot) {
   wide.kept_for = facts.dtype;
   const auto make = [](const Tensor& tensor) { return tensor.to(DType::f32); };
   wide.constant =
-      std::make_shared<Tensor>(store_.packed(facts.value, *facts.constant, "as f32", make));
+      std::make_shared<Tensor>(store_->packed(facts.value, *facts.constant, "as f32", make));
   return twins_[slot] = add_slot(std::move(wide));
 }
 

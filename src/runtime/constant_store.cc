@@ -34,6 +34,12 @@ const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constan
   return aligned_.emplace(value, constant.clone()).first->second;
 }
 
+graph::ValueId ConstantStore::derived(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  const auto next = graph::kNone - 1 - static_cast<graph::ValueId>(derived_.size());
+  return derived_.try_emplace(key, next).first->second;
+}
+
 const Tensor* ConstantStore::folded(graph::ValueId value) {
   const std::lock_guard lock(mutex_);
   const auto found = folded_.find(value);

@@ -21,11 +21,14 @@ class ConstantStore {
   const Tensor& aligned(graph::ValueId value, const Tensor& constant);
   const Tensor* folded(graph::ValueId value);
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor);
+  /// The number of a constant that is made of others: -2 and below, the same for the same key.
+  graph::ValueId derived(const std::string& key);
 
  private:
   std::mutex mutex_;
   std::map<std::pair<graph::ValueId, std::string>, Tensor> packed_;
   std::map<graph::ValueId, Tensor> aligned_, folded_;
+  std::map<std::string, graph::ValueId> derived_;
 };
 
 }  // namespace mezzo::runtime

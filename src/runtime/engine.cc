@@ -100,6 +100,7 @@ std::shared_ptr<CachedPlan> PlanCache::find_or_compile(const graph::Graph& graph
 Engine::Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& options)
     : model_(std::move(model)),
       loop_iterations_(options.loop_iterations),
+      passes_(passes::enabled(options.disabled_passes)),
       pool_(thread_count(options.threads)),
       buffers_(kKeepFree) {}
 

@@ -82,6 +82,8 @@ class Engine : public plan::Resources {
   const Tensor& aligned(graph::ValueId value, const Tensor& constant) override;
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
+  graph::ValueId derived(const std::string& key) override { return constants_.derived(key); }
+  const std::vector<passes::Pass>& passes() const override { return passes_; }
   ThreadPool& pool() override { return pool_; }
   const ops::Row* row(graph::NodeId node) const override;
   const std::set<graph::NodeId>& branch_nodes() const override { return model_->branch_nodes; }
@@ -89,6 +91,7 @@ class Engine : public plan::Resources {
  private:
   std::shared_ptr<const LoadedModel> model_;
   std::int64_t loop_iterations_;
+  std::vector<passes::Pass> passes_;
   ThreadPool pool_;
   BufferPool buffers_;
   ConstantStore constants_;

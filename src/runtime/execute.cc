@@ -280,9 +280,12 @@ class Execution {
     StepTime time;
     const graph::Graph& graph = engine_.model().graph;
     if (step.kind == Step::Kind::kernel) {
-      const graph::Node& node = graph.node(step.node);
-      time.node = node.name.empty() ? graph.describe(step.node) : node.name;
-      time.op_type = node.op_type;
+      const std::vector<graph::NodeId> own = {step.node};
+      for (const graph::NodeId id : step.nodes.empty() ? own : step.nodes) {
+        const std::string& name = graph.node(id).name;
+        time.node += (time.node.empty() ? "" : " + ") + (name.empty() ? graph.describe(id) : name);
+      }
+      time.op_type = step.op->node().op_type;
       time.kernel = step.chosen.kernel_name;
       return time;
     }
@@ -313,10 +316,11 @@ class Execution {
         if (step.out[i] >= 0 && made.has_value()) frame_.set_made(step.out[i], std::move(made));
       }
     } catch (Error& error) {
-      error.add_place(engine_.model().graph.describe(step.node));
+      error.add_place(plan::describe(step, engine_.model().graph));
       throw;
     } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::limit, "out of memory").at(engine_.model().graph.describe(step.node));
+      throw Error(ErrorCode::limit, "out of memory")
+          .at(plan::describe(step, engine_.model().graph));
     }
   }
 

@@ -1,0 +1,36 @@
+// Which passes there are, and which of them a session runs.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "passes/program.h"
+
+namespace mezzo::passes {
+
+/// Goes through all steps and replaces what it recognises.
+using Run = void (*)(Program& program);
+
+struct Pass {
+  const char* name;  ///< its switch, and what `explain` calls it
+  Run run;
+};
+
+/// All passes, in the order in which they run.
+const std::vector<Pass>& all();
+
+/// The passes that are left when `disabled` and the environment's MEZZO_PASSES have had their say:
+/// a list of "all", "none", NAME and -NAME, read from left to right. Throws Error(invalid_argument)
+/// on a name that no pass has.
+std::vector<Pass> enabled(const std::vector<std::string>& disabled);
+/// The same with `switches` in place of the environment.
+std::vector<Pass> enabled(const std::vector<std::string>& disabled, std::string_view switches);
+
+// One file each.
+void conv_scale(Program& program);
+void conv_add(Program& program);
+void conv_activation(Program& program);
+
+}  // namespace mezzo::passes

@@ -1,0 +1,231 @@
+#include "passes/program.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mezzo::passes {
+namespace {
+
+bool contains(const std::vector<int>& list, int item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+bool Program::is(int i, std::string_view op_type, std::string_view domain) const {
+  return i >= 0 && !step(i).removed && step(i).op != nullptr && op(i).row().name() == op_type &&
+         op(i).row().domain() == domain;
+}
+
+int Program::in(int i, int input) const {
+  return at(input) < step(i).in.size() ? step(i).in[at(input)] : -1;
+}
+
+int Program::maker(int i, int input, std::string_view op_type, std::string_view domain) const {
+  return maker_of(in(i, input), op_type, domain);
+}
+
+int Program::maker_of(int slot_number, std::string_view op_type, std::string_view domain) const {
+  const int producer = slot_number < 0 ? -1 : slot(slot_number).producer;
+  return is(producer, op_type, domain) ? producer : -1;
+}
+
+int Program::input_where(int i, const std::function<bool(int)>& test) const {
+  for (int input = 0; input < 2; ++input) {
+    if (in(i, input) >= 0 && test(in(i, input))) return input;
+  }
+  return -1;
+}
+
+bool Program::is_constant(int slot_number) const {
+  return slot_number >= 0 && slot(slot_number).operand.constant != nullptr;
+}
+
+std::optional<float> Program::number(int slot_number) const {
+  if (!is_constant(slot_number)) return std::nullopt;
+  const Slot& facts = slot(slot_number);
+  if (facts.operand.dtype != DType::f32 || facts.operand.constant->size() != 1) return std::nullopt;
+  const Tensor& tensor = host_.store().aligned(facts.operand.value, *facts.operand.constant);
+  return tensor.values<float>()[0];
+}
+
+bool Program::is_number(int slot_number, double value) const {
+  const std::optional<float> known = number(slot_number);
+  return known && std::abs(static_cast<double>(*known) - value) <= 1e-6 * std::abs(value);
+}
+
+const Tensor& Program::constant(int i, int input) const { return *op(i).constant(input); }
+
+int Program::user(int slot_number, std::string_view op_type, std::string_view domain) const {
+  for (const int i : slot(slot_number).users) {
+    if (is(i, op_type, domain)) return i;
+  }
+  return -1;
+}
+
+void Program::miss(int i, const std::string& reason) {
+  std::vector<std::string>& misses = step_at(i).misses;
+  const std::string text = pass_ + ": " + reason;
+  if (std::find(misses.begin(), misses.end(), text) == misses.end()) misses.push_back(text);
+}
+
+// Why a value between the members must stay; empty where none must.
+std::string Program::obstacle(const std::vector<int>& members, const std::vector<int>& out) const {
+  for (const int member : members) {
+    for (const int number : step(member).out) {
+      if (number < 0 || contains(out, number)) continue;
+      const Slot& inner = slot(number);
+      const std::string name = "'" + host_.name_of(inner.operand.value) + "' ";
+      if (!inner.kept.empty()) return name + inner.kept;
+      for (const int reader : inner.users) {
+        if (contains(members, reader)) continue;
+        if (step(reader).op == nullptr) return name + "is " + step(reader).kind;
+        return name + "is used by " + host_.describe(step(reader).nodes.back()) + " as well";
+      }
+    }
+  }
+  return "";
+}
+
+std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
+                                       const Replacement& replacement) const {
+  const ops::Row* row = ops::Registry::get().find(node.domain, node.op_type, node.opset);
+  if (row == nullptr) {
+    throw Error(ErrorCode::internal, "a pass builds a node of an operator that does not exist")
+        .got(node.op_type);
+  }
+  std::vector<ops::Operand> operands;
+  for (const int number : replacement.in) {
+    operands.push_back(number < 0 ? ops::Operand{} : slot(number).operand);
+  }
+  auto op =
+      std::make_shared<ops::Op>(node, *row, std::move(operands), &host_.store(), host_.threads());
+  row->infer_outputs(*op);
+  return op;
+}
+
+bool Program::fuse(std::vector<int> members, Replacement replacement) {
+  std::sort(members.begin(), members.end());
+  members.erase(std::unique(members.begin(), members.end()), members.end());
+  for (const int member : members) {
+    for (const int number : step(member).out) {
+      if (number >= 0 && slot(number).operand.dtype != DType::f32) return false;
+    }
+  }
+  const int last = members.back();
+  const std::string why_not = obstacle(members, replacement.out);
+  if (!why_not.empty()) {
+    miss(last, why_not);
+    return false;
+  }
+  auto node = std::make_shared<graph::Node>();
+  node->op_type = replacement.op_type;
+  node->domain = replacement.domain;
+  node->opset = replacement.opset;
+  node->attributes = std::move(replacement.attributes);
+  for (const int number : replacement.in) {
+    node->inputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
+  }
+  for (const int number : replacement.out) node->outputs.push_back(slot(number).operand.value);
+  std::shared_ptr<ops::Op> op;
+  try {
+    op = make(*node, replacement);
+  } catch (const ops::NeedsValue&) {
+    return false;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::internal) throw;
+    miss(last, error.what());
+    return false;
+  }
+  for (std::size_t i = 0; i < replacement.out.size(); ++i) {
+    const ops::Operand& wanted = slot(replacement.out[i]).operand;
+    const ops::Operand& given = op->out(static_cast<int>(i));
+    if (given.dtype != wanted.dtype || given.shape != wanted.shape) {
+      miss(last, "the result would have another shape");
+      return false;
+    }
+  }
+  Step fused;
+  fused.op = std::move(op);
+  fused.node = std::move(node);
+  fused.in = std::move(replacement.in);
+  fused.out = std::move(replacement.out);
+  for (const int member : members) {
+    Step& old = step_at(member);
+    old.removed = true;
+    fused.nodes.insert(fused.nodes.end(), old.nodes.begin(), old.nodes.end());
+    fused.passes.insert(fused.passes.end(), old.passes.begin(), old.passes.end());
+    fused.misses.insert(fused.misses.end(), old.misses.begin(), old.misses.end());
+    for (const int number : old.in) {
+      if (number >= 0) std::erase(slot_at(number).users, member);
+    }
+    for (const int number : old.out) {
+      if (number >= 0) slot_at(number).producer = -1;
+    }
+  }
+  for (const int number : fused.in) {
+    if (number < 0) continue;
+    std::vector<int>& users = slot_at(number).users;
+    if (!contains(users, last)) users.push_back(last);
+  }
+  for (const int number : fused.out) slot_at(number).producer = last;
+  fused.passes.push_back(pass_);
+  step_at(last) = std::move(fused);
+  return true;
+}
+
+int Program::derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
+                    Recipe recipe) {
+  std::optional<ops::Operand> operand =
+      host_.derive(base, others, key, std::move(shape), std::move(recipe));
+  if (!operand) return -1;
+  Slot added;
+  added.operand = std::move(*operand);
+  slots_.push_back(std::move(added));
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+namespace {
+
+onnx::Attribute named(std::string name, onnx::Attribute::Kind kind) {
+  onnx::Attribute result;
+  result.name = std::move(name);
+  result.kind = kind;
+  return result;
+}
+
+}  // namespace
+
+onnx::Attribute attribute(std::string name, std::int64_t value) {
+  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::int_);
+  result.i = value;
+  return result;
+}
+
+onnx::Attribute attribute(std::string name, float value) {
+  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::float_);
+  result.f = value;
+  return result;
+}
+
+onnx::Attribute attribute(std::string name, std::string value) {
+  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::string);
+  result.s = std::move(value);
+  return result;
+}
+
+onnx::Attribute attribute(std::string name, std::vector<std::int64_t> values) {
+  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::ints);
+  result.ints = std::move(values);
+  return result;
+}
+
+onnx::Attribute attribute(std::string name, std::vector<float> values) {
+  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::floats);
+  result.floats = std::move(values);
+  return result;
+}
+
+}  // namespace mezzo::passes

@@ -1,0 +1,126 @@
+// What a plan shows its passes: steps that read and write slots. A pass recognises several steps
+// and has them replaced by one, whose operator is one that the registry knows. What may be replaced
+// is decided here, once for all passes: a value that somebody asks for stays.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace mezzo::passes {
+
+/// A tensor of the plan.
+struct Slot {
+  ops::Operand operand;
+  int producer = -1;       ///< the step that writes it; -1: a feed, a constant, or a view
+  std::vector<int> users;  ///< the steps that read it, each once
+  std::string kept;        ///< why it must be there whoever reads it ("is fetched"), or empty
+};
+
+struct Step {
+  std::shared_ptr<ops::Op> op;       ///< null: a conversion, a patch or an observer
+  std::string kind;                  ///< of such a step, for messages: "patched", "converted", ...
+  std::vector<int> in, out;          ///< slots; -1: omitted
+  std::vector<graph::NodeId> nodes;  ///< the model's nodes that it stands for
+  std::shared_ptr<const graph::Node> node;  ///< what `op` is of, where a pass made it
+  std::vector<std::string> passes;          ///< those that made it
+  std::vector<std::string> misses;          ///< which other did not apply, and why
+  bool removed = false;
+};
+
+/// The node that a pass puts in place of others.
+struct Replacement {
+  std::string op_type, domain;
+  int opset = 1;
+  std::vector<onnx::Attribute> attributes;
+  std::vector<int> in, out;  ///< slots
+};
+
+/// Makes a constant from another one, `base`, and what else it holds.
+using Recipe = std::function<Tensor(const Tensor& base)>;
+
+/// What passes take from the planner.
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual ops::PackStore& store() = 0;
+  virtual int threads() = 0;
+  virtual std::string name_of(graph::ValueId value) = 0;
+  virtual std::string describe(graph::NodeId node) = 0;
+  /// The operand of a new slot: a constant of `shape` that is made from `base` when somebody reads
+  /// it, once for all plans, which know it by `key`. Nothing where `base` or one of `others` (on
+  /// which the recipe depends as well) is not of the file alone.
+  virtual std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
+                                             const std::string& key, Shape shape,
+                                             Recipe recipe) = 0;
+};
+
+class Program {
+ public:
+  Program(std::vector<Slot> slots, std::vector<Step> steps, Host& host)
+      : slots_(std::move(slots)), steps_(std::move(steps)), host_(host) {}
+
+  int size() const { return static_cast<int>(steps_.size()); }
+  const Step& step(int i) const { return steps_[static_cast<std::size_t>(i)]; }
+  const ops::Op& op(int i) const { return *step(i).op; }
+  const Slot& slot(int i) const { return slots_[static_cast<std::size_t>(i)]; }
+  std::vector<Step>& steps() { return steps_; }
+
+  /// Whether step `i` (-1: no) is of that operator.
+  bool is(int i, std::string_view op_type, std::string_view domain = "") const;
+  /// The slot of input `input` of step `i`; -1 where it is omitted.
+  int in(int i, int input) const;
+  /// The step that computes input `input` of step `i`, if it is of that operator; else -1.
+  int maker(int i, int input, std::string_view op_type, std::string_view domain = "") const;
+  /// The same of a slot.
+  int maker_of(int slot, std::string_view op_type, std::string_view domain = "") const;
+  /// Of a step with two inputs: the number of that which `test(slot)` holds for; -1 for none.
+  int input_where(int i, const std::function<bool(int)>& test) const;
+  bool is_constant(int slot) const;
+  /// The number that a slot is known to hold in its only element, if it is a float32.
+  std::optional<float> number(int slot) const;
+  /// Whether the slot is known to hold just that number, up to the rounding of a float32.
+  bool is_number(int slot, double value) const;
+  /// The contents of input `input` of step `i`, a constant.
+  const Tensor& constant(int i, int input) const;
+  /// The first use of a slot as an input, as a step's number, that is of that operator; else -1.
+  int user(int slot, std::string_view op_type, std::string_view domain = "") const;
+
+  /// Replaces `members` by one step, in the place of the last of them, unless a value between them
+  /// is wanted elsewhere or the new node does not give just what the members gave. Only for
+  /// float32. The reason of a refusal is noted for `explain`.
+  bool fuse(std::vector<int> members, Replacement replacement);
+
+  /// A new slot with a constant (see Host::derive), or -1.
+  int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
+             Recipe recipe);
+
+  /// In whose name `fuse` writes its notes.
+  void set_pass(std::string name) { pass_ = std::move(name); }
+
+ private:
+  Slot& slot_at(int i) { return slots_[static_cast<std::size_t>(i)]; }
+  Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
+  std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
+  std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
+  void miss(int step, const std::string& reason);
+
+  std::vector<Slot> slots_;
+  std::vector<Step> steps_;
+  Host& host_;
+  std::string pass_;
+};
+
+/// Attributes of a replacement.
+onnx::Attribute attribute(std::string name, std::int64_t value);
+onnx::Attribute attribute(std::string name, float value);
+onnx::Attribute attribute(std::string name, std::string value);
+onnx::Attribute attribute(std::string name, std::vector<std::int64_t> values);
+onnx::Attribute attribute(std::string name, std::vector<float> values);
+
+}  // namespace mezzo::passes

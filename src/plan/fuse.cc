@@ -1,0 +1,143 @@
+// Between planning and the choice of kernels, passes replace several steps by one.
+#include "plan/compiler.h"
+#include "plan/constants.h"
+
+namespace mezzo::plan {
+
+using graph::NodeId;
+using graph::ValueId;
+
+// A constant that a pass makes becomes a slot of the plan.
+class Compiler::PassHost : public passes::Host {
+ public:
+  explicit PassHost(Compiler& compiler) : compiler_(compiler) {}
+
+  ops::PackStore& store() override { return *compiler_.store_; }
+  int threads() override { return compiler_.resources_.pool().size(); }
+  std::string name_of(ValueId value) override { return compiler_.graph_.value(value).name; }
+  std::string describe(NodeId node) override { return compiler_.graph_.describe(node); }
+
+  std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
+                                     const std::string& key, Shape shape,
+                                     passes::Recipe recipe) override {
+    Compiler& c = compiler_;
+    std::string full_key = key + " of";
+    std::vector<int> sources = {base};
+    sources.insert(sources.end(), others.begin(), others.end());
+    for (const int source : sources) {
+      const Slot& facts = c.plan_->slots[at(source)];
+      if (facts.constant == nullptr || !c.is_shared(facts.value)) return std::nullopt;
+      full_key += " " + std::to_string(facts.value) + std::string(mezzo::name_of(facts.dtype));
+    }
+    const Slot& source = c.plan_->slots[at(base)];
+    const ValueId value = c.resources_.derived(full_key);
+    if (const passes::Recipe* before = c.store_->recipe(source.value)) {
+      recipe = [first = *before, second = std::move(recipe)](const Tensor& tensor) {
+        return second(first(tensor));
+      };
+    }
+    c.store_->set_recipe(value, std::move(recipe));
+    c.shared_.insert(value);
+    Slot slot = new_slot(value, source.dtype, std::move(shape), Slot::Place::constant);
+    slot.constant = source.constant;
+    const ops::Operand operand = {value, slot.dtype, slot.shape, true, slot.constant.get()};
+    c.add_slot(std::move(slot));
+    return operand;
+  }
+
+ private:
+  Compiler& compiler_;
+};
+
+// Why each slot must exist, whatever the steps do: empty where it need not.
+std::vector<std::string> Compiler::reasons_to_keep() const {
+  std::vector<std::string> kept(plan_->slots.size());
+  const auto keep = [&](int slot, const std::string& reason) {
+    if (slot >= 0 && kept[at(slot)].empty()) kept[at(slot)] = reason;
+  };
+  const auto keep_viewed = [&](int slot) {
+    if (slot < 0) return;
+    const std::string reason =
+        "is the memory of '" + graph_.value(plan_->slots[at(slot)].value).name + "'";
+    for (int source = plan_->slots[at(slot)].alias_of; source >= 0;
+         source = plan_->slots[at(source)].alias_of) {
+      keep(source, reason);
+    }
+  };
+  const std::set<ValueId> fetched(request_.fetches.begin(), request_.fetches.end());
+  for (const Export& item : plan_->exports) {
+    keep(item.slot,
+         fetched.contains(item.value) ? "is fetched" : "is needed when the plan is continued");
+    keep_viewed(item.slot);
+  }
+  for (const Step& step : plan_->steps) {
+    for (const int slot : step.in) keep_viewed(slot);
+    for (const int slot : step.captures) {
+      keep(slot, "is used by a body of " + graph_.describe(step.node));
+      keep_viewed(slot);
+    }
+  }
+  return kept;
+}
+
+void Compiler::fuse() {
+  if (resources_.passes().empty()) return;
+  std::vector<std::string> kept = reasons_to_keep();
+  std::vector<passes::Slot> slots(plan_->slots.size());
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = plan_->slots[i];
+    slots[i].operand = {slot.value, slot.dtype, slot.shape, slot.place != Slot::Place::made,
+                        slot.constant.get()};
+    slots[i].kept = std::move(kept[i]);
+  }
+  std::vector<passes::Step> steps(plan_->steps.size());
+  for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
+    const Step& step = plan_->steps[at(i)];
+    passes::Step& shown = steps[at(i)];
+    shown.op = step.op;
+    shown.kind = step.kind == Step::Kind::convert ? "converted"
+                 : step.kind == Step::Kind::patch ? "patched"
+                                                  : "observed";
+    shown.in = step.in;
+    shown.out = step.out;
+    if (step.kind == Step::Kind::kernel) shown.nodes = {step.node};
+    for (const int slot : step.in) {
+      if (slot < 0) continue;
+      std::vector<int>& users = slots[at(slot)].users;
+      if (users.empty() || users.back() != i) users.push_back(i);
+    }
+    for (const int slot : step.out) {
+      if (slot >= 0) slots[at(slot)].producer = i;
+    }
+  }
+  PassHost host(*this);
+  passes::Program program(std::move(slots), std::move(steps), host);
+  for (const passes::Pass& pass : resources_.passes()) {
+    program.set_pass(pass.name);
+    pass.run(program);
+  }
+  take_over(program);
+}
+
+void Compiler::take_over(passes::Program& program) {
+  std::vector<Step> steps;
+  for (int i = 0; i < program.size(); ++i) {
+    passes::Step& shown = program.steps()[at(i)];
+    if (shown.removed) continue;
+    Step step = std::move(plan_->steps[at(i)]);
+    step.misses = std::move(shown.misses);
+    if (!shown.passes.empty()) {
+      step.node = shown.nodes.front();
+      step.nodes = std::move(shown.nodes);
+      step.fused = std::move(shown.node);
+      step.passes = std::move(shown.passes);
+      step.op = std::move(shown.op);
+      step.in = std::move(shown.in);
+      step.out = std::move(shown.out);
+    }
+    steps.push_back(std::move(step));
+  }
+  plan_->steps = std::move(steps);
+}
+
+}  // namespace mezzo::plan

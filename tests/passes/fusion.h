@@ -1,0 +1,99 @@
+// What holds for every pass: it applies where its pattern stands, not where a value inside is asked
+// for, and it changes the result by rounding only.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "laws/small_models.h"
+
+namespace mezzo::tests {
+
+inline onnx::Attribute real(const std::string& name, float value) {
+  onnx::Attribute attribute;
+  attribute.name = name;
+  attribute.kind = onnx::Attribute::Kind::float_;
+  attribute.f = value;
+  return attribute;
+}
+
+/// Elements differ by at most `tolerance` of the largest.
+inline void expect_near(const Tensor& got, const Tensor& expected, double tolerance) {
+  ASSERT_EQ(got.dtype(), expected.dtype());
+  ASSERT_EQ(got.shape(), expected.shape());
+  const Tensor a = got.to(DType::f64), b = expected.to(DType::f64);
+  double largest = 0, difference = 0;
+  for (std::int64_t i = 0; i < a.size(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    largest = std::max(largest, std::abs(b.values<double>()[at]));
+    difference = std::max(difference, std::abs(a.values<double>()[at] - b.values<double>()[at]));
+  }
+  EXPECT_GT(largest, 0);
+  EXPECT_LE(difference, tolerance * largest);
+}
+
+inline bool is_by(const std::string& plan, const std::string& pass) {
+  const std::size_t line = plan.find(", by ");
+  for (std::size_t at = line; at != std::string::npos; at = plan.find(", by ", at + 1)) {
+    const std::string names = plan.substr(at + 4, plan.find('\n', at) - at - 4) + " ";
+    if (names.find(" " + pass + " ") != std::string::npos) return true;
+  }
+  return false;
+}
+
+struct Fusion {
+  std::string pass;
+  Model model;
+  Feeds feeds;
+  std::string inner;  ///< a value that the pass makes vanish
+  double tolerance = 1e-6;
+};
+
+/// The plan's text, with the pass.
+inline std::string expect_fusion(const Fusion& fusion) {
+  SCOPED_TRACE(fusion.pass);
+  const Session fused(fusion.model, {.threads = 2});
+  const Session plain(fusion.model, {.threads = 2, .disabled_passes = {fusion.pass}});
+  const std::string plan = fused.explain(fusion.feeds);
+  EXPECT_TRUE(is_by(plan, fusion.pass)) << plan;
+  EXPECT_FALSE(is_by(plain.explain(fusion.feeds), fusion.pass));
+  RunStats fused_stats, plain_stats;
+  const Outputs got = fused.run(fusion.feeds, {}, {.stats = &fused_stats});
+  const Outputs expected = plain.run(fusion.feeds, {}, {.stats = &plain_stats});
+  // Nodes are counted, not kernels.
+  EXPECT_EQ(fused_stats.nodes_executed, plain_stats.nodes_executed);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    expect_near(got[i], expected[i], fusion.tolerance);
+  }
+  // A tap in the middle: the same session, another plan, in which the value exists.
+  const std::vector<std::string> both = {fusion.model.outputs()[0].name, fusion.inner};
+  const std::string tapped = fused.explain(fusion.feeds, both);
+  EXPECT_NE(tapped.find("not " + fusion.pass + ": '" + fusion.inner + "' is fetched"),
+            std::string::npos)
+      << tapped;
+  const Outputs taps = fused.run(fusion.feeds, both);
+  const Outputs plain_taps = plain.run(fusion.feeds, both);
+  expect_near(taps[0], plain_taps[0], fusion.tolerance);
+  expect_near(taps[1], plain_taps[1], fusion.tolerance);
+  // A patch and an observer are barriers as well.
+  int calls = 0;
+  const Outputs patched =
+      fused.run(fusion.feeds, {},
+                {.patches = {{fusion.inner,
+                              [&](const Tensor& tensor) {
+                                ++calls;
+                                return tensor;
+                              }}},
+                 .observers = {{fusion.inner, [&](const auto&, const auto&) { ++calls; }}}});
+  EXPECT_EQ(calls, 2);
+  expect_near(patched[0], expected[0], fusion.tolerance);
+  // The plan without taps is still the fused one.
+  EXPECT_EQ(fused.explain(fusion.feeds), plan);
+  return plan;
+}
+
+}  // namespace mezzo::tests
