@@ -26,6 +26,7 @@
 #include "kernels/pool_f32.h"
 #include "kernels/softmax_f32.h"
 #include "kernels/target.h"
+#include "kernels/winograd_f32.h"
 
 namespace {
 
@@ -123,16 +124,24 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
                 static_cast<long>(s.in_c), static_cast<long>(s.in_h), static_cast<long>(s.in_w),
                 static_cast<long>(s.out_c), static_cast<long>(s.groups), times);
   if (!report.wanted(name)) return 0;
-  const std::size_t bytes = packed_weights_bytes(s);
+  const bool winograd = winograd_applies(s) && winograd_pays(s);
+  const std::size_t bytes = winograd ? winograd_weights_bytes(s) : packed_weights_bytes(s);
   const std::vector<Floats> weights = cold_copies(bytes);
   Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
       bias(s.out_c), scratch(scratch_bytes(s) / 4);
   std::size_t next = 0;
   ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
-  const double warm = best_time([&] { conv(s, args, scratch.get(), pool); });
+  const auto call = [&] {
+    if (winograd) {
+      winograd_conv(s, args, pool);
+    } else {
+      conv(s, args, scratch.get(), pool);
+    }
+  };
+  const double warm = best_time(call);
   const double cold = best_time([&] {
     args.packed_weights = weights[next++ % weights.size()].get();
-    conv(s, args, scratch.get(), pool);
+    call();
   });
   const double count = 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c /
                                                  s.groups * s.k_h * s.k_w);

@@ -143,25 +143,6 @@ void pack_pixels(const Layout& l, const int64_t* tap_offsets, const float* image
   }
 }
 
-// y[0, n) = clamp(sums + start + add, lo, hi); null `add` is zero.
-void finish_row(const float* sums, float start, const float* add, float* y, int64_t n, VecF32 lo,
-                VecF32 hi) {
-  const F32 d;
-  const VecF32 offset = hn::Set(d, start);
-  int64_t j = 0;
-  for (; j + kLaneCount <= n; j += kLaneCount) {
-    VecF32 v = hn::Add(hn::LoadU(d, sums + j), offset);
-    if (add != nullptr) v = hn::Add(v, hn::LoadU(d, add + j));
-    hn::StoreU(clamp(v, lo, hi), d, y + j);
-  }
-  if (j < n) {
-    const auto rest = static_cast<std::size_t>(n - j);
-    VecF32 v = hn::Add(load_n(d, sums + j, rest), offset);
-    if (add != nullptr) v = hn::Add(v, load_n(d, add + j, rest));
-    store_n(clamp(v, lo, hi), d, y + j, rest);
-  }
-}
-
 // One group of one run: pointers to its parts.
 struct Group {
   const float* image;  // of image 0: the copy, or x

@@ -194,21 +194,52 @@ inline TileOut sums_into(float* tile, bool accumulate, const Fetch& fetch) {
           kInfinity, fetch};
 }
 
-// Transposes 4 x 4 floats: row r of the source at src + r * src_stride.
-HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* dst,
-                              std::int64_t dst_stride) {
-  const hn::FixedTag<float, 4> d;
-  const hn::Repartition<double, decltype(d)> dd;
-  const auto r0 = hn::LoadU(d, src), r1 = hn::LoadU(d, src + src_stride);
-  const auto r2 = hn::LoadU(d, src + 2 * src_stride), r3 = hn::LoadU(d, src + 3 * src_stride);
+// y[0, n) = clamp(sums + start + add, lo, hi); null `add` is zero.
+inline void finish_row(const float* sums, float start, const float* add, float* y, std::int64_t n,
+                       VecF32 lo, VecF32 hi) {
+  const F32 d;
+  constexpr auto kLaneCount = static_cast<std::int64_t>(kLanes);
+  const VecF32 offset = hn::Set(d, start);
+  std::int64_t j = 0;
+  for (; j + kLaneCount <= n; j += kLaneCount) {
+    VecF32 v = hn::Add(hn::LoadU(d, sums + j), offset);
+    if (add != nullptr) v = hn::Add(v, hn::LoadU(d, add + j));
+    hn::StoreU(clamp(v, lo, hi), d, y + j);
+  }
+  if (j < n) {
+    const auto rest = static_cast<std::size_t>(n - j);
+    VecF32 v = hn::Add(load_n(d, sums + j, rest), offset);
+    if (add != nullptr) v = hn::Add(v, load_n(d, add + j, rest));
+    store_n(clamp(v, lo, hi), d, y + j, rest);
+  }
+}
+
+// Transposes the 4 x 4 floats that the vectors hold in each of their 128-bit blocks.
+template <class D>
+HWY_INLINE void transpose_blocks(D d, hn::Vec<D>& r0, hn::Vec<D>& r1, hn::Vec<D>& r2,
+                                 hn::Vec<D>& r3) {
+  const hn::Repartition<double, D> dd;
   const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, r0, r1)),
              high01 = hn::BitCast(dd, hn::InterleaveUpper(d, r0, r1));
   const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, r2, r3)),
              high23 = hn::BitCast(dd, hn::InterleaveUpper(d, r2, r3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, dst);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, dst + dst_stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, dst + 2 * dst_stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, dst + 3 * dst_stride);
+  r0 = hn::BitCast(d, hn::InterleaveLower(dd, low01, low23));
+  r1 = hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23));
+  r2 = hn::BitCast(d, hn::InterleaveLower(dd, high01, high23));
+  r3 = hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23));
+}
+
+// Transposes 4 x 4 floats: row r of the source at src + r * src_stride.
+HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* dst,
+                              std::int64_t dst_stride) {
+  const hn::FixedTag<float, 4> d;
+  auto r0 = hn::LoadU(d, src), r1 = hn::LoadU(d, src + src_stride);
+  auto r2 = hn::LoadU(d, src + 2 * src_stride), r3 = hn::LoadU(d, src + 3 * src_stride);
+  transpose_blocks(d, r0, r1, r2, r3);
+  hn::StoreU(r0, d, dst);
+  hn::StoreU(r1, d, dst + dst_stride);
+  hn::StoreU(r2, d, dst + 2 * dst_stride);
+  hn::StoreU(r3, d, dst + 3 * dst_stride);
 }
 
 // Writes a panel [k][width]: element (p, i) from src[i * stride_i + p * stride_k] for i < valid,

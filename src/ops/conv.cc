@@ -2,6 +2,7 @@
 // The versions of Conv differ in their types only.
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "kernels/conv_f32.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/target.h"
+#include "kernels/winograd_f32.h"
 #include "ops/dispatch.h"
 #include "ops/named_activation.h"
 #include "ops/op.h"
@@ -149,6 +151,46 @@ std::string packing_key(const kernels::ConvShape& s) {
   return key;
 }
 
+// What the SIMD kernels take besides weights.
+kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish) {
+  return {.x = run.in<float>(0),
+          .packed_weights = weights,
+          .bias = run.in<float>(2),
+          .add = run.in<float>(3),
+          .y = run.out<float>(0),
+          .min = finish.min,
+          .max = finish.max};
+}
+
+// 3x3 convolutions with a quarter of the multiplications.
+Choice winograd(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const char* wanted = std::getenv("MEZZO_WINOGRAD");
+  if (wanted != nullptr && std::string_view(wanted) == "0") return refuse("MEZZO_WINOGRAD=0");
+  const Convolution conv = convolution_of(op);
+  if (conv.windows.size() != 2) return refuse("not two spatial axes");
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (!kernels::winograd_applies(shape)) return refuse("not 3x3 with steps of 1 in one group");
+  if (!kernels::winograd_pays(shape)) return refuse("too few channels or pixels to pay");
+  if (!op.is_constant(1)) return refuse("the weights are computed");
+  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
+  const Tensor packed = op.packed(1, key, [&](const Tensor& weights) {
+    const std::size_t bytes = kernels::winograd_weights_bytes(shape);
+    Tensor result = float_buffer(bytes);
+    ThreadPool pool = packing_pool(op, bytes);
+    kernels::pack_winograd_weights(shape, weights.values<float>().data(),
+                                   static_cast<float*>(result.mutable_data()), pool);
+    return result;
+  });
+  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    const auto* weights = static_cast<const float*>(packed.data());
+    kernels::winograd_conv(shape, conv_args(run, weights, finish), run.pool());
+    apply_simd(finish.rest, run.out<float>(0),
+               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+  };
+}
+
 // Convolutions along one or two axes, by the SIMD kernels.
 Choice direct(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
@@ -179,15 +221,7 @@ Choice direct(Op& op) {
       kernels::pack_weights(shape, run.in<float>(1), own, run.pool());
       weights = own;
     }
-    kernels::conv(shape,
-                  {.x = run.in<float>(0),
-                   .packed_weights = weights,
-                   .bias = run.in<float>(2),
-                   .add = run.in<float>(3),
-                   .y = run.out<float>(0),
-                   .min = finish.min,
-                   .max = finish.max},
-                  run.scratch(), run.pool());
+    kernels::conv(shape, conv_args(run, weights, finish), run.scratch(), run.pool());
     apply_simd(finish.rest, run.out<float>(0),
                shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
   };
@@ -364,6 +398,7 @@ void declare(Row& row, TypeSet types) {
       .in("B", like(0), Arity::optional)
       .out("Y", like(0))
       .infer(infer)
+      .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
       .simd_kernel("im2col and GEMM", by_gemm)
       .kernel("reference", reference)

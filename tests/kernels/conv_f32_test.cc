@@ -2,50 +2,10 @@
 
 #include <algorithm>
 
-#include "kernels/kernel_test.h"
+#include "kernels/conv_test.h"
 
 namespace mezzo::kernels {
 namespace {
-
-struct Extents {
-  std::int64_t h, w;
-};
-
-// Pads: top, left, bottom, right. The output's extents follow as in the ONNX spec (auto_pad
-// NOTSET).
-ConvShape make_shape(std::int64_t batch, std::int64_t in_c, Extents in, std::int64_t out_c,
-                     Extents kernel, Extents stride = {1, 1},
-                     std::array<std::int64_t, 4> pads = {0, 0, 0, 0}, Extents dilation = {1, 1},
-                     std::int64_t groups = 1) {
-  ConvShape s;
-  s.batch = batch;
-  s.in_c = in_c;
-  s.in_h = in.h;
-  s.in_w = in.w;
-  s.out_c = out_c;
-  s.k_h = kernel.h;
-  s.k_w = kernel.w;
-  s.stride_h = stride.h;
-  s.stride_w = stride.w;
-  s.pad_top = pads[0];
-  s.pad_left = pads[1];
-  s.dilation_h = dilation.h;
-  s.dilation_w = dilation.w;
-  s.groups = groups;
-  s.out_h = (in.h + pads[0] + pads[2] - dilation.h * (kernel.h - 1) - 1) / stride.h + 1;
-  s.out_w = (in.w + pads[1] + pads[3] - dilation.w * (kernel.w - 1) - 1) / stride.w + 1;
-  return s;
-}
-
-std::string to_string(const ConvShape& s) {
-  std::string text;
-  for (std::int64_t v :
-       {s.batch, s.in_c, s.in_h, s.in_w, s.out_c, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h,
-        s.stride_w, s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, s.groups}) {
-    text += std::to_string(v) + " ";
-  }
-  return text;
-}
 
 const ConvShape kShapes[] = {
     make_shape(1, 1, {1, 1}, 1, {1, 1}),
@@ -91,44 +51,6 @@ const ConvShape kShapes[] = {
     make_shape(1, 5, {10, 50}, 5, {1, 7}, {1, 3}, {0, 3, 0, 3}, {1, 1}, 5),
     make_shape(1, 5, {8, 8}, 5, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 5),
 };
-
-struct Expected {
-  std::vector<double> values, magnitudes;
-};
-
-Expected reference(const ConvShape& s, const std::vector<float>& x,
-                   const std::vector<float>& weights) {
-  Expected e;
-  const std::int64_t group_in = s.in_c / s.groups, group_out = s.out_c / s.groups;
-  for (std::int64_t n = 0; n < s.batch; ++n) {
-    for (std::int64_t oc = 0; oc < s.out_c; ++oc) {
-      for (std::int64_t oh = 0; oh < s.out_h; ++oh) {
-        for (std::int64_t ow = 0; ow < s.out_w; ++ow) {
-          double sum = 0, magnitudes = 0;
-          for (std::int64_t c = 0; c < group_in; ++c) {
-            for (std::int64_t kh = 0; kh < s.k_h; ++kh) {
-              for (std::int64_t kw = 0; kw < s.k_w; ++kw) {
-                const std::int64_t ih = oh * s.stride_h - s.pad_top + kh * s.dilation_h,
-                                   iw = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
-                if (ih < 0 || ih >= s.in_h || iw < 0 || iw >= s.in_w) continue;
-                const std::int64_t channel = oc / group_out * group_in + c;
-                const double product = static_cast<double>(x[static_cast<std::size_t>(
-                                           ((n * s.in_c + channel) * s.in_h + ih) * s.in_w + iw)]) *
-                                       weights[static_cast<std::size_t>(
-                                           ((oc * group_in + c) * s.k_h + kh) * s.k_w + kw)];
-                sum += product;
-                magnitudes += std::abs(product);
-              }
-            }
-          }
-          e.values.push_back(sum);
-          e.magnitudes.push_back(magnitudes);
-        }
-      }
-    }
-  }
-  return e;
-}
 
 TEST(ConvF32, EveryShapeAndEpilogue) {
   for (const ConvShape& s : kShapes) {

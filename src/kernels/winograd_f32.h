@@ -1,0 +1,28 @@
+// 3x3 convolution of float32 with a quarter of the multiplications, by Winograd's method.
+#pragma once
+
+#include <cstddef>
+
+#include "base/thread_pool.h"
+#include "kernels/conv_f32.h"
+
+namespace mezzo::kernels {
+
+/// Whether the method applies: 3x3, strides and dilations of 1, one group. Any padding.
+bool winograd_applies(const ConvShape& shape);
+/// Whether it is faster than `conv` for a shape it applies to. It needs enough channels to hide the
+/// transforms, and so many pixels that reading weights of four times the bytes pays.
+bool winograd_pays(const ConvShape& shape);
+
+/// Bytes of the transformed weights. The layout depends on the active target and the channels only.
+std::size_t winograd_weights_bytes(const ConvShape& shape);
+/// Transforms and packs weights [out_c, in_c, 3, 3] once, for any number of runs.
+void pack_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
+                           ThreadPool& pool);
+/// As `conv`, with the weights of pack_winograd_weights. Needs no scratch memory of the caller's.
+/// The error against the exact result is up to 2e-5 of the results' standard deviation, two to
+/// three times that of direct summation. An infinity or NaN in x spreads over the tiles that read
+/// it: 4 x 4 results or more of each channel are NaN then.
+void winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool);
+
+}  // namespace mezzo::kernels
