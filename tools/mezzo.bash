@@ -28,7 +28,7 @@ _mezzo() {
   local command=${COMP_WORDS[1]} words=
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W "run features inspect explain extract expose ops --help --version" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "run features inspect explain bench extract expose ops --help --version" -- "$current")
     return
   fi
 
@@ -59,7 +59,7 @@ _mezzo() {
     --color) words="rgb bgr gray" ;;
     --layout) words="nchw nhwc" ;;
     --pool) words="flatten mean none" ;;
-    --size | --crop | --scale | --mean | --std | --batch | --threads) return ;;
+    --size | --crop | --scale | --mean | --std | --batch | --threads | --seconds | --steps) return ;;
   esac
   if [[ -z $words && $current == -* ]]; then
     case $command in
@@ -67,6 +67,7 @@ _mezzo() {
       features) words="--tap --out --pool --batch --threads --help $pictures" ;;
       inspect) words="--tap --shape --json --names --weights --help" ;;
       explain) words="--tap --shape --threads --help" ;;
+      bench) words="--tap --shape --threads --seconds --steps --trace --json --help" ;;
       extract) words="--input --output --out --external-data --help" ;;
       expose) words="--tap --out --external-data --help" ;;
       ops) words="--json --help" ;;

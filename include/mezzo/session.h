@@ -58,7 +58,8 @@ struct StepTime {
                         ///< kernel that does the work of several
   std::string op_type;  ///< "Conv"; "convert", "patch" and "observe" for steps that are no node's
   std::string kernel;   ///< as `explain` calls it
-  std::int64_t start_ns = 0;  ///< since an epoch that all runs share
+  std::int64_t multiply_adds = 0;  ///< 0 where the operator multiplies nothing to speak of
+  std::int64_t start_ns = 0;       ///< since an epoch that all runs share
   std::int64_t duration_ns = 0;
 };
 

@@ -10,6 +10,7 @@ void add_run(CLI::App& program);
 void add_features(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_explain(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_extract(CLI::App& program);
 void add_expose(CLI::App& program);
 void add_ops(CLI::App& program);

@@ -89,6 +89,7 @@ int main(int argc, char** argv) {
     add_features(program);
     add_inspect(program);
     add_explain(program);
+    add_bench(program);
     add_extract(program);
     add_expose(program);
     add_ops(program);

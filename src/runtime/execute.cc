@@ -287,6 +287,7 @@ class Execution {
       }
       time.op_type = step.op->node().op_type;
       time.kernel = step.chosen.kernel_name;
+      time.multiply_adds = step.op->row().count_multiply_adds(*step.op);
       return time;
     }
     const ValueId value = step.value != kNone ? step.value : plan_.slots[at(step.out[0])].value;

@@ -460,6 +460,21 @@ def test_explain(classifier):
     assert "(Conv)" in text and "(Gemm)" not in text
 
 
+def test_bench(classifier, tmp_path):
+    arguments = ["bench", classifier, "--shape", "x=3x3x16x16", "--seconds", "0.05"]
+    text, _ = mezzo(*arguments, "--steps", "1")
+    assert "first result" in text and "median" in text and "more; see --steps" in text
+    text, _ = mezzo(*arguments, "--json", "--trace", tmp_path / "trace.json")
+    report = json.loads(text)
+    assert report["runs"] >= 1 and report["median_ms"] > 0
+    assert report["multiply_adds"] == sum(step["multiply_adds"] for step in report["steps"]) > 0
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [event["args"]["kernel"] for event in events if event["cat"] == "Conv" or "Conv" in event["cat"]]
+    assert all(event["ph"] == "X" and event["dur"] >= 0 for event in events)
+    mezzo("bench", classifier, "--threads", "0", status=2)
+
+
+
 # ---- extract, expose
 
 
@@ -525,7 +540,7 @@ def test_ops():
 
 def test_version_and_help():
     assert mezzo("--version")[0].startswith("mezzo 0.")
-    for command in ("run", "features", "inspect", "explain", "extract", "expose", "ops"):
+    for command in ("run", "features", "inspect", "explain", "bench", "extract", "expose", "ops"):
         assert command in mezzo("--help")[0]
         text = mezzo(command, "--help")[0]
         assert "Exit status" in text and max(map(len, text.splitlines())) <= 100
