@@ -122,7 +122,7 @@ void infer_fused(Op& op) {
   activation_of(op);
 }
 
-Kernel gemm_kernel(Op& op, const Gemm& g) {
+Kernel gemm_kernel(Op& op, const Gemm& g, float least) {
   const GemmFactor a{{nullptr, g.a_row, g.a_col, false}, {}};
   GemmFactor b{{nullptr, g.b_row, g.b_col, false}, {}};
   // A vector times a matrix reads the matrix once: packing would only double its memory.
@@ -130,8 +130,9 @@ Kernel gemm_kernel(Op& op, const Gemm& g) {
   // C comes as a whole, a row or a column; a single number is spread to a row first.
   const bool is_number = g.has_c && g.c_row == 0 && g.c_col == 0;
   if (is_number) op.set_scratch(checked_mul(g.n, sizeof(float)));
-  return [g, a, b, is_number](Run& run) {
+  return [g, a, b, is_number, least](Run& run) {
     kernels::GemmEpilogue epilogue;
+    epilogue.min = least;
     epilogue.alpha = g.alpha;
     epilogue.beta = g.beta;
     const auto* c = run.in<float>(2);
@@ -152,16 +153,20 @@ Kernel gemm_kernel(Op& op, const Gemm& g) {
   };
 }
 
-Choice gemm(Op& op) {
+// Y is at least `least`.
+Choice bounded_gemm(Op& op, float least) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const Gemm g = gemm_of(op);
   if (g.m * g.n == 0) return refuse("nothing to compute");
-  return gemm_kernel(op, g);
+  return gemm_kernel(op, g, least);
 }
 
+Choice gemm(Op& op) { return bounded_gemm(op, -std::numeric_limits<float>::infinity()); }
+
 Choice fused_gemm(Op& op) {
-  Choice product = gemm(op);
   const std::optional<Activation> activation = activation_of(op);
+  if (activation && activation->function == kernels::Unary::relu) return bounded_gemm(op, 0);
+  Choice product = gemm(op);
   if (std::holds_alternative<Refusal>(product) || !activation) return product;
   return [product = std::get<Kernel>(product), activation](Run& run) {
     product(run);

@@ -1,5 +1,6 @@
 // MatMul: the product of NumPy's matmul. Spec: ai.onnx MatMul-1, -9 (integers), -13 (bfloat16), and
-// com.microsoft FusedMatMul-1, which also transposes its inputs and scales the product.
+// com.microsoft FusedMatMul-1, which also transposes its inputs and scales the product. mezzo
+// MatMulAdd-1 is what a pass makes of MatMul and Add: a row, or a tensor like Y, is added to Y.
 #include "base/shape.h"
 #include "ops/axis_split.h"
 #include "ops/matrix_product.h"
@@ -109,6 +110,21 @@ void infer(Op& op) {
   op.set_out(0, op.in(0).dtype, std::move(shape));
 }
 
+void infer_sum(Op& op) {
+  for (int i = 0; i < 2; ++i) require_rank(op, i, 2);
+  infer(op);
+  const Shape& y = op.out_shape(0);
+  if (op.in_shape(2) != y && op.in_shape(2) != Shape{y.back()}) {
+    throw invalid("C is neither like the product nor one of its rows")
+        .at("input 'C'")
+        .expected(to_string(y) + " or [" + std::to_string(y.back()) + "]")
+        .got(to_string(op.in_shape(2)));
+  }
+}
+
+// Whether one row is added to all.
+bool adds_row(const Op& op) { return op.has_in(2) && op.in_rank(2) == 1; }
+
 // One product of tall matrices in place of a batch of low ones, where all share the same B and the
 // rows of A lie at one stride.
 void join_rows(Product& product) {
@@ -148,11 +164,15 @@ Choice gemm(Op& op) {
   if (p.n > 1 && p.batch > 1 && is_single_matrix(op, 0)) {
     a = gemm_factor(op, 0, true, p.m, p.k, p.a.row_stride, p.a.col_stride);
   }
-  return [p, a, b](Run& run) {
-    kernels::GemmEpilogue epilogue;
-    epilogue.alpha = p.alpha;
+  return [p, a, b, is_row = adds_row(op)](Run& run) {
+    const float* c = run.in<float>(2);
     const auto batches = [&](std::int64_t begin, std::int64_t end) {
+      kernels::GemmEpilogue epilogue;
+      epilogue.alpha = p.alpha;
+      if (is_row) epilogue.col_bias = c;
+      epilogue.add_row_stride = p.n;
       for (std::int64_t i = begin; i < end; ++i) {
+        if (!is_row && c != nullptr) epilogue.add = c + i * p.m * p.n;
         kernels::gemm(p.m, p.n, p.k, a.at(run.in<float>(0) + offset_of(p.a, i)),
                       b.at(run.in<float>(1) + offset_of(p.b, i)), run.out<float>(0) + i * p.m * p.n,
                       p.n, epilogue, run.pool());
@@ -172,8 +192,9 @@ Choice reference(Op& op) {
   const Product p = product_of(op);
   with_type(RingTypes{}, ring_type(op.in(0).dtype), [&](auto type) {
     using T = decltype(type);
-    kernel = [p](Run& run) {
+    kernel = [p, is_row = adds_row(op)](Run& run) {
       if (p.batch * p.m * p.n == 0) return;
+      const T* c = run.in<T>(2);
       run.pool().parallel_for(
           p.batch * p.m, grain_for(p.n * p.k), [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t row = begin; row < end; ++row) {
@@ -187,6 +208,7 @@ Choice reference(Op& op) {
               T* y = run.out<T>(0) + row * p.n;
               multiply(1, p.n, p.k, a, b, [&](std::int64_t, std::int64_t j, Accumulator<T> sum) {
                 if constexpr (std::is_floating_point_v<T>) sum *= p.alpha;
+                if (c != nullptr) sum += c[is_row ? j : row * p.n + j];
                 y[j] = static_cast<T>(sum);
               });
             }
@@ -225,4 +247,5 @@ MEZZO_FAMILY(matmul) {
               .attr("transBatchA", 0)
               .attr("transBatchB", 0),
           kFloatsBf16);
+  declare(op("MatMulAdd", "mezzo").since(1), kFloatsBf16).in("C", like(0)).in_place(2).infer(infer_sum);
 }

@@ -68,9 +68,19 @@ std::vector<Pass> enabled(const std::vector<std::string>& disabled, std::string_
 
 const std::vector<Pass>& all() {
   static const std::vector<Pass> list = {
+      // What exporters have taken apart comes first.
+      {"layer_norm", layer_norm},
+      {"gelu", gelu},
+      {"hard_swish", hard_swish},
+      {"swish", swish},
+      {"pad", pad},
       {"conv_scale", conv_scale},
       {"conv_add", conv_add},
       {"conv_activation", conv_activation},
+      {"matmul_scale", matmul_scale},
+      {"matmul_add", matmul_add},
+      {"gemm_activation", gemm_activation},
+      {"skip_layer_norm", skip_layer_norm},
   };
   return list;
 }

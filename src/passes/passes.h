@@ -29,6 +29,15 @@ std::vector<Pass> enabled(const std::vector<std::string>& disabled);
 std::vector<Pass> enabled(const std::vector<std::string>& disabled, std::string_view switches);
 
 // One file each.
+void pad(Program& program);
+void layer_norm(Program& program);
+void skip_layer_norm(Program& program);
+void gelu(Program& program);
+void swish(Program& program);
+void hard_swish(Program& program);
+void matmul_scale(Program& program);
+void matmul_add(Program& program);
+void gemm_activation(Program& program);
 void conv_scale(Program& program);
 void conv_add(Program& program);
 void conv_activation(Program& program);

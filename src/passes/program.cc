@@ -32,11 +32,14 @@ int Program::maker_of(int slot_number, std::string_view op_type, std::string_vie
   return is(producer, op_type, domain) ? producer : -1;
 }
 
-int Program::input_where(int i, const std::function<bool(int)>& test) const {
-  for (int input = 0; input < 2; ++input) {
-    if (in(i, input) >= 0 && test(in(i, input))) return input;
-  }
-  return -1;
+int Program::other(int i, int slot_number) const {
+  if (i < 0 || step(i).in.size() != 2) return -1;
+  return in(i, 0) == slot_number ? in(i, 1) : in(i, 1) == slot_number ? in(i, 0) : -1;
+}
+
+int Program::beside_number(int i, double value) const {
+  if (i < 0 || step(i).in.size() != 2) return -1;
+  return is_number(in(i, 1), value) ? in(i, 0) : is_number(in(i, 0), value) ? in(i, 1) : -1;
 }
 
 bool Program::is_constant(int slot_number) const {
@@ -89,6 +92,19 @@ std::string Program::obstacle(const std::vector<int>& members, const std::vector
   return "";
 }
 
+// What is given besides the last result must not be wanted before that is there.
+std::string Program::early_reader(const std::vector<int>& members,
+                                  const std::vector<int>& out) const {
+  for (const int number : out) {
+    if (number < 0) continue;
+    for (const int reader : slot(number).users) {
+      if (reader > members.back() || contains(members, reader)) continue;
+      return "'" + host_.name_of(slot(number).operand.value) + "' is used in between";
+    }
+  }
+  return "";
+}
+
 std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
                                        const Replacement& replacement) const {
   const ops::Row* row = ops::Registry::get().find(node.domain, node.op_type, node.opset);
@@ -115,7 +131,8 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     }
   }
   const int last = members.back();
-  const std::string why_not = obstacle(members, replacement.out);
+  std::string why_not = obstacle(members, replacement.out);
+  if (why_not.empty()) why_not = early_reader(members, replacement.out);
   if (!why_not.empty()) {
     miss(last, why_not);
     return false;
@@ -128,7 +145,9 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   for (const int number : replacement.in) {
     node->inputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
   }
-  for (const int number : replacement.out) node->outputs.push_back(slot(number).operand.value);
+  for (const int number : replacement.out) {
+    node->outputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
+  }
   std::shared_ptr<ops::Op> op;
   try {
     op = make(*node, replacement);
@@ -140,6 +159,7 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     return false;
   }
   for (std::size_t i = 0; i < replacement.out.size(); ++i) {
+    if (replacement.out[i] < 0) continue;
     const ops::Operand& wanted = slot(replacement.out[i]).operand;
     const ops::Operand& given = op->out(static_cast<int>(i));
     if (given.dtype != wanted.dtype || given.shape != wanted.shape) {
@@ -170,7 +190,9 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     std::vector<int>& users = slot_at(number).users;
     if (!contains(users, last)) users.push_back(last);
   }
-  for (const int number : fused.out) slot_at(number).producer = last;
+  for (const int number : fused.out) {
+    if (number >= 0) slot_at(number).producer = last;
+  }
   fused.passes.push_back(pass_);
   step_at(last) = std::move(fused);
   return true;

@@ -37,8 +37,8 @@ struct Step {
 struct Replacement {
   std::string op_type, domain;
   int opset = 1;
-  std::vector<onnx::Attribute> attributes;
-  std::vector<int> in, out;  ///< slots
+  std::vector<onnx::Attribute> attributes = {};
+  std::vector<int> in = {}, out = {};  ///< slots; -1: omitted
 };
 
 /// Makes a constant from another one, `base`, and what else it holds.
@@ -79,8 +79,10 @@ class Program {
   int maker(int i, int input, std::string_view op_type, std::string_view domain = "") const;
   /// The same of a slot.
   int maker_of(int slot, std::string_view op_type, std::string_view domain = "") const;
-  /// Of a step with two inputs: the number of that which `test(slot)` holds for; -1 for none.
-  int input_where(int i, const std::function<bool(int)>& test) const;
+  /// Of a step that takes `slot` and one thing more, that other slot; else -1.
+  int other(int i, int slot) const;
+  /// Of a step with two inputs of which one is that number, the other slot; else -1.
+  int beside_number(int i, double value) const;
   bool is_constant(int slot) const;
   /// The number that a slot is known to hold in its only element, if it is a float32.
   std::optional<float> number(int slot) const;
@@ -88,7 +90,7 @@ class Program {
   bool is_number(int slot, double value) const;
   /// The contents of input `input` of step `i`, a constant.
   const Tensor& constant(int i, int input) const;
-  /// The first use of a slot as an input, as a step's number, that is of that operator; else -1.
+  /// The first step of that operator that reads a slot; else -1.
   int user(int slot, std::string_view op_type, std::string_view domain = "") const;
 
   /// Replaces `members` by one step, in the place of the last of them, unless a value between them
@@ -107,6 +109,7 @@ class Program {
   Slot& slot_at(int i) { return slots_[static_cast<std::size_t>(i)]; }
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
+  std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
   void miss(int step, const std::string& reason);
 

@@ -185,5 +185,33 @@ TEST(ConvPasses, Float64Stays) {
   EXPECT_FALSE(is_by(plan, "conv_activation")) << plan;
 }
 
+TEST(ConvPasses, PadAndConv) {
+  G g;
+  g.input("x", DType::f32, {1, 2, 6, 5}).weight("w", {3, 2, 3, 3});
+  g.constant("pads", Tensor::of<std::int64_t>({8}, {0, 0, 1, 0, 0, 0, 2, 1}));
+  g.node("Pad", {"x", "pads"}, {"p"});
+  g.node("Conv", {"p", "w"}, {"y"}, {G::ints("pads", {0, 1, 1, 0}), G::ints("strides", {2, 1})});
+  g.output("y");
+  const Feeds feeds = {{"x", G::random({1, 2, 6, 5}, 65)}};
+  expect_fusion({"pad", g.finish(), feeds, "p"});
+}
+
+TEST(ConvPasses, OtherPadsStay) {
+  const std::vector<std::pair<std::vector<std::int64_t>, float>> cases = {
+      {{0, 0, 1, 1, 0, 0, 1, 1}, 0.5F},  // not with zeros
+      {{0, 1, 1, 1, 0, 0, 1, 1}, 0},     // channels
+      {{0, 0, -1, 0, 0, 0, 1, 1}, 0},    // a crop
+  };
+  for (const auto& [pads, value] : cases) {
+    G g;
+    g.input("x", DType::f32, {1, 2, 6, 5});
+    g.weight("w", {3, pads[1] + 2, 3, 3}).constant("pads", Tensor::of<std::int64_t>({8}, pads));
+    g.constant("value", Tensor::scalar(value)).node("Pad", {"x", "pads", "value"}, {"p"});
+    g.node("Conv", {"p", "w"}, {"y"}).output("y");
+    const Feeds feeds = {{"x", G::random({1, 2, 6, 5}, 65)}};
+    EXPECT_FALSE(is_by(Session(g.finish(), {.threads = 1}).explain(feeds), "pad"));
+  }
+}
+
 }  // namespace
 }  // namespace mezzo::tests
