@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "kernels/conv_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_depthwise_inl.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_planes_inl.h"
 
@@ -47,7 +48,6 @@ constexpr int64_t kTileRowsPadded = (kMaxRows + 3) / 4 * 4;
 
 struct ScratchPanels {};
 struct ScratchTiles {};
-struct ScratchPlane {};
 
 // What follows from a shape.
 struct Layout {
@@ -293,66 +293,6 @@ void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Gr
   }
 }
 
-// One plane, the taps known at compile time (0: at run time). `image` is the copied plane.
-template <int KH, int KW>
-void depthwise_plane(const Layout& l, const int64_t* tap_offsets, const float* image,
-                     const float* weights, float bias, const float* add, float* y, float min,
-                     float max) {
-  const F32 d;
-  const ConvShape& s = l.shape;
-  const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max), start = hn::Set(d, bias);
-  constexpr int kTaps = KH * KW;
-  VecF32 w[std::max(kTaps, 1)];
-  MEZZO_UNROLL
-  for (int t = 0; t < kTaps; ++t) w[t] = hn::Set(d, weights[t]);
-  for (int64_t oh = 0; oh < s.out_h; ++oh, image += s.stride_h * l.plane.row_floats, y += s.out_w) {
-    for (int64_t ow = 0; ow < s.out_w; ow += kLaneCount) {
-      const float* src = image + ow;
-      VecF32 sum = start;
-      if constexpr (kTaps > 0) {
-        MEZZO_UNROLL
-        for (int t = 0; t < kTaps; ++t)
-          sum = hn::MulAdd(w[t], hn::LoadU(d, src + tap_offsets[t]), sum);
-      } else {
-        for (int64_t t = 0; t < l.taps; ++t)
-          sum = hn::MulAdd(hn::Set(d, weights[t]), hn::LoadU(d, src + tap_offsets[t]), sum);
-      }
-      const int64_t rest = s.out_w - ow;
-      if (rest >= kLaneCount) {
-        if (add != nullptr) sum = hn::Add(sum, hn::LoadU(d, add + ow));
-        hn::StoreU(clamp(sum, lo, hi), d, y + ow);
-      } else {
-        if (add != nullptr) sum = hn::Add(sum, load_n(d, add + ow, static_cast<std::size_t>(rest)));
-        store_n(clamp(sum, lo, hi), d, y + ow, static_cast<std::size_t>(rest));
-      }
-    }
-    if (add != nullptr) add += s.out_w;
-  }
-}
-
-void run_depthwise(const Layout& l, const int64_t* tap_offsets, const ConvArgs& args,
-                   int64_t y_stride, ThreadPool& pool) {
-  const ConvShape& s = l.shape;
-  const auto plane = s.k_h == 3 && s.k_w == 3   ? depthwise_plane<3, 3>
-                     : s.k_h == 5 && s.k_w == 5 ? depthwise_plane<5, 5>
-                                                : depthwise_plane<0, 0>;
-  // A tap costs about a sixteenth of a cycle a pixel; copying the plane about as much as all of 3
-  // x 3.
-  const int64_t grain =
-      std::max<int64_t>(1, 8 * kTaskWork / std::max<int64_t>(1, l.pixels * (l.taps + 9)) / 4);
-  pool.parallel_for(s.batch * s.in_c, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    float* copy = thread_scratch<ScratchPlane>(l.plane.plane_floats + kLaneCount);
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t n = t / s.in_c, c = t % s.in_c;
-      copy_plane(l.plane, args.x + t * s.in_h * s.in_w, 0.0f, copy);
-      plane(l, tap_offsets, copy, args.packed_weights + c * l.taps,
-            args.bias == nullptr ? 0.0f : args.bias[c],
-            args.add == nullptr ? nullptr : args.add + t * l.pixels,
-            args.y + n * y_stride + c * l.pixels, args.min, args.max);
-    }
-  });
-}
-
 }  // namespace
 
 int64_t weights_floats(const ConvShape& s) {
@@ -395,7 +335,7 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * l.pixels;
   const std::vector<int64_t> tap_offsets = l.plane.tap_offsets();
   if (l.method == Method::depthwise)
-    return run_depthwise(l, tap_offsets.data(), args, y_stride, pool);
+    return run_depthwise(l.plane, tap_offsets.data(), s.batch, s.in_c, args, y_stride, pool);
 
   if (!l.in_place) {
     pool.parallel_for(s.batch * s.in_c, std::max<int64_t>(1, (1 << 15) / l.plane.plane_floats),

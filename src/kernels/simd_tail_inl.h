@@ -8,6 +8,7 @@
 #endif
 
 #include <cstddef>
+#include <cstdint>
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -29,6 +30,43 @@ HWY_INLINE VecF32 load_n(F32 d, const float* p, std::size_t n) {
   return hn::Load(d, buffer);
 #endif
 }
+
+// Lanes [begin, end) of a vector, for loads of them alone. Bounds beyond the vector count as its
+// ends.
+class LaneRange {
+ public:
+  LaneRange() = default;
+  HWY_INLINE LaneRange(std::int64_t begin, std::int64_t end) {
+    constexpr auto kCount = static_cast<std::int64_t>(kLanes);
+    const auto first = static_cast<std::size_t>(begin < 0 ? 0 : begin > kCount ? kCount : begin);
+    const auto last = static_cast<std::size_t>(end < 0 ? 0 : end > kCount ? kCount : end);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+    mask_ = hn::AndNot(hn::FirstN(F32(), first), hn::FirstN(F32(), last));
+#else
+    begin_ = first;
+    end_ = last;
+#endif
+  }
+
+  // Element i of p where i is in the range, zero elsewhere. Nothing else is read; p itself need not
+  // be readable.
+  HWY_INLINE VecF32 load(F32 d, const float* p) const {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+    return hn::MaskedLoad(mask_, d, p);
+#else
+    HWY_ALIGN float buffer[kLanes] = {};
+    for (std::size_t i = begin_; i < end_; ++i) buffer[i] = p[i];
+    return hn::Load(d, buffer);
+#endif
+  }
+
+ private:
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  hn::Mask<F32> mask_;
+#else
+  std::size_t begin_ = 0, end_ = 0;
+#endif
+};
 
 // Stores the first n < kLanes elements of v; nothing past them is touched.
 HWY_INLINE void store_n(VecF32 v, F32 d, float* p, std::size_t n) {

@@ -1,0 +1,242 @@
+// Depthwise convolution: each channel has a window of its own. Included per target, like simd.h.
+//
+// Windows of 3 x 3 and 5 x 5 with strides of 1 or 2 read the image itself. A vector holds
+// neighbouring outputs of a row; up to four rows are summed side by side, so that each vector of
+// the image is loaded once for all outputs that meet it. Lanes outside the image are masked, rows
+// outside it are rows of zeros. Other windows go over a padded copy of each plane.
+
+#if defined(MEZZO_KERNELS_SIMD_DEPTHWISE_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_DEPTHWISE_INL
+#undef MEZZO_KERNELS_SIMD_DEPTHWISE_INL
+#else
+#define MEZZO_KERNELS_SIMD_DEPTHWISE_INL
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/conv_f32.h"
+#include "kernels/scratch.h"
+#include "kernels/simd_planes_inl.h"
+#include "kernels/simd_tail_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+struct ScratchPlane {};
+
+// One plane of a depthwise convolution.
+struct DepthwisePlane {
+  const SlidingWindow* window;
+  const float* x;
+  const float* zeros;  // as long as a row of x
+  const float* weights;
+  const float* add;  // may be null
+  float* y;
+  float bias, min, max;
+};
+
+// How one vector of outputs reads the rows of x: for each tap the elements `Stride` apart. Where a
+// part of them lies outside the row (`Edge`), that is masked; the masks serve all rows.
+template <int K, int Stride, bool Edge>
+class DepthwiseTaps {
+ public:
+  // `column`: that of tap 0 for the first output.
+  HWY_INLINE DepthwiseTaps(std::int64_t column, std::int64_t width) : column_(column) {
+    if constexpr (Edge) {
+      for (int i = 0; i < kLoads; ++i) {
+        const std::int64_t first = column + offset(i);
+        inside_[i] = LaneRange(-first, width - first);
+      }
+    }
+  }
+
+  HWY_INLINE void load(const float* row, VecF32 (&x)[K]) const {
+    const F32 d;
+    const float* from = row + column_;
+    if constexpr (Stride == 1) {
+      MEZZO_UNROLL
+      for (int kw = 0; kw < K; ++kw) x[kw] = load_one(from, kw);
+    } else {
+      MEZZO_UNROLL
+      for (int kw = 0; kw < K; kw += 2) {
+        const VecF32 low = load_one(from, kw), high = load_one(from, kw + 1);
+        x[kw] = hn::ConcatEven(d, high, low);
+        if (kw + 1 < K) x[kw + 1] = hn::ConcatOdd(d, high, low);
+      }
+    }
+  }
+
+ private:
+  // One load a tap, or two for each pair of taps.
+  static constexpr int kLoads = Stride == 1 ? K : (K + 1) / 2 * 2;
+
+  static constexpr std::int64_t offset(int load) {
+    return Stride == 1 ? load : load / 2 * 2 + load % 2 * static_cast<std::int64_t>(kLanes);
+  }
+  HWY_INLINE VecF32 load_one(const float* from, int i) const {
+    if constexpr (Edge) return inside_[i].load(F32(), from + offset(i));
+    return hn::LoadU(F32(), from + offset(i));
+  }
+
+  std::int64_t column_;
+  LaneRange inside_[Edge ? kLoads : 1];
+};
+
+// R rows of outputs from `oh` on, for the vector of outputs at `ow`.
+template <int K, int Stride, bool Edge, int R>
+HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K],
+                               const DepthwiseTaps<K, Stride, Edge>& taps, std::int64_t oh,
+                               std::int64_t ow) {
+  const F32 d;
+  const SlidingWindow& s = *p.window;
+  VecF32 sums[R];
+  MEZZO_UNROLL
+  for (int r = 0; r < R; ++r) sums[r] = hn::Set(d, p.bias);
+  MEZZO_UNROLL
+  for (int i = 0; i < Stride * (R - 1) + K; ++i) {
+    const std::int64_t ih = oh * Stride - s.pad_top + i;
+    const bool inside = ih >= 0 && ih < s.in_h;
+    VecF32 x[K];
+    taps.load(inside ? p.x + ih * s.in_w : p.zeros, x);
+    MEZZO_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const int kh = i - Stride * r;
+      if (kh < 0 || kh >= K) continue;
+      MEZZO_UNROLL
+      for (int kw = 0; kw < K; ++kw) sums[r] = hn::MulAdd(w[kh * K + kw], x[kw], sums[r]);
+    }
+  }
+  const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
+  const std::int64_t rest = s.out_w - ow;
+  MEZZO_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const std::int64_t at = (oh + r) * s.out_w + ow;
+    if (rest >= static_cast<std::int64_t>(kLanes)) {
+      if (p.add != nullptr) sums[r] = hn::Add(sums[r], hn::LoadU(d, p.add + at));
+      hn::StoreU(clamp(sums[r], lo, hi), d, p.y + at);
+    } else {
+      const auto n = static_cast<std::size_t>(rest);
+      if (p.add != nullptr) sums[r] = hn::Add(sums[r], load_n(d, p.add + at, n));
+      store_n(clamp(sums[r], lo, hi), d, p.y + at, n);
+    }
+  }
+}
+
+template <int K, int Stride, bool Edge>
+HWY_INLINE void depthwise_strip(const DepthwisePlane& p, const VecF32 (&w)[K * K],
+                                std::int64_t begin, std::int64_t end, std::int64_t ow) {
+  const DepthwiseTaps<K, Stride, Edge> taps(ow * Stride - p.window->pad_left, p.window->in_w);
+  std::int64_t oh = begin;
+  for (; oh + 4 <= end; oh += 4) depthwise_rows<K, Stride, Edge, 4>(p, w, taps, oh, ow);
+  if (oh + 2 <= end) {
+    depthwise_rows<K, Stride, Edge, 2>(p, w, taps, oh, ow);
+    oh += 2;
+  }
+  if (oh < end) depthwise_rows<K, Stride, Edge, 1>(p, w, taps, oh, ow);
+}
+
+template <int K, int Stride>
+void depthwise_in_place(const DepthwisePlane& p) {
+  constexpr auto kCount = static_cast<std::int64_t>(kLanes);
+  // Strips one vector wide go down a band of rows that L1 holds.
+  constexpr std::int64_t kBandFloats = 4096;
+  const F32 d;
+  const SlidingWindow& s = *p.window;
+  VecF32 w[K * K];
+  MEZZO_UNROLL
+  for (int t = 0; t < K * K; ++t) w[t] = hn::Set(d, p.weights[t]);
+  const std::int64_t band =
+      std::max<std::int64_t>(1, kBandFloats / Stride / (4 * std::max(s.in_w, s.out_w))) * 4;
+  for (std::int64_t oh = 0; oh < s.out_h; oh += band) {
+    const std::int64_t end = std::min(oh + band, s.out_h);
+    for (std::int64_t ow = 0; ow < s.out_w; ow += kCount) {
+      const std::int64_t column = ow * Stride - s.pad_left;
+      const bool edge = column < 0 || column + Stride * kCount + K - 1 > s.in_w;
+      if (edge) {
+        depthwise_strip<K, Stride, true>(p, w, oh, end, ow);
+      } else {
+        depthwise_strip<K, Stride, false>(p, w, oh, end, ow);
+      }
+    }
+  }
+}
+
+// Any window, over a copy of the plane.
+inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
+                             const std::int64_t* tap_offsets) {
+  const F32 d;
+  const SlidingWindow& s = *p.window;
+  float* copy = thread_scratch<ScratchPlane>(l.plane_floats + static_cast<std::int64_t>(kLanes));
+  copy_plane(l, p.x, 0.0f, copy);
+  const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
+  for (std::int64_t oh = 0; oh < s.out_h; ++oh, copy += s.stride_h * l.row_floats) {
+    for (std::int64_t ow = 0; ow < s.out_w; ow += kLanes) {
+      VecF32 sum = hn::Set(d, p.bias);
+      for (std::int64_t t = 0; t < s.k_h * s.k_w; ++t)
+        sum = hn::MulAdd(hn::Set(d, p.weights[t]), hn::LoadU(d, copy + ow + tap_offsets[t]), sum);
+      const std::int64_t at = oh * s.out_w + ow;
+      const auto n = static_cast<std::size_t>(s.out_w - ow);
+      if (n >= kLanes) {
+        if (p.add != nullptr) sum = hn::Add(sum, hn::LoadU(d, p.add + at));
+        hn::StoreU(clamp(sum, lo, hi), d, p.y + at);
+      } else {
+        if (p.add != nullptr) sum = hn::Add(sum, load_n(d, p.add + at, n));
+        store_n(clamp(sum, lo, hi), d, p.y + at, n);
+      }
+    }
+  }
+}
+
+// The function for windows that are read in place; null: none.
+inline void (*depthwise_function(const SlidingWindow& s))(const DepthwisePlane&) {
+  if (s.dilation_h != 1 || s.dilation_w != 1 || s.k_h != s.k_w || s.stride_h != s.stride_w)
+    return nullptr;
+  const auto of = [&](auto* stride1, auto* stride2) {
+    return s.stride_h == 1 ? stride1 : s.stride_h == 2 ? stride2 : nullptr;
+  };
+  return s.k_h == 3   ? of(depthwise_in_place<3, 1>, depthwise_in_place<3, 2>)
+         : s.k_h == 5 ? of(depthwise_in_place<5, 1>, depthwise_in_place<5, 2>)
+                      : nullptr;
+}
+
+// All planes of `batch` images; args.packed_weights are the weights as they come.
+inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets, std::int64_t batch,
+                          std::int64_t channels, const ConvArgs& args, std::int64_t y_stride,
+                          ThreadPool& pool) {
+  // Some ten microseconds, at about four multiply-adds a cycle.
+  constexpr std::int64_t kTaskWork = std::int64_t{1} << 17;
+  const SlidingWindow& s = l.window;
+  const std::int64_t pixels = s.out_h * s.out_w, taps = s.k_h * s.k_w;
+  const auto in_place = depthwise_function(s);
+  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / (pixels * taps));
+  pool.parallel_for(batch * channels, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    float* zeros = nullptr;
+    if (in_place != nullptr) {
+      zeros = thread_scratch<ScratchPlane>(s.in_w);
+      std::fill(zeros, zeros + s.in_w, 0.0f);
+    }
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t n = t / channels, c = t % channels;
+      const DepthwisePlane p{&s,
+                             args.x + t * s.in_h * s.in_w,
+                             zeros,
+                             args.packed_weights + c * taps,
+                             args.add == nullptr ? nullptr : args.add + t * pixels,
+                             args.y + n * y_stride + c * pixels,
+                             args.bias == nullptr ? 0.0f : args.bias[c],
+                             args.min,
+                             args.max};
+      if (in_place != nullptr) {
+        in_place(p);
+      } else {
+        depthwise_copied(p, l, tap_offsets);
+      }
+    }
+  });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
