@@ -1,0 +1,154 @@
+"""What looking costs: requests for inner values against the plain run, on one session, in turns.
+
+    ./dev bench looking [--models NAME...] [--threads N] [--rounds N]
+
+For each network: one tap in mid-network, every value tapped (beside what writing that many bytes takes, and ONNX Runtime with all outputs
+exposed), the plain request on a session that was asked for others before, a tap at a third of the work alone, a new set of
+taps, and the memory that the process holds after a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import mezzo
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [os.fspath(ROOT / "bench" / "models")]
+
+import generate  # noqa: E402
+import peers  # noqa: E402
+
+RESIDENT = """
+import sys, numpy as np
+module = __import__(sys.argv[1])
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+options = module.SessionOptions()
+options.intra_op_num_threads = 1
+feeds = dict(np.load(sys.argv[3]))
+before = resident()
+session = module.InferenceSession(sys.argv[2], options)
+session.run(None, feeds)
+print(resident() - before)
+"""
+
+
+def session_of(module, source, threads):
+    options = module.SessionOptions()
+    options.intra_op_num_threads = threads
+    return module.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def medians(calls, rounds, seconds=0.3):
+    """Milliseconds of each call, in turns."""
+    return {name: float(np.median(times)) for name, times in peers.take_turns(calls, {}, rounds, seconds).items()}
+
+
+def write_time(size: int) -> float:
+    """Milliseconds to write that many bytes into memory that was written before."""
+    memory = np.empty(size, np.uint8)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        memory.fill(1)
+        times.append((time.perf_counter() - start) * 1e3)
+    return float(np.median(times[2:]))
+
+
+def at_share_of_work(session, feeds, share: float) -> str:
+    """The value of the main graph at which that share of all multiply-adds is done."""
+    steps: list[tuple] = []
+    session._core.run([], feeds, [], [], None, steps, False)
+    total, done = sum(step[4] for step in steps), 0
+    outputs = {node.name: node.outputs[0] for node in session._core.model.nodes()}
+    for step in steps:
+        done += step[4]
+        last = step[0].split(" + ")[-1]
+        if done >= share * total and last in outputs:
+            return outputs[last]
+    raise RuntimeError("no step has a node's name")
+
+
+def exposed(path: pathlib.Path) -> bytes:
+    """The model with every node's output declared, for ONNX Runtime."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    declared = {output.name for output in model.graph.output}
+    model.graph.output.extend(info for info in model.graph.value_info if info.name not in declared)
+    return model.SerializeToString()
+
+
+def resident(module: str, path: pathlib.Path, feeds) -> float:
+    """Megabytes that loading a model and running it once add to a fresh process."""
+    file = ROOT / "build" / "bench-models" / "feeds.npz"
+    np.savez(file, **feeds)
+    command = [sys.executable, "-c", RESIDENT, module, path, file]
+    return float(subprocess.run([*map(os.fspath, command)], check=True, capture_output=True, text=True).stdout)
+
+
+def measure(path: pathlib.Path, threads: int, rounds: int) -> None:
+    feeds = peers.feeds_of(path)
+    plain, asked = session_of(mezzo, os.fspath(path), threads), session_of(mezzo, os.fspath(path), threads)
+    # In the order of the file, and what planning computes from the weights alone left out.
+    values = [info.name for info in plain.tensors() if info.kind == "node" and not info.body]
+    middle, third = at_share_of_work(plain, feeds, 0.5), at_share_of_work(plain, feeds, 1 / 3)
+    output = plain.get_outputs()[0].name
+    start = time.perf_counter()
+    asked.run([output, middle, third], feeds)
+    first_request = (time.perf_counter() - start) * 1e3
+    start = time.perf_counter()
+    asked.run([output, values[len(values) // 4], middle], feeds)
+    new_request = (time.perf_counter() - start) * 1e3
+    size = sum(value.nbytes for value in plain.tap(values, feeds).values())
+    theirs = session_of(onnxruntime, exposed(path), threads)
+    start = time.perf_counter()
+    session_of(onnxruntime, os.fspath(path), threads)
+    new_session = (time.perf_counter() - start) * 1e3
+    result = medians(
+        {
+            "plain": lambda _: plain.run([output], feeds),
+            "plain, asked for others before": lambda _: asked.run([output], feeds),
+            "with one tap in the middle": lambda _: asked.run([output, middle], feeds),
+            "with every value": lambda _: asked.run(values, feeds),
+            "to a third of the work": lambda _: asked.run([third], feeds),
+            "ONNX Runtime, every value": lambda _: theirs.run(None, feeds),
+        },
+        rounds,
+    )
+    base = result["plain"]
+    for name, ms in result.items():
+        print(f"    {name:32s} {ms:8.2f} ms  {ms / base:5.2f}x")
+    writing = write_time(size)
+    allowed = base + 1.15 * writing
+    print(f"    writing these {size / 1e6:.0f} MB takes {writing:.2f} ms: plain + 1.15 times that is {allowed:.2f} ms")
+    print(f"    a new set of taps adds {new_request - base:.1f} ms to its first run (a session's first request: {first_request:.0f} ms); ")
+    print(f"        ONNX Runtime needs a new session: {new_session:.0f} ms")
+    weights = sum(np.prod(item.dims) * 4 for item in onnx.load(path, load_external_data=False).graph.initializer) / 1e6
+    for module in ("mezzo", "onnxruntime"):
+        held = resident(module, path, feeds)
+        print(f"    memory that a run leaves in {module}: {held:.0f} MB, {held / weights:.1f} times the weights ({weights:.0f} MB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=["squeezenet1.1", "mobilenet_v2", "resnet50", "minilm"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=8)
+    arguments = parser.parse_args()
+    print(peers.cpu())
+    for name in arguments.models:
+        print(f"{name}, {arguments.threads} thread{'s' if arguments.threads > 1 else ''}")
+        measure(generate.write(ROOT / "build" / "bench-models", name), arguments.threads, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
