@@ -75,12 +75,15 @@ const std::vector<Pass>& all() {
       {"swish", swish},
       {"pad", pad},
       {"conv_scale", conv_scale},
+      {"norm_scale", norm_scale},
       {"conv_add", conv_add},
       {"conv_activation", conv_activation},
       {"matmul_scale", matmul_scale},
       {"matmul_add", matmul_add},
       {"gemm_activation", gemm_activation},
       {"skip_layer_norm", skip_layer_norm},
+      // Last: it says where what is left by then is written.
+      {"concat", concat},
   };
   return list;
 }

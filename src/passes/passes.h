@@ -35,10 +35,12 @@ void skip_layer_norm(Program& program);
 void gelu(Program& program);
 void swish(Program& program);
 void hard_swish(Program& program);
+void concat(Program& program);
 void matmul_scale(Program& program);
 void matmul_add(Program& program);
 void gemm_activation(Program& program);
 void conv_scale(Program& program);
+void norm_scale(Program& program);
 void conv_add(Program& program);
 void conv_activation(Program& program);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/memory.h"
+
 namespace mezzo::passes {
 namespace {
 
@@ -195,6 +197,22 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   }
   fused.passes.push_back(pass_);
   step_at(last) = std::move(fused);
+  return true;
+}
+
+bool Program::place_inside(int part, int whole, std::int64_t begin, int joiner) {
+  const Slot& facts = slot(part);
+  // A feed, a constant, or another name for one.
+  if (facts.producer < 0 || facts.inside >= 0) return false;
+  const std::string name = "'" + host_.name_of(facts.operand.value) + "' ";
+  if (!facts.kept.empty()) {
+    miss(joiner, name + facts.kept);
+    return false;
+  }
+  // Kernels may count on it that what they write begins at a line of the cache.
+  if (!facts.in_arena || begin % static_cast<std::int64_t>(kAlignment) != 0) return false;
+  slot_at(part).inside = whole;
+  slot_at(part).begin = begin;
   return true;
 }
 

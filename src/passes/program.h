@@ -20,6 +20,9 @@ struct Slot {
   int producer = -1;       ///< the step that writes it; -1: a feed, a constant, or a view
   std::vector<int> users;  ///< the steps that read it, each once
   std::string kept;        ///< why it must be there whoever reads it ("is fetched"), or empty
+  bool in_arena = false;   ///< it lives only inside the run, in memory of its own
+  int inside = -1;  ///< the slot in whose memory it is to lie, `begin` bytes behind its start
+  std::int64_t begin = 0;
 };
 
 struct Step {
@@ -98,9 +101,16 @@ class Program {
   /// float32. The reason of a refusal is noted for `explain`.
   bool fuse(std::vector<int> members, Replacement replacement);
 
+  /// Has `part` written by its step where it lies in `whole`, which step `joiner` makes. False
+  /// where that cannot be.
+  bool place_inside(int part, int whole, std::int64_t begin, int joiner);
+
   /// A new slot with a constant (see Host::derive), or -1.
   int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
              Recipe recipe);
+
+  /// Notes for `explain` that the pass has a part in step `i`, which stays what it is.
+  void mark(int i) { step_at(i).passes.push_back(pass_); }
 
   /// In whose name `fuse` writes its notes.
   void set_pass(std::string name) { pass_ = std::move(name); }

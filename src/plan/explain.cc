@@ -50,7 +50,7 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
     text += list(plan, graph, step.out) + " = " + describe(step, graph) + " by " +
             step.chosen.kernel_name + "\n";
     if (!step.passes.empty()) {
-      text += "    as " + step.fused->op_type + ", by";
+      text += step.fused != nullptr ? "    as " + step.fused->op_type + ", by" : "    in place, by";
       for (const std::string& pass : step.passes) text += " " + pass;
       text += "\n";
     }

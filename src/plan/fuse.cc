@@ -89,6 +89,7 @@ void Compiler::fuse() {
     slots[i].operand = {slot.value, slot.dtype, slot.shape, slot.place != Slot::Place::made,
                         slot.constant.get()};
     slots[i].kept = std::move(kept[i]);
+    slots[i].in_arena = slot.place == Slot::Place::arena && slot.alias_of < 0;
   }
   std::vector<passes::Step> steps(plan_->steps.size());
   for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
@@ -126,11 +127,11 @@ void Compiler::take_over(passes::Program& program) {
     if (shown.removed) continue;
     Step step = std::move(plan_->steps[at(i)]);
     step.misses = std::move(shown.misses);
-    if (!shown.passes.empty()) {
+    step.passes = std::move(shown.passes);
+    if (shown.node != nullptr) {
       step.node = shown.nodes.front();
       step.nodes = std::move(shown.nodes);
       step.fused = std::move(shown.node);
-      step.passes = std::move(shown.passes);
       step.op = std::move(shown.op);
       step.in = std::move(shown.in);
       step.out = std::move(shown.out);
@@ -138,6 +139,14 @@ void Compiler::take_over(passes::Program& program) {
     steps.push_back(std::move(step));
   }
   plan_->steps = std::move(steps);
+  for (int i = 0; i < static_cast<int>(plan_->slots.size()); ++i) {
+    const passes::Slot& shown = program.slot(i);
+    if (shown.inside < 0) continue;
+    Slot& slot = plan_->slots[at(i)];
+    slot.alias_of = shown.inside;
+    slot.alias_begin = shown.begin;
+    slot.place = plan_->slots[at(root_of(i))].place;
+  }
 }
 
 }  // namespace mezzo::plan

@@ -30,6 +30,7 @@ struct Slot {
   Shape shape;
   Place place = Place::arena;
   int alias_of = -1;  ///< this slot is another one's memory (a view); `place` is then that slot's
+  std::int64_t alias_begin = 0;            ///< bytes between that slot's start and this one's
   std::int64_t offset = 0;                 ///< arena
   int feed = -1;                           ///< feed: its number in Plan::feeds
   std::shared_ptr<const Tensor> constant;  ///< constant

@@ -77,7 +77,22 @@ class Frame {
   // hence the look at the root.
   void* locate(int slot) {
     const int root = root_of(slot);
-    if (root != slot && data_[at(root)] != nullptr) return data_[at(root)];
+    if (root == slot) return locate_root(root);
+    if (data_[at(root)] == nullptr) data_[at(root)] = locate_root(root);
+    return data_[at(root)] == nullptr ? nullptr
+                                      : static_cast<char*>(data_[at(root)]) + begin_of(slot);
+  }
+
+  // Bytes between the start of the root's memory and that of the slot.
+  std::int64_t begin_of(int slot) const {
+    std::int64_t begin = 0;
+    for (; plan_.slots[at(slot)].alias_of >= 0; slot = plan_.slots[at(slot)].alias_of) {
+      begin += plan_.slots[at(slot)].alias_begin;
+    }
+    return begin;
+  }
+
+  void* locate_root(int root) {
     const Slot& facts = plan_.slots[at(root)];
     switch (facts.place) {
       case Slot::Place::feed:

@@ -65,6 +65,20 @@ TEST(ConvPasses, BatchNormalization) {
   }
 }
 
+TEST(ConvPasses, BatchNormalizationAlone) {
+  for (const std::string name : {"Mul", "Add", "Sub"}) {
+    G g;
+    g.input("x", DType::f32, {2, 8, 9, 7}).weight("k", {8, 1, 1});
+    g.weight("scale", {8}).weight("shift", {8}).weight("mean", {8});
+    g.constant("var", Tensor::of<float>({8}, {1, 2, 3, 4, 5, 6, 7, 8}));
+    g.node("BatchNormalization", {"x", "scale", "shift", "mean", "var"}, {"n"});
+    g.node(name, {"k", "n"}, {"m"}).node(name, {"m", "k"}, {"y"}).output("y");
+    const Feeds feeds = {{"x", G::random({2, 8, 9, 7}, 52)}};
+    const std::string plan = expect_fusion({"norm_scale", g.finish(), feeds, "n"});
+    EXPECT_EQ(plan.rfind("1 steps, 3 nodes", 0), 0U) << plan;
+  }
+}
+
 TEST(ConvPasses, ArithmeticWithConstants) {
   for (const std::string name : {"Mul", "Div", "Add", "Sub"}) {
     for (const Shape& shape : {Shape{8, 1, 1}, Shape{1, 8, 1, 1}, Shape{}, Shape{1}}) {

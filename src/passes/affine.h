@@ -1,0 +1,30 @@
+// Steps that only scale and shift the channels of a tensor, as passes fold them into constants.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "passes/program.h"
+
+namespace mezzo::passes {
+
+/// y = x * factor + shift, by channel; all finite, in double from the constants of the file.
+struct Affine {
+  std::vector<double> factor, shift;
+  std::vector<int> sources;  ///< the slots that it is made of
+  std::string key;           ///< what is made of them
+};
+
+/// The BatchNormalization (of inference) `i` of `channels` channels, if its statistics are known.
+std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t channels);
+/// The Mul, Div, Add or Sub `i` of input `data`, of shape `x`, and a constant for each channel
+/// (axis 1) or for all. Nothing for another operator or another shape.
+std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int data, const Shape& x);
+
+/// Makes weights whose first axis is scaled.
+Recipe scaled(const Affine& affine);
+/// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.
+Recipe shifted(Affine affine, bool had_bias);
+
+}  // namespace mezzo::passes
