@@ -11,6 +11,7 @@
 #include "arrays.h"
 #include "classes.h"
 #include "graph/graph.h"
+#include "passes/passes.h"
 #include "runtime/loaded_model.h"
 
 namespace nb = nanobind;
@@ -73,8 +74,9 @@ void observe(const nb::object& function, const std::string& name, const Tensor& 
 
 class PySession {
  public:
-  PySession(const Model& model, int threads, std::int64_t loop_iterations)
-      : session_(model, {threads, loop_iterations}) {
+  PySession(const Model& model, int threads, std::int64_t loop_iterations,
+            const std::vector<std::string>& disabled_passes)
+      : session_(model, {threads, loop_iterations, disabled_passes}) {
     const graph::Graph& graph = model.internals().graph;
     for (const graph::Value& value : graph.values()) {
       if (value.type.kind != onnx::Type::Kind::none) types_[value.name] = &value.type;
@@ -168,12 +170,21 @@ class PySession {
 }  // namespace
 
 void bind_session(nb::module_& module) {
+  module.def(
+      "pass_names",
+      [] {
+        std::vector<std::string> names;
+        for (const passes::Pass& pass : passes::all()) names.emplace_back(pass.name);
+        return names;
+      },
+      "The passes that plans can be made without.");
   nb::class_<StopFlag>(module, "StopFlag")
       .def(nb::init<>())
       .def("get", &StopFlag::get)
       .def("set", &StopFlag::set, "stop"_a);
   nb::class_<PySession>(module, "Session")
-      .def(nb::init<const Model&, int, std::int64_t>(), "model"_a, "threads"_a, "loop_iterations"_a)
+      .def(nb::init<const Model&, int, std::int64_t, const std::vector<std::string>&>(), "model"_a,
+           "threads"_a, "loop_iterations"_a, "disabled_passes"_a)
       .def("run", &PySession::run, "fetches"_a, "feed"_a, "patches"_a, "observers"_a,
            "stop"_a.none(), "times"_a.none(), "with_names"_a,
            nb::sig(

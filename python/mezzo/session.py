@@ -11,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from . import _core, errors, providers as _providers
+from .enums import GraphOptimizationLevel
 from .hooks import Array, Callback, Handle, Hook, Hooks, Replacement, StatisticsTable, patch_function
 from .model import Model, load_core
 from .options import RunOptions, SessionOptions
@@ -53,7 +54,8 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
         **kwargs: Any,
     ) -> None:
         """Loads a model from a path, from a file's bytes, or takes a loaded one. `strict`: only the graph's outputs may be
-        fetched, as in ONNX Runtime. Other keyword arguments are accepted and without effect."""
+        fetched, as in ONNX Runtime. `disabled_optimizers`: names of passes (those that `explain` prints) that plans do
+        without; others are ignored, as are other keyword arguments."""
         if sess_options is not None and not isinstance(sess_options, SessionOptions):
             raise TypeError(f"sess_options must be a SessionOptions, not {type(sess_options).__name__}")
         self._options = sess_options if sess_options is not None else SessionOptions()
@@ -63,7 +65,12 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
         # Packages that keep a session look here for the folder that it came from.
         self._model_path = os.fspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else None
         self._model = load_core(path_or_bytes, self._options._entries.get(_FOLDER_ENTRY, ""))
-        self._core = _core.Session(self._model, max(0, self._options.intra_op_num_threads), _LOOP_ITERATIONS)
+        if self._options.graph_optimization_level == GraphOptimizationLevel.ORT_DISABLE_ALL:
+            disabled = ["all"]
+        else:
+            disabled = [name for name in kwargs.get("disabled_optimizers") or () if name in _core.pass_names()]
+        threads = max(0, self._options.intra_op_num_threads)
+        self._core = _core.Session(self._model, threads, _LOOP_ITERATIONS, disabled)
         self._inputs = [self._node_arg(info) for info in self._model.inputs()]
         self._outputs = [self._node_arg(info) for info in self._model.outputs()]
         self._output_names = frozenset(arg.name for arg in self._outputs)

@@ -271,3 +271,22 @@ except KeyboardInterrupt:
 def test_explain_names_the_kernels(network):
     plan = network.explain(["r1"], {"data": PICTURE})
     assert "Conv" in plan and "conv2" not in plan
+
+
+def test_passes_can_be_switched_off():
+    options = mezzo.SessionOptions()
+    options.graph_optimization_level = mezzo.GraphOptimizationLevel.ORT_DISABLE_ALL
+    fused, plain, partly = (
+        mezzo.InferenceSession(convolutions(), options, **kwargs)
+        for options, kwargs in (
+            (None, {}),
+            (options, {}),
+            (None, {"disabled_optimizers": ["conv_activation", "ConstantFolding"]}),
+        )
+    )
+    assert "by conv_activation" in fused.explain(None, {"data": PICTURE})
+    for session in (plain, partly):
+        assert "by conv_activation" not in session.explain(None, {"data": PICTURE})
+        np.testing.assert_allclose(
+            session.run(None, {"data": PICTURE})[0], fused.run(None, {"data": PICTURE})[0], rtol=1e-5, atol=1e-6
+        )
