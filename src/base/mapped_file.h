@@ -24,6 +24,10 @@ class MappedFile {
   /// touched here and there, the kernel maps what it has around each place (16 pages on Linux), so
   /// that a glance at each weight's header makes much of the file count as this process's memory.
   void forget_pages() const noexcept;
+  /// The same for the pages that lie wholly in [data, data + bytes), if those are a mapped file's;
+  /// for a weight that has been packed and is not read in its own form any more. Nothing happens
+  /// to other memory. Thread-safe.
+  static void forget_pages(const void* data, std::size_t bytes) noexcept;
 
  private:
   MappedFile(const char* data, std::size_t size) : data_(data), size_(size) {}

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/mapped_file.h"
+
 namespace mezzo::runtime {
 namespace {
 
@@ -14,6 +16,11 @@ bool is_aligned(const Tensor& tensor) {
   return reinterpret_cast<std::uintptr_t>(tensor.data()) % (complex ? unit / 2 : unit) == 0;
 }
 
+// A weight that has been packed or copied is not read from its file again, but for another packing.
+void forget_pages(const Tensor& constant) {
+  if (is_plain(constant.dtype())) MappedFile::forget_pages(constant.data(), constant.bytes());
+}
+
 }  // namespace
 
 Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const std::string& key,
@@ -23,6 +30,7 @@ Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const
   if (found != packed_.end()) return found->second;
   // The aligned copy, where one is needed, lives only while it is packed.
   Tensor tensor = make(is_aligned(constant) ? constant : constant.clone());
+  forget_pages(constant);
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
 }
 
@@ -31,7 +39,9 @@ const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constan
   const std::lock_guard lock(mutex_);
   const auto found = aligned_.find(value);
   if (found != aligned_.end()) return found->second;
-  return aligned_.emplace(value, constant.clone()).first->second;
+  const Tensor& copy = aligned_.emplace(value, constant.clone()).first->second;
+  forget_pages(constant);
+  return copy;
 }
 
 graph::ValueId ConstantStore::derived(const std::string& key) {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "mezzo/error.h"
 
@@ -54,6 +55,22 @@ TEST_F(MappedFileTest, ForgottenPagesComeBack) {
   EXPECT_EQ(std::string_view(file->data(), file->size()), bytes);
   file->forget_pages();
   EXPECT_EQ(std::string_view(file->data(), file->size()), bytes);
+}
+
+// Which pages of [data, data + bytes) are in memory for this process is what mincore does not tell
+// of a mapped file, so that only what must not happen is tested: that bytes are lost.
+TEST_F(MappedFileTest, ForgetsPartsOfMappedFilesOnly) {
+  const std::string bytes(100'000, 'z');
+  const auto file = MappedFile::open(write("f", bytes));
+  MappedFile::forget_pages(file->data() + 10'000, 50'000);
+  MappedFile::forget_pages(file->data(), 200'000);  // beyond its end: not this file's alone
+  EXPECT_EQ(std::string_view(file->data(), file->size()), bytes);
+  // Memory that no file stands behind would be zeros after it.
+  std::vector<char> own(100'000, 'o');
+  MappedFile::forget_pages(own.data(), own.size());
+  EXPECT_EQ(own, std::vector<char>(100'000, 'o'));
+  const char* gone = MappedFile::open(write("g", bytes))->data();
+  MappedFile::forget_pages(gone, bytes.size());
 }
 
 TEST_F(MappedFileTest, OutlivesTheFilesName) {
