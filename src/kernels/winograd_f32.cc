@@ -367,6 +367,18 @@ void run_block(const Layout& l, int64_t index, const ConvArgs& args, ThreadPool&
 
 }  // namespace
 
+bool pays(const ConvShape& s) {
+  // The transforms cost as much as some ten channels.
+  if (s.in_c < 8 || s.out_c < 8 || s.in_c + s.out_c < 32) return false;
+  // Tiles that are cut off at the edges must not eat half of the gain up.
+  const Layout l(s);
+  const int64_t pixels = checked_mul(checked_mul(s.batch, s.out_h), s.out_w);
+  if (pixels / (kTile * kTile / 2) < l.tiles) return false;
+  // Each weight is read as four floats, which takes as long as this many direct multiply-adds: the
+  // more, the wider the vectors.
+  return pixels >= (kLaneCount >= 16 ? 144 : 64);
+}
+
 int64_t winograd_floats(const ConvShape& s) {
   return checked_mul(kProducts, checked_mul(s.in_c, round_up(s.out_c, kTileCols)));
 }
@@ -423,6 +435,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
+HWY_EXPORT(pays);
 HWY_EXPORT(winograd_floats);
 HWY_EXPORT(run_pack_winograd);
 HWY_EXPORT(run_winograd);
@@ -433,9 +446,7 @@ bool winograd_applies(const ConvShape& s) {
          s.dilation_w == 1 && s.groups == 1;
 }
 
-bool winograd_pays(const ConvShape& s) {
-  return s.in_c >= 16 && s.out_c >= 16 && s.out_h >= 12 && s.out_w >= 12;
-}
+bool winograd_pays(const ConvShape& shape) { return MEZZO_DISPATCH(pays)(shape); }
 
 std::size_t winograd_weights_bytes(const ConvShape& shape) {
   return static_cast<std::size_t>(
