@@ -37,7 +37,8 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
     if shutil.which("ccache"):
-        environment["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
+        # The compiler by the name that the build uses: the cache knows compilers by their names.
+        environment |= {"CMAKE_CXX_COMPILER_LAUNCHER": "ccache", "CC": "/usr/bin/cc", "CXX": "/usr/bin/c++"}
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "raw", ROOT, env=environment)
     (raw,) = (folder / "raw").glob("mezzo-*.whl")
