@@ -8,7 +8,8 @@
 //
 // A convolution runs by the kernel that a session would choose. Winograd's takes fewer
 // multiplications than are counted here, so that its share of the peak may exceed 100%;
-// MEZZO_WINOGRAD=0 turns it off.
+// MEZZO_WINOGRAD=0 turns it off. Where oneDNN was there when this was built, its time stands last
+// (warm, in its own layouts), and how many times ours that is.
 
 #include <algorithm>
 #include <chrono>
@@ -31,6 +32,7 @@
 #include "kernels/softmax_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
+#include "onednn.h"
 
 namespace {
 
@@ -94,14 +96,17 @@ double measure_peak(ThreadPool& pool) {
 struct Report {
   double peak;
   const char* filter;
+  bench::OneDnn* peer;
 
   bool wanted(const std::string& name) const {
     return filter == nullptr || name.find(filter) != std::string::npos;
   }
-  void flops(const std::string& name, double count, double warm, double cold) const {
-    std::printf("%-44s warm %8.1f us %7.1f GF/s %4.0f%%   cold %8.1f us %7.1f GF/s %4.0f%%\n",
+  void flops(const std::string& name, double count, double warm, double cold, double peers) const {
+    std::printf("%-44s warm %8.1f us %7.1f GF/s %4.0f%%   cold %8.1f us %7.1f GF/s %4.0f%%",
                 name.c_str(), warm * 1e6, count / warm * 1e-9, count / warm * 1e-7 / peak,
                 cold * 1e6, count / cold * 1e-9, count / cold * 1e-7 / peak);
+    if (peers > 0) std::printf("   oneDNN warm %8.1f us %5.2fx", peers * 1e6, peers / warm);
+    std::printf("\n");
     std::fflush(stdout);
   }
   void bytes(const std::string& name, double count, double time) const {
@@ -151,7 +156,7 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
   });
   const double count = 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c /
                                                  s.groups * s.k_h * s.k_w);
-  report.flops(name, count, warm, cold);
+  report.flops(name, count, warm, cold, report.peer->conv(s, best_time));
   return cold * times;
 }
 
@@ -251,7 +256,8 @@ void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int
   };
   const double warm = best_time([&] { call(bs[0].get()); });
   const double cold = best_time([&] { call(bs[next++ % bs.size()].get()); });
-  report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold);
+  report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold,
+               report.peer->product(m, n, k, best_time));
 }
 
 void bench_gemms(const Report& report, ThreadPool& pool) {
@@ -328,7 +334,7 @@ void bench_rest(const Report& report, ThreadPool& pool) {
     const double time = best_time([&] {
       gemm_i8(m, cols, k, {a.data(), true, k, 1}, operand, c.data(), cols, pool);
     });
-    report.flops("gemm_i8 128x384x384", 2.0 * m * cols * k, time, time);
+    report.flops("gemm_i8 128x384x384", 2.0 * m * cols * k, time, time, 0);
   }
 }
 
@@ -341,7 +347,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   ThreadPool pool(threads);
-  const Report report{measure_peak(pool), argc > 2 ? argv[2] : nullptr};
+  bench::OneDnn peer(threads);
+  const Report report{measure_peak(pool), argc > 2 ? argv[2] : nullptr, &peer};
   std::printf("target %s, %d thread(s), peak taken as %.0f GF/s\n\n",
               std::string(name_of(active_target())).c_str(), threads, report.peak);
   bench_gemms(report, pool);
