@@ -57,12 +57,17 @@ HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
 
 HWY_INLINE VecF32 exp_f32(VecF32 x) {
   const F32 d;
-  // Beyond these the result is 0 or infinity.
-  const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -104.0f), hn::Set(d, 89.0f)));
+  // Below -104 the result is 0, and not computed as such: products that vanish take the CPU a
+  // hundred times as long, and a masked softmax is full of them. Above 89 it is infinity.
+  const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
+  const VecF32 kept = hn::IfThenZeroElse(vanishes, x);
+  const ReducedExp e = reduce_exp(clamp(kept, hn::Set(d, -104.0f), hn::Set(d, 89.0f)));
   // 2^n in two factors: n goes from -150 (denormals) to 128.
   const VecI32 half = hn::ShiftRight<1>(e.n);
   const VecF32 first = hn::Add(e.minus_one, hn::Set(d, 1.0f));
-  return hn::Mul(hn::Mul(first, power_of_two(half)), power_of_two(hn::Sub(e.n, half)));
+  const VecF32 power =
+      hn::Mul(hn::Mul(first, power_of_two(half)), power_of_two(hn::Sub(e.n, half)));
+  return hn::IfThenZeroElse(vanishes, power);
 }
 
 // exp(x) - 1 for x <= 1.

@@ -54,7 +54,8 @@ void softmax_row(const SoftmaxArgs& args, const float* x, const float* mask, flo
   }
   const float total = hn::GetLane(hn::SumOfLanes(d, sum));
 
-  const VecF32 factor = hn::Set(d, 1.0f / total), log_total = hn::Set(d, std::log(total));
+  const VecF32 factor = hn::Set(d, 1.0f / total);
+  const VecF32 log_total = hn::Set(d, args.log ? std::log(total) : 0.0f);
   const auto finish = [&](VecF32 v) HWY_ATTR {
     return args.log ? hn::Sub(hn::Sub(v, max), log_total) : hn::Mul(v, factor);
   };
