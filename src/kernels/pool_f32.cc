@@ -75,15 +75,139 @@ void pool_planes(const PoolShape& shape, const float* row_weights, const float* 
                     });
 }
 
+// The same, rows first: the rows of a window are combined to one, whose neighbours are combined
+// then. No padded copy is made, and k_h + k_w values are looked at for an output instead of k_h *
+// k_w.
+template <class Op>
+class RowsFirst {
+ public:
+  RowsFirst(const PoolShape& shape, const float* row_weights, const float* col_weights)
+      : s_(shape),
+        row_weights_(row_weights),
+        col_weights_(col_weights),
+        columns_((shape.out_w - 1) * shape.stride_w + shape.k_w),
+        first_(std::max<int64_t>(0, -shape.pad_left)),
+        last_(std::min(shape.in_w, columns_ - shape.pad_left)) {}
+
+  static bool applies(const PoolShape& shape) {
+    return shape.dilation_w == 1 && shape.stride_w <= 2;
+  }
+
+  void run(const float* x, float* y, ThreadPool& pool) const {
+    const int64_t work = s_.out_h * (s_.in_w * s_.k_h + s_.out_w * s_.k_w);
+    pool.parallel_for(
+        s_.planes, std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
+        [&](int64_t begin, int64_t end) HWY_ATTR {
+          // Behind the columns is what whole vectors read beyond them.
+          const int64_t floats = columns_ + 4 * kLaneCount;
+          float* row = thread_scratch<ScratchPlane>(floats);
+          std::fill(row, row + floats, Op::kFill);
+          for (int64_t plane = begin; plane < end; ++plane) {
+            run_plane(x + plane * s_.in_h * s_.in_w, row, y + plane * s_.out_h * s_.out_w);
+          }
+        });
+  }
+
+ private:
+  HWY_INLINE void run_plane(const float* x, float* row, float* y) const {
+    const F32 d;
+    for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w) {
+      combine_rows(x, oh * s_.stride_h - s_.pad_top, row);
+      const VecF32 weight = hn::Set(d, row_weights_ != nullptr ? row_weights_[oh] : 1.0f);
+      for (int64_t ow = 0; ow < s_.out_w; ow += kLaneCount) {
+        VecF32 v = s_.stride_w == 1 ? neighbours(row + ow) : every_second(row + 2 * ow);
+        const int64_t rest = s_.out_w - ow;
+        const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
+        if (col_weights_ != nullptr) {
+          v = hn::Mul(v, hn::Mul(load_n(d, col_weights_ + ow, n), weight));
+        }
+        if (rest >= kLaneCount) {
+          hn::StoreU(v, d, y + ow);
+        } else {
+          store_n(v, d, y + ow, n);
+        }
+      }
+    }
+  }
+
+  // The rows of the window that begins at input row `top`, in `row`, whose ends stay what they are:
+  // padding.
+  HWY_INLINE void combine_rows(const float* x, int64_t top, float* row) const {
+    const F32 d;
+    const int64_t step = s_.dilation_h;
+    int64_t tap = 0, end = s_.k_h;
+    while (tap < end && top + tap * step < 0) ++tap;
+    while (end > tap && top + (end - 1) * step >= s_.in_h) --end;
+    float* out = row + s_.pad_left;
+    if (tap == end) {
+      std::fill(out + first_, out + std::max(first_, last_), Op::kFill);
+      return;
+    }
+    const float* from = x + (top + tap * step) * s_.in_w;
+    const int64_t rows = end - tap, stride = step * s_.in_w;
+    int64_t column = first_;
+    for (; column + kLaneCount <= last_; column += kLaneCount) {
+      VecF32 v = hn::LoadU(d, from + column);
+      for (int64_t r = 1; r < rows; ++r) {
+        v = Op::combine(v, hn::LoadU(d, from + column + r * stride));
+      }
+      hn::StoreU(v, d, out + column);
+    }
+    if (column >= last_) return;
+    const auto n = static_cast<std::size_t>(last_ - column);
+    VecF32 v = load_n(d, from + column, n);
+    for (int64_t r = 1; r < rows; ++r) {
+      v = Op::combine(v, load_n(d, from + column + r * stride, n));
+    }
+    store_n(v, d, out + column, n);
+  }
+
+  HWY_INLINE VecF32 neighbours(const float* row) const {
+    const F32 d;
+    VecF32 v = hn::LoadU(d, row);
+    for (int64_t t = 1; t < s_.k_w; ++t) v = Op::combine(v, hn::LoadU(d, row + t));
+    return v;
+  }
+
+  HWY_INLINE VecF32 every_second(const float* row) const {
+    const F32 d;
+    VecF32 v, odd;
+    hn::LoadInterleaved2(d, row, v, odd);
+    if (s_.k_w > 1) v = Op::combine(v, odd);
+    for (int64_t t = 2; t < s_.k_w; t += 2) {
+      VecF32 even;
+      hn::LoadInterleaved2(d, row + t, even, odd);
+      v = Op::combine(v, even);
+      if (t + 1 < s_.k_w) v = Op::combine(v, odd);
+    }
+    return v;
+  }
+
+  const PoolShape& s_;
+  const float *row_weights_, *col_weights_;
+  int64_t columns_;       // of the padded input that outputs meet
+  int64_t first_, last_;  // the columns of the input that are among them
+};
+
+template <class Op>
+void pool_windows(const PoolShape& shape, const float* row_weights, const float* col_weights,
+                  const float* x, float* y, ThreadPool& pool) {
+  if (RowsFirst<Op>::applies(shape)) {
+    RowsFirst<Op>(shape, row_weights, col_weights).run(x, y, pool);
+  } else {
+    pool_planes<Op>(shape, row_weights, col_weights, x, y, pool);
+  }
+}
+
 }  // namespace
 
 void run_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
-  pool_planes<MaxOf>(shape, nullptr, nullptr, x, y, pool);
+  pool_windows<MaxOf>(shape, nullptr, nullptr, x, y, pool);
 }
 
 void run_average_pool(const PoolShape& shape, const float* row_weights, const float* col_weights,
                       const float* x, float* y, ThreadPool& pool) {
-  pool_planes<SumOf>(shape, row_weights, col_weights, x, y, pool);
+  pool_windows<SumOf>(shape, row_weights, col_weights, x, y, pool);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
