@@ -19,6 +19,38 @@ std::string list(const Plan& plan, const graph::Graph& graph, const std::vector<
   return text;
 }
 
+// Where the outputs of a step lie.
+std::string memory_of(const Plan& plan, const graph::Graph& graph, const Step& step) {
+  std::string text;
+  for (const int slot : step.out) {
+    if (slot < 0) continue;
+    int root = slot;
+    while (plan.slots[static_cast<std::size_t>(root)].alias_of >= 0) {
+      root = plan.slots[static_cast<std::size_t>(root)].alias_of;
+    }
+    const Slot& facts = plan.slots[static_cast<std::size_t>(slot)];
+    const Slot& place = plan.slots[static_cast<std::size_t>(root)];
+    text += text.empty() ? "" : ", ";
+    if (place.place == Slot::Place::made) {
+      text += "made by the step";
+      continue;
+    }
+    text += std::to_string(bytes_of(facts.dtype, element_count(facts.shape))) + " bytes ";
+    if (root != slot) {
+      text += "in '" + graph.value(place.value).name + "'";
+    } else if (place.place == Slot::Place::arena) {
+      text += "at " + std::to_string(place.offset);
+    } else {
+      text += "of its own";
+    }
+  }
+  if (step.chosen.scratch_bytes > 0) {
+    text += ", scratch " + std::to_string(step.chosen.scratch_bytes) + " bytes at " +
+            std::to_string(step.scratch_offset);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string describe(const Step& step, const graph::Graph& graph) {
@@ -49,6 +81,7 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
     }
     text += list(plan, graph, step.out) + " = " + describe(step, graph) + " by " +
             step.chosen.kernel_name + "\n";
+    text += "    memory: " + memory_of(plan, graph, step) + "\n";
     if (!step.passes.empty()) {
       text += step.fused != nullptr ? "    as " + step.fused->op_type + ", by" : "    in place, by";
       for (const std::string& pass : step.passes) text += " " + pass;
