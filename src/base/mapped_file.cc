@@ -98,9 +98,8 @@ void MappedFile::forget_pages(const void* data, std::size_t bytes) noexcept {
   const std::uintptr_t begin = address(data), end = begin + bytes;
   const std::uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
   if (first >= last) return;
-  mappings().with_range(begin, end, [&] {
-    ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-  });
+  mappings().with_range(
+      begin, end, [&] { ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED); });
 }
 
 MappedFile::~MappedFile() {
