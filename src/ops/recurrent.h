@@ -75,9 +75,9 @@ struct PlainMath {
                                 weights, out + begin * r.gate_columns(), r.gate_columns());
                       });
   }
-  /// out [batch, columns] (row stride `stride`) = h * R^T, for the gates from `gate` on.
-  void recur(const Recurrence& r, int gate, int gates, const T* h, T* out, std::int64_t stride,
-             ThreadPool&) const {
+  /// out [batch, columns] (row stride `stride`) = h * R^T of a step, for the gates from `gate` on.
+  void recur(const Recurrence& r, std::int64_t, int gate, int gates, const T* h, T* out,
+             std::int64_t stride, ThreadPool&) const {
     product(r.batch, gates * r.hidden, r.hidden, h, recurrence + gate * r.hidden * r.hidden, out,
             stride);
   }
@@ -102,7 +102,7 @@ struct SimdMath {
     kernels::gemm(rows, r.gate_columns(), r.inputs, {x, r.inputs, 1, false},
                   transposed(weights, r.inputs, packed), out, r.gate_columns(), {}, pool);
   }
-  void recur(const Recurrence& r, int gate, int gates, const float* h, float* out,
+  void recur(const Recurrence& r, std::int64_t, int gate, int gates, const float* h, float* out,
              std::int64_t stride, ThreadPool& pool) const {
     const float* rows = !packed     ? recurrence + gate * r.hidden * r.hidden
                         : gate == 0 ? recurrence
@@ -148,7 +148,7 @@ class Direction {
     }
     math_.project_inputs(r_, r_.steps * r_.batch, data_.x, inputs_.data(), pool_);
     for (std::int64_t step = 0; step < r_.steps; ++step) {
-      math_.recur(r_, 0, first_part(r_), h_.data(), products_.data(), columns_, pool_);
+      math_.recur(r_, step, 0, first_part(r_), h_.data(), products_.data(), columns_, pool_);
       switch (r_.cell) {
         case Recurrence::Cell::rnn:
           each_row(step, [&](std::int64_t b, const T* in) { rnn(b, in); });
@@ -213,7 +213,7 @@ class Direction {
       const T bound = static_cast<T>(r_.clip);
       for (std::int64_t i = 0; i < count; ++i) data[i] = std::clamp(data[i], -bound, bound);
     }
-    Math::activate(functions_[function], data, count, pool_);
+    math_.activate(functions_[function], data, count, pool_);
   }
 
   void rnn(std::int64_t b, const T* in) {
@@ -251,7 +251,7 @@ class Direction {
     activate(0, o, n_);
     // The clip is for the gates: implementations leave the argument of h alone.
     std::copy_n(c, n_, h);
-    Math::activate(functions_[2], h, n_, pool_);
+    math_.activate(functions_[2], h, n_, pool_);
     for (std::int64_t k = 0; k < n_; ++k) h[k] *= o[k];
   }
 
@@ -268,7 +268,7 @@ class Direction {
       for (std::int64_t k = 0; k < n_; ++k) reset[k] = r[k] * h[k];
     });
     if (!r_.linear_before_reset) {
-      math_.recur(r_, 2, 1, temporary_.data(), products_.data() + 2 * n_, columns_, pool_);
+      math_.recur(r_, step, 2, 1, temporary_.data(), products_.data() + 2 * n_, columns_, pool_);
     }
     each_row(step, [&](std::int64_t b, const T* in) {
       const T* z = products_.data() + b * columns_;
