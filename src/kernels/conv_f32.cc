@@ -93,24 +93,54 @@ struct Layout {
   int64_t height;  // of a tile: output channels, or pixels where channels are in the lanes
 };
 
-// A stretch of an output row inside a panel.
-struct Stretch {
+// A vector of pixels of one output row, as it is copied for each row of a panel.
+struct Copy {
   int64_t source;  // from the tap's value for output (0, 0)
   int64_t lane;
-  int64_t length;
 };
 
-// The stretches of pixels [begin, begin + count); at most kTileCols of them.
-int find_stretches(const Layout& l, int64_t begin, int64_t count, Stretch* stretches) {
+constexpr int64_t kMaxPanelWidth = std::max(kTileCols, kMaxRows);
+
+// The copies that make pixels [begin, begin + count) up, in the order in which each may overwrite
+// what the one before has written too much. Returns their number, at most `count`.
+int find_copies(const Layout& l, int64_t begin, int64_t count, Copy* copies) {
   const ConvShape& s = l.shape;
   int n = 0;
   int64_t oh = begin / s.out_w, ow = begin % s.out_w;
   for (int64_t lane = 0; lane < count; ++oh, ow = 0) {
     const int64_t length = std::min(count - lane, s.out_w - ow);
-    stretches[n++] = {oh * s.stride_h * l.plane.row_floats + ow, lane, length};
+    for (int64_t j = 0; j < length; j += kLaneCount)
+      copies[n++] = {oh * s.stride_h * l.plane.row_floats + ow + j, lane + j};
     lane += length;
   }
   return n;
+}
+
+// The rows of a panel for one number of copies, or any number where N is 0: the usual few stay in
+// registers.
+template <int N>
+void copy_taps(const Layout& l, const int64_t* tap_offsets, const float* image, int64_t k0,
+               int64_t depth, const Copy* list, int count, int64_t width, float* panel) {
+  const F32 d;
+  Copy copies[std::max(N, 1)];
+  for (int i = 0; i < N; ++i) copies[i] = list[i];
+  const float* plane = image + k0 / l.taps * l.plane.plane_floats;
+  int64_t tap = k0 % l.taps;
+  for (int64_t p = 0; p < depth; ++p, panel += width) {
+    const float* src = plane + tap_offsets[tap];
+    if constexpr (N == 0) {
+      for (int i = 0; i < count; ++i)
+        hn::StoreU(hn::LoadU(d, src + list[i].source), d, panel + list[i].lane);
+    } else {
+      MEZZO_UNROLL
+      for (int i = 0; i < N; ++i)
+        hn::StoreU(hn::LoadU(d, src + copies[i].source), d, panel + copies[i].lane);
+    }
+    if (++tap == l.taps) {
+      tap = 0;
+      plane += l.plane.plane_floats;
+    }
+  }
 }
 
 // Packs rows [k0, k0 + depth) of the matrix of taps for `count` pixels from `begin` on, as a panel
@@ -120,27 +150,17 @@ void pack_pixels(const Layout& l, const int64_t* tap_offsets, const float* image
                  int64_t depth, int64_t begin, int64_t count, int64_t width, float* panel) {
   if (l.in_place)
     return pack_panel(image + k0 * l.pixels + begin, 1, l.pixels, count, width, depth, panel);
-  const F32 d;
-  Stretch stretches[std::max(kTileCols, kMaxRows)];
-  const int n = find_stretches(l, begin, count, stretches);
-  const float* plane = image + k0 / l.taps * l.plane.plane_floats;
-  int64_t tap = k0 % l.taps;
-  for (int64_t p = 0; p < depth; ++p, panel += width) {
-    const float* src = plane + tap_offsets[tap];
-    // Whole vectors: what a stretch writes too much, the next one or the next row of the panel
-    // overwrites.
-    for (int i = 0; i < n; ++i) {
-      const float* from = src + stretches[i].source;
-      float* to = panel + stretches[i].lane;
-      for (int64_t j = 0; j < stretches[i].length; j += kLaneCount)
-        hn::StoreU(hn::LoadU(d, from + j), d, to + j);
-    }
-    if (count < width) std::fill(panel + count, panel + width, 0.0f);
-    if (++tap == l.taps) {
-      tap = 0;
-      plane += l.plane.plane_floats;
-    }
-  }
+  Copy copies[kMaxPanelWidth];
+  const int n = find_copies(l, begin, count, copies);
+  // Columns past the pixels hold what the last copy brings along, and zeros behind it.
+  if (copies[n - 1].lane + kLaneCount < width) std::fill(panel, panel + depth * width, 0.0f);
+  const auto run = n == 1   ? copy_taps<1>
+                   : n == 2 ? copy_taps<2>
+                   : n == 3 ? copy_taps<3>
+                   : n == 4 ? copy_taps<4>
+                   : n == 5 ? copy_taps<5>
+                            : copy_taps<0>;
+  run(l, tap_offsets, image, k0, depth, copies, n, width, panel);
 }
 
 // One group of one run: pointers to its parts.
@@ -189,7 +209,7 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
       const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
       if (direct && panel.count == kTileCols) continue;
       pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
-                  panel.count, kTileCols, packed + p * depth * kTileCols);
+                  panel.count, round_up(panel.count, kLaneCount), packed + p * depth * kTileCols);
     }
     for (int64_t w = r.weight_begin; w < r.weight_end; ++w) {
       const int64_t row = w * l.height, rows = std::min(l.height, l.rows - row);
@@ -206,7 +226,7 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
         const float* b = unpacked
                              ? g.image + panel.image * g.image_stride + k0 * l.pixels + panel.begin
                              : packed + p * depth * kTileCols;
-        const int64_t ldb = unpacked ? l.pixels : kTileCols;
+        const int64_t ldb = unpacked ? l.pixels : round_up(panel.count, kLaneCount);
         const int64_t offset = row * l.pixels + panel.begin;
         float* y = g.y + panel.image * g.y_stride + offset;
         const float* add =

@@ -98,27 +98,25 @@ HWY_INLINE void copy_even(const float* src, float* dst, std::int64_t n) {
 inline void copy_plane(const PlaneLayout& l, const float* x, float fill, float* copy) {
   const SlidingWindow& w = l.window;
   const VecF32 filling = hn::Set(F32(), fill);
-  for (std::int64_t r = 0; r < l.image_h; ++r, copy += l.row_floats) {
-    if (r % w.stride_h >= l.window_h) continue;
-    const std::int64_t ih = r - w.pad_top;
-    if (ih < 0 || ih >= w.in_h) {
-      fill_row(copy, l.row_floats, filling);
-      continue;
-    }
-    const float* row = x + ih * w.in_w;
-    for (std::int64_t phase = 0; phase < l.phases; ++phase) {
-      float* dst = copy + phase * l.pitch;
-      // Position q holds column q * stride_w - shift; [first, end) are those inside the image.
-      const std::int64_t shift = w.pad_left - phase;
-      const auto ceil_to_position = [&](std::int64_t column) {
-        return column <= 0 ? 0 : w.stride_w == 1 ? column : (column + w.stride_w - 1) / w.stride_w;
-      };
-      const std::int64_t first = std::min(ceil_to_position(shift), l.pitch);
-      const std::int64_t end = std::clamp(ceil_to_position(w.in_w + shift), first, l.pitch);
+  for (std::int64_t phase = 0; phase < l.phases; ++phase, copy += l.pitch) {
+    // Position q holds column q * stride_w - shift; [first, end) are those inside the image.
+    const std::int64_t shift = w.pad_left - phase;
+    const auto ceil_to_position = [&](std::int64_t column) {
+      return column <= 0 ? 0 : w.stride_w == 1 ? column : (column + w.stride_w - 1) / w.stride_w;
+    };
+    const std::int64_t first = std::min(ceil_to_position(shift), l.pitch);
+    const std::int64_t end = std::clamp(ceil_to_position(w.in_w + shift), first, l.pitch);
+    float* dst = copy;
+    for (std::int64_t r = 0; r < l.image_h; ++r, dst += l.row_floats) {
+      if (l.window_h < w.stride_h && r % w.stride_h >= l.window_h) continue;
+      const std::int64_t ih = r - w.pad_top;
+      if (ih < 0 || ih >= w.in_h || first == end) {
+        fill_row(dst, l.pitch, filling);
+        continue;
+      }
       fill_row(dst, first, filling);
       fill_row(dst + end, l.pitch - end, filling);
-      if (first == end) continue;
-      const float* src = row + (first * w.stride_w - shift);
+      const float* src = x + ih * w.in_w + (first * w.stride_w - shift);
       if (w.stride_w == 1) {
         copy_row(src, dst + first, end - first);
       } else if (w.stride_w == 2) {
