@@ -1,6 +1,6 @@
 // ONNX Runtime's operators on 8-bit quantised tensors: com.microsoft QLinearAdd, QLinearMul,
-// QLinearLeakyRelu, QLinearSigmoid, QLinearGlobalAveragePool, QLinearConcat. Arithmetic is in
-// float32, rounding half to even. A zero point that is omitted is 0.
+// QLinearLeakyRelu, QLinearSigmoid, QLinearGlobalAveragePool, QLinearConcat, QLinearWhere.
+// Arithmetic is in float32, rounding half to even. A zero point that is omitted is 0.
 
 #include <array>
 #include <cmath>
@@ -231,6 +231,36 @@ Choice concat(Op& op) {
   });
 }
 
+// Where: condition, X, X_scale, X_zero_point, Y, Y_scale, Y_zero_point, Z_scale, Z_zero_point. ----
+
+void infer_where(Op& op) {
+  for (const int i : {2, 3, 5, 6, 7, 8}) require_scalar(op, i);
+  op.set_out(0, op.in(1).dtype,
+             broadcast(op.in_shape(0), broadcast(op.in_shape(1), op.in_shape(4))));
+}
+
+Choice where(Op& op) {
+  return Kernel([loop = BroadcastLoop({op.in_shape(0), op.in_shape(1), op.in_shape(4)},
+                                      op.out_shape(0))](Run& run) {
+    const auto table = [&](int scale, int zero_point) {
+      const DType dtype = run.op().in(1).dtype;
+      return table_of(dtype, scalar_of(run, scale), zero_point_of(run, zero_point), dtype,
+                      scalar_of(run, 7), zero_point_of(run, 8), [](float x) { return x; });
+    };
+    const Table from_x = table(2, 3), from_y = table(5, 6);
+    const auto* condition = run.in<std::uint8_t>(0);
+    const auto* x = run.in<std::uint8_t>(1);
+    const auto* y = run.in<std::uint8_t>(4);
+    auto* z = run.out<std::uint8_t>(0);
+    loop.run(run.pool(), [&](const std::int64_t* at, std::int64_t to, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) {
+        z[to + i] = condition[at[0] + i * loop.step(0)] != 0 ? from_x[x[at[1] + i * loop.step(1)]]
+                                                             : from_y[y[at[2] + i * loop.step(2)]];
+      }
+    });
+  });
+}
+
 // Rows. ------------------------------------------------------------------------------------------
 
 void declare_binary(Registry& op, const char* name, Choice (*kernel)(Op&)) {
@@ -283,4 +313,18 @@ MEZZO_FAMILY(qlinear) {
       .out("Y", like(1))
       .infer(infer_concat)
       .kernel("reference", concat);
+  op("QLinearWhere", "com.microsoft")
+      .since(1)
+      .in("condition", DType::boolean)
+      .in("X", kQuantized8)
+      .in("x_scale", DType::f32)
+      .in("x_zero_point", like(1))
+      .in("Y", like(1))
+      .in("y_scale", DType::f32)
+      .in("y_zero_point", like(1))
+      .in("z_scale", DType::f32)
+      .in("z_zero_point", like(1))
+      .out("Z", like(1))
+      .infer(infer_where)
+      .kernel("reference", where);
 }

@@ -92,6 +92,58 @@ def dynamic_lstm(d: Draw) -> Node:
     return Node("DynamicQuantizeLSTM", attributes, inputs_, 3, tolerance=2e-3)
 
 
+def qgemm(d: Draw) -> Node:
+    m, n, k = (d.pick.choice([1, 3, 16, 37]) for _ in range(3))
+    a_type, b_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
+    attributes = {"transA": d.pick.randint(0, 1), "transB": d.pick.randint(0, 1), "alpha": d.pick.choice([1.0, 0.7])}
+    a = d.integers(a_type, *((k, m) if attributes["transA"] else (m, k)))
+    b = d.integers(b_type, *((n, k) if attributes["transB"] else (k, n)))
+    by_column = [n] if d.chance() else []
+    zero = d.integers(b_type, *by_column) if d.chance() else np.zeros(by_column, b_type)
+    c = d.pick.choice([None, [n], [1, n], [m, n]])
+    c = None if c is None else d.numbers.integers(-20000, 20000, c).astype(np.int32)
+    inputs = [a, d.scale(), d.integers(a_type), b, d.scale(*by_column), zero, c]
+    if d.chance(0.7):
+        inputs += [np.array(0.05 * k, np.float32), d.integers(a_type)]
+    return Node("QGemm", attributes, inputs)
+
+
+def qlinear_where(d: Draw) -> Node:
+    dtype, full = d.pick.choice(BYTES), [d.pick.choice([1, 2, 3, 5, 17]) for _ in range(d.pick.randint(1, 4))]
+
+    def shape() -> list[int]:
+        return [1 if d.chance(0.3) else n for n in full]
+
+    parameters = [d.scale(), d.integers(dtype)], [d.scale(), d.integers(dtype)], [d.scale(), d.integers(dtype)]
+    condition = d.numbers.random(shape()) < 0.5
+    x, y = d.integers(dtype, *shape()), d.integers(dtype, *shape())
+    return Node("QLinearWhere", {}, [condition, x, *parameters[0], y, *parameters[1], *parameters[2]])
+
+
+def qlinear_softmax(d: Draw) -> Node:
+    dtype, shape = d.pick.choice(BYTES), [d.pick.choice([1, 2, 7, 30]) for _ in range(d.pick.randint(1, 4))]
+    attributes = {"opset": d.pick.choice([11, 13]), "axis": d.pick.randrange(-len(shape), len(shape))}
+    y = [np.array(1 / 256, np.float32), np.array(0 if dtype is np.uint8 else -128, dtype)]
+    return Node("QLinearSoftmax", attributes, [d.integers(dtype, *shape), d.scale(), d.integers(dtype), *y])
+
+
+def qlinear_pool(d: Draw) -> Node:
+    dtype, axes = d.pick.choice(BYTES), d.pick.choice([1, 2, 2, 3])
+    kernel = [d.pick.randint(1, 4) for _ in range(axes)]
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": [d.pick.randint(1, 3) for _ in range(axes)],
+        "pads": [d.pick.randint(0, n - 1) for n in kernel * 2],
+        "count_include_pad": d.pick.randint(0, 1),
+        "ceil_mode": d.pick.randint(0, 1),
+        "channels_last": d.pick.randint(0, 1),
+    }
+    space, channels = [d.pick.randint(4, 12) for _ in range(axes)], d.pick.choice([1, 3, 18])
+    shape = [2, *space, channels] if attributes["channels_last"] else [2, channels, *space]
+    parameters = [d.scale(), d.integers(dtype), np.float32(d.pick.uniform(0.01, 0.1)).reshape(()), d.integers(dtype)]
+    return Node("QLinearAveragePool", attributes, [d.integers(dtype, *shape), *parameters])
+
+
 def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     """One node; all but its first input are initializers where `constants`."""
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(node.inputs)]
@@ -124,7 +176,7 @@ def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
     return session.run(None, feeds)
 
 
-FAMILIES = [dynamic_lstm]
+FAMILIES = [dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
