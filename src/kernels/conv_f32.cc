@@ -73,6 +73,7 @@ struct Layout {
           pixels <= 8 * kLaneCount && k >= 4 * kLaneCount && filled(pixels) < 0.92 * filled(rows);
       method = swap ? Method::channels_in_lanes : Method::pixels_in_lanes;
     }
+    dense = taps == 1;
     height = tile_rows(method == Method::channels_in_lanes ? pixels : rows);
   }
 
@@ -89,7 +90,8 @@ struct Layout {
   Method method;
   int64_t rows, depth_c, taps, k, pixels;  // of one group
   int64_t block;                           // of k
-  bool in_place;
+  bool in_place;                           // x is read where it is, not copied
+  bool dense;                              // the matrix of taps is the image as it is, or its copy
   int64_t height;  // of a tile: output channels, or pixels where channels are in the lanes
 };
 
@@ -110,7 +112,7 @@ int find_copies(const Layout& l, int64_t begin, int64_t count, Copy* copies) {
   for (int64_t lane = 0; lane < count; ++oh, ow = 0) {
     const int64_t length = std::min(count - lane, s.out_w - ow);
     for (int64_t j = 0; j < length; j += kLaneCount)
-      copies[n++] = {oh * s.stride_h * l.plane.row_floats + ow + j, lane + j};
+      copies[n++] = {oh * l.plane.out_row_floats + ow + j, lane + j};
     lane += length;
   }
   return n;
@@ -148,7 +150,7 @@ void copy_taps(const Layout& l, const int64_t* tap_offsets, const float* image, 
 // panel may be overwritten.
 void pack_pixels(const Layout& l, const int64_t* tap_offsets, const float* image, int64_t k0,
                  int64_t depth, int64_t begin, int64_t count, int64_t width, float* panel) {
-  if (l.in_place)
+  if (l.dense)
     return pack_panel(image + k0 * l.pixels + begin, 1, l.pixels, count, width, depth, panel);
   Copy copies[kMaxPanelWidth];
   const int n = find_copies(l, begin, count, copies);
@@ -204,7 +206,7 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
     const float min = last ? g.min : -kInfinity, max = last ? g.max : kInfinity;
     const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max);
     // Pixels that few weights meet are not worth packing.
-    const bool direct = l.in_place && r.weight_end - r.weight_begin <= 2;
+    const bool direct = l.dense && r.weight_end - r.weight_begin <= 2;
     for (int64_t p = 0; p < panels; ++p) {
       const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
       if (direct && panel.count == kTileCols) continue;
@@ -238,6 +240,11 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
           kernel(weights, b, ldb, depth,
                  {y, l.pixels, first ? Start::row_bias : Start::c, bias, min, max, fetch});
           continue;
+        }
+        // It comes from memory: asked for now, it is there when the sums are.
+        for (int64_t i = 0; add != nullptr && i < rows; ++i) {
+          __builtin_prefetch(add + i * l.pixels);
+          __builtin_prefetch(add + i * l.pixels + panel.count - 1);
         }
         kernel(weights, b, ldb, depth, sums_into(tile, false, fetch));
         for (int64_t i = 0; i < rows; ++i, y += l.pixels) {
@@ -393,8 +400,7 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
       // Neighbouring tasks share their weights where these are split, so that each is read once.
       const int64_t p = t % panel_groups, w = t / panel_groups % weight_groups,
                     group = t / panel_groups / weight_groups;
-      const int64_t in_plane = l.in_place ? l.pixels : l.plane.plane_floats,
-                    channel = group * l.rows;
+      const int64_t in_plane = l.plane.plane_floats, channel = group * l.rows;
       const Group g{(l.in_place ? args.x : scratch) + group * l.depth_c * in_plane,
                     s.in_c * in_plane,
                     args.packed_weights + group * l.group_floats(),

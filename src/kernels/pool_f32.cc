@@ -51,7 +51,7 @@ void pool_planes(const PoolShape& shape, const float* row_weights, const float* 
                         copy_plane(l, x + plane * w.in_h * w.in_w, Op::kFill, copy);
                         float* out = y + plane * pixels;
                         for (int64_t oh = 0; oh < w.out_h; ++oh, out += w.out_w) {
-                          const float* row = copy + oh * w.stride_h * l.row_floats;
+                          const float* row = copy + oh * l.out_row_floats;
                           for (int64_t ow = 0; ow < w.out_w; ow += kLaneCount) {
                             VecF32 v = hn::LoadU(d, row + ow + taps[0]);
                             for (std::size_t t = 1; t < taps.size(); ++t)

@@ -170,7 +170,7 @@ inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
   float* copy = thread_scratch<ScratchPlane>(l.plane_floats + static_cast<std::int64_t>(kLanes));
   copy_plane(l, p.x, 0.0f, copy);
   const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
-  for (std::int64_t oh = 0; oh < s.out_h; ++oh, copy += s.stride_h * l.row_floats) {
+  for (std::int64_t oh = 0; oh < s.out_h; ++oh, copy += l.out_row_floats) {
     for (std::int64_t ow = 0; ow < s.out_w; ow += kLanes) {
       VecF32 sum = hn::Set(d, p.bias);
       for (std::int64_t t = 0; t < s.k_h * s.k_w; ++t)

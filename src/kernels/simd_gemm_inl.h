@@ -247,7 +247,9 @@ HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* 
 inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t stride_k,
                        std::int64_t valid, std::int64_t width, std::int64_t k, float* dst) {
   const F32 d;
-  if (valid < width) {
+  // Zeros come with the last vector where that is the panel's too.
+  const bool whole_vectors = stride_i == 1 && round_up(valid, kLanes) == width;
+  if (valid < width && !whole_vectors) {
     for (std::int64_t p = 0; p < k; ++p)
       std::fill(dst + p * width + valid, dst + (p + 1) * width, 0.0f);
   }
@@ -256,9 +258,14 @@ inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t str
       std::int64_t i = 0;
       for (; i + static_cast<std::int64_t>(kLanes) <= valid; i += kLanes)
         hn::StoreU(hn::LoadU(d, src + i), d, dst + i);
-      if (i < valid)
-        store_n(load_n(d, src + i, static_cast<std::size_t>(valid - i)), d, dst + i,
-                static_cast<std::size_t>(valid - i));
+      if (i == valid) continue;
+      const auto rest = static_cast<std::size_t>(valid - i);
+      const VecF32 last = load_n(d, src + i, rest);
+      if (whole_vectors) {
+        hn::StoreU(last, d, dst + i);
+      } else {
+        store_n(last, d, dst + i, rest);
+      }
     }
     return;
   }

@@ -24,7 +24,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-// [image_h][phases][pitch], for the windows' rows and columns alone.
+// [image rows][phases][pitch], for the windows' rows and columns alone: rows between windows are
+// left out, so that the copy for a 1x1 window is as dense as the output.
 struct PlaneLayout {
   explicit PlaneLayout(const SlidingWindow& w) : window(w) {
     const std::int64_t reach_w = checked_mul(w.k_w - 1, w.dilation_w);
@@ -34,11 +35,13 @@ struct PlaneLayout {
     phases = std::min(w.stride_w, reach_w + 1);
     pitch = checked_add(image_w, w.stride_w - 1) / w.stride_w;
     row_floats = checked_mul(phases, pitch);
-    plane_floats = checked_mul(image_h, row_floats);
+    out_row_floats = checked_mul(std::min(w.stride_h, window_h), row_floats);
+    plane_floats =
+        checked_add(checked_mul(w.out_h - 1, out_row_floats), checked_mul(window_h, row_floats));
   }
 
-  // Where the tap of output (0, 0) lies; the one of output (oh, ow) is oh * stride_h * row_floats +
-  // ow further on.
+  // Where the tap of output (0, 0) lies; the one of output (oh, ow) is oh * out_row_floats + ow
+  // further on.
   std::int64_t tap_offset(std::int64_t kh, std::int64_t kw) const {
     const std::int64_t column = kw * window.dilation_w;
     return kh * window.dilation_h * row_floats + column % window.stride_w * pitch +
@@ -55,7 +58,9 @@ struct PlaneLayout {
 
   SlidingWindow window;
   std::int64_t window_h;  // with dilation
-  std::int64_t image_h, phases, pitch, row_floats, plane_floats;
+  std::int64_t image_h, phases, pitch, row_floats;
+  std::int64_t out_row_floats;  // from one output row's windows to the next one's
+  std::int64_t plane_floats;
 };
 
 // Rows are short (7 to 112 elements in most networks): calls of memmove and memset would cost more
@@ -93,8 +98,7 @@ HWY_INLINE void copy_even(const float* src, float* dst, std::int64_t n) {
   }
 }
 
-// Copies the plane x [in_h, in_w], the padding being `fill`. Rows that no window reads are left as
-// they are.
+// Copies the plane x [in_h, in_w], the padding being `fill`.
 inline void copy_plane(const PlaneLayout& l, const float* x, float fill, float* copy) {
   const SlidingWindow& w = l.window;
   const VecF32 filling = hn::Set(F32(), fill);
@@ -107,22 +111,24 @@ inline void copy_plane(const PlaneLayout& l, const float* x, float fill, float* 
     const std::int64_t first = std::min(ceil_to_position(shift), l.pitch);
     const std::int64_t end = std::clamp(ceil_to_position(w.in_w + shift), first, l.pitch);
     float* dst = copy;
-    for (std::int64_t r = 0; r < l.image_h; ++r, dst += l.row_floats) {
+    for (std::int64_t r = 0; r < l.image_h; ++r) {
       if (l.window_h < w.stride_h && r % w.stride_h >= l.window_h) continue;
+      float* to = dst;
+      dst += l.row_floats;
       const std::int64_t ih = r - w.pad_top;
       if (ih < 0 || ih >= w.in_h || first == end) {
-        fill_row(dst, l.pitch, filling);
+        fill_row(to, l.pitch, filling);
         continue;
       }
-      fill_row(dst, first, filling);
-      fill_row(dst + end, l.pitch - end, filling);
+      fill_row(to, first, filling);
+      fill_row(to + end, l.pitch - end, filling);
       const float* src = x + ih * w.in_w + (first * w.stride_w - shift);
       if (w.stride_w == 1) {
-        copy_row(src, dst + first, end - first);
+        copy_row(src, to + first, end - first);
       } else if (w.stride_w == 2) {
-        copy_even(src, dst + first, end - first);
+        copy_even(src, to + first, end - first);
       } else {
-        for (std::int64_t q = 0; q < end - first; ++q) dst[first + q] = src[q * w.stride_w];
+        for (std::int64_t q = 0; q < end - first; ++q) to[first + q] = src[q * w.stride_w];
       }
     }
   }
