@@ -40,7 +40,7 @@ constexpr int64_t kBlockFloats = 40 << 10;
 constexpr int64_t kMaxBlockPanels = 16;
 // Weight panels of a task where channels are in the lanes: their tiles are kept until all of K is
 // summed.
-constexpr int64_t kMaxWeightPanels = 8;
+constexpr int64_t kMaxWeightPanels = 16;
 // Multiply-adds worth handing to another thread: some ten microseconds.
 constexpr int64_t kTaskWork = int64_t{1} << 19;
 // Tiles are transposed in blocks of 4 rows.
@@ -286,7 +286,13 @@ void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Gr
                                     r.weight_begin * kTileCols * std::min(l.block, l.k - next_k);
       const float* pixels = packed;
       for (int64_t p = 0; p < panels; ++p, tile += kTileFloats) {
-        const int64_t count = panel_at(l, r.panel_begin + p, l.height).count;
+        const Panel panel = panel_at(l, r.panel_begin + p, l.height);
+        const int64_t count = panel.count;
+        if (g.add != nullptr && next_k == l.k) {
+          // Asked for ahead of its use in the store; each row is about a line.
+          const float* add = g.add + panel.image * g.add_stride + panel.begin;
+          for (int64_t j = 0; j < channels; ++j) prefetch_l2(add + (w * kTileCols + j) * l.pixels);
+        }
         tile_kernel(count, channels)(
             pixels, weights, kTileCols, depth,
             sums_into(tile, k0 != 0, fetch_part(next, kTileCols, depth, p)));
