@@ -1,4 +1,5 @@
-// LayerNormalization (ai.onnx 17), RMSNormalization (23): the axes from `axis` on, as rows.
+// LayerNormalization (ai.onnx 17), RMSNormalization (23), and what ONNX Runtime had in its place
+// under that domain, SimplifiedLayerNormalization (1): the axes from `axis` on, as rows.
 // Whatever stash_type says, the statistics are taken in float32 (float64 for such an input) or
 // more; it only sets the type of the outputs Mean and InvStdDev.
 
@@ -40,6 +41,13 @@ void check_parameters(const Op& op) {
   }
 }
 
+Shape statistics_shape(const Op& op) {
+  Shape statistics = op.in_shape(0);
+  const int axis = normalize_axis(op.attr_int("axis"), op.in_rank(0));
+  std::fill(statistics.begin() + axis, statistics.end(), 1);
+  return statistics;
+}
+
 void infer_layer(Op& op) {
   check_parameters(op);
   same_shape(op);
@@ -51,16 +59,14 @@ void infer_layer(Op& op) {
         .expected("1 (float32) or 16 (bfloat16)")
         .got(std::to_string(stash));
   }
-  Shape statistics = op.in_shape(0);
-  const int axis = normalize_axis(op.attr_int("axis"), op.in_rank(0));
-  std::fill(statistics.begin() + axis, statistics.end(), 1);
-  op.set_out(1, static_cast<DType>(stash), statistics);
-  op.set_out(2, static_cast<DType>(stash), statistics);
+  op.set_out(1, static_cast<DType>(stash), statistics_shape(op));
+  op.set_out(2, static_cast<DType>(stash), statistics_shape(op));
 }
 
 void infer_rms(Op& op) {
   check_parameters(op);
   op.set_out(0, op.in(1).dtype, op.in_shape(0));
+  op.set_out(1, DType::f32, statistics_shape(op));
 }
 
 // Whether a parameter is one row that serves all rows.
@@ -89,8 +95,8 @@ Choice rows(Op& op) {
     if (norm.centered) {
       args.bias = run.in<float>(2);
       args.mean = run.out<float>(1);
-      args.inv_std = run.out<float>(2);
     }
+    args.inv_std = run.out<float>(norm.centered ? 2 : 1);
     (norm.centered ? kernels::layer_norm_rows : kernels::rms_norm_rows)(
         args, run.in<float>(0), run.out<float>(0), norm.rows, norm.n, run.pool());
   };
@@ -118,7 +124,7 @@ void reference_run(const RowNorm& norm, Run& run) {
   const auto bias_at = bias != nullptr ? broadcast_indices(op.in_shape(2), op.in_shape(0))
                                        : std::vector<std::int64_t>();
   auto* means = norm.centered ? run.out<float>(1) : nullptr;
-  auto* inv_stds = norm.centered ? run.out<float>(2) : nullptr;
+  auto* inv_stds = run.out<float>(norm.centered ? 2 : 1);
   run.pool().parallel_for(
       norm.rows, 1 + 8192 / (norm.n + 1), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
@@ -181,16 +187,21 @@ MEZZO_FAMILY(layer_norm) {
       .in_place(0)
       .simd_kernel("rows", rows)
       .kernel("reference", reference);
-  op("RMSNormalization")
-      .since(23)
-      .attr("axis", -1)
-      .attr("epsilon", 1e-5F)
-      .attr("stash_type", 1)
-      .in("X", kFloatsBf16)
-      .in("scale", kFloatsBf16)
-      .out("Y", like(1))
-      .infer(infer_rms)
-      .in_place(0)
-      .simd_kernel("rows", rows)
-      .kernel("reference", reference);
+  const auto declare_rms = [&](const char* name) -> Row& {
+    return op(name)
+        .attr("axis", -1)
+        .attr("epsilon", 1e-5F)
+        .attr("stash_type", 1)
+        .in("X", kFloatsBf16)
+        .in("scale", kFloatsBf16)
+        .out("Y", like(1))
+        .infer(infer_rms)
+        .in_place(0)
+        .simd_kernel("rows", rows)
+        .kernel("reference", reference);
+  };
+  declare_rms("RMSNormalization").since(23);
+  declare_rms("SimplifiedLayerNormalization")
+      .since(1)
+      .out("inv_std_var", DType::f32, Arity::optional);
 }

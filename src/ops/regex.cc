@@ -20,6 +20,16 @@ bool is_word(char32_t c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
 }
 
+// The code point that ends at `text[at]`; 0 at the start.
+char32_t code_point_before(std::string_view text, std::size_t at) {
+  if (at == 0) return 0;
+  std::size_t begin = at - 1;
+  while (begin > 0 && at - begin < 4 && (text[begin] & 0xC0) == 0x80) --begin;
+  std::size_t end = begin;
+  const char32_t code_point = next_code_point(text, end);
+  return end == at ? code_point : static_cast<unsigned char>(text[at - 1]);
+}
+
 }  // namespace
 
 // Parses by recursive descent and builds the automaton from the end of the pattern to its start:
@@ -492,12 +502,24 @@ class RegexCompiler {
 
 Regex::Regex(std::string_view pattern) { RegexCompiler(pattern, *this).compile(); }
 
-bool Regex::matches(std::string_view text) const {
+bool Regex::matches(std::string_view text) const { return longest_from(text, 0, 0) == text.size(); }
+
+std::optional<Regex::Match> Regex::find(std::string_view text, std::size_t from) const {
+  char32_t before = code_point_before(text, from);
+  for (std::size_t begin = from; begin <= text.size();) {
+    if (const auto end = longest_from(text, begin, before)) return Match{begin, *end};
+    if (begin == text.size()) break;
+    before = next_code_point(text, begin);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> Regex::longest_from(std::string_view text, std::size_t begin,
+                                               char32_t before) const {
   // Reached and not yet gone through, by position in the text: each state at most once.
   std::vector<std::uint32_t> current, next, pending = {start_};
   std::vector<std::size_t> seen(states_.size(), 0);
   std::size_t generation = 1;
-  char32_t before = 0;
   bool accepted = false;
   // Puts all that `pending` leads to without consuming anything into `list`.
   const auto expand = [&](std::vector<std::uint32_t>& list, std::size_t at) {
@@ -545,8 +567,10 @@ bool Regex::matches(std::string_view text) const {
       if (passes) pending.push_back(state.next);
     }
   };
-  expand(current, 0);
-  for (std::size_t at = 0; at < text.size();) {
+  std::optional<std::size_t> longest;
+  expand(current, begin);
+  if (accepted) longest = begin;
+  for (std::size_t at = begin; at < text.size() && !current.empty();) {
     const char32_t c = next_code_point(text, at);
     for (const std::uint32_t index : current) {
       const State& state = states_[index];
@@ -560,9 +584,9 @@ bool Regex::matches(std::string_view text) const {
     next.clear();
     expand(next, at);
     std::swap(current, next);
-    if (current.empty() && !accepted) return false;
+    if (accepted) longest = at;
   }
-  return accepted;
+  return longest;
 }
 
 }  // namespace mezzo::ops

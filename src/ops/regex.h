@@ -1,7 +1,9 @@
 // Regular expressions for the string operators: RE2's syntax, matched in time linear in the text.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +26,19 @@ class Regex {
   /// Whether all of `text` matches.
   bool matches(std::string_view text) const;
 
+  /// The bytes [begin, end) of `text`.
+  struct Match {
+    std::size_t begin, end;
+  };
+  /// The longest of the matches that begin first, at `from` or behind it. What is before `from`
+  /// counts for anchors and \b only. Linear in the text for each place where a match is tried.
+  std::optional<Match> find(std::string_view text, std::size_t from) const;
+
  private:
   friend class RegexCompiler;
+  /// The end of the longest match that begins at `begin`, before which is the code point `before`.
+  std::optional<std::size_t> longest_from(std::string_view text, std::size_t begin,
+                                          char32_t before) const;
   struct Range {
     char32_t first, last;
   };

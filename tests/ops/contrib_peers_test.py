@@ -144,6 +144,55 @@ def qlinear_pool(d: Draw) -> Node:
     return Node("QLinearAveragePool", attributes, [d.integers(dtype, *shape), *parameters])
 
 
+def simplified_layer_norm(d: Draw) -> Node:
+    shape = [d.pick.choice([1, 2, 5, 33]) for _ in range(d.pick.randint(1, 3))]
+    inputs = [d.floats(*shape), d.floats(shape[-1])]
+    return Node("SimplifiedLayerNormalization", {"epsilon": 1e-3}, inputs, d.pick.randint(1, 2), domain="")
+
+
+def embed_layer_norm(d: Draw) -> Node:
+    ids, hidden = [d.pick.choice([1, 3]), d.pick.choice([1, 4, 9])], d.pick.choice([4, 8, 33])
+    with_segments = d.chance()
+    places = d.pick.choice([None, [1, ids[1]], ids])
+    inputs = [
+        d.below(11, *ids), d.below(2, *ids) if with_segments else None, d.floats(11, hidden), d.floats(12, hidden),
+        d.floats(2, hidden) if with_segments else None, d.floats(hidden), d.floats(hidden), d.maybe(d.below(2, *ids)),
+        None if places is None else d.below(12, *places),
+    ]  # fmt: skip
+    return Node("EmbedLayerNormalization", {"epsilon": 1e-5}, inputs, 3)
+
+
+def matmul_nbits(d: Draw) -> Node:
+    rows, n, k = d.pick.choice([[1], [3], [2, 5]]), d.pick.choice([1, 7, 300]), d.pick.choice([16, 40, 128, 300])
+    bits, block = d.pick.choice([4, 4, 8]), d.pick.choice([16, 32, 128])
+    blocks = -(-k // block)
+    kind = d.pick.choice(["none", "packed", "packed", "floats"])
+    zeros = None
+    if kind == "packed":
+        zeros = d.integers(np.uint8, n, -(-blocks * bits // 8))
+    if kind == "floats" and bits == 4:  # ONNX Runtime has no kernel for others
+        zeros = d.below(1 << bits, n, blocks).astype(np.float32)
+    b = d.integers(np.uint8, n, blocks, block * bits // 8)
+    inputs = [d.floats(*rows, k), b, d.scale(n, blocks), zeros, None, d.maybe(d.floats(n))]
+    # The other factor is large, and ONNX Runtime's sums are float32.
+    return Node("MatMulNBits", {"N": n, "K": k, "bits": bits, "block_size": block}, inputs, tolerance=2e-4)
+
+
+def tokenizer(d: Draw) -> Node:
+    words = ["the", "quick", "b", "fox-trot", "süß", "a1_b", "日本語", "", "--", "1,000", "end."]
+    attributes = {"mark": d.pick.randint(0, 1), "mincharnum": d.pick.randint(1, 3), "pad_value": d.pick.choice(["#", ""])}
+    kind = d.pick.choice(["separators", "expression", "characters"])
+    if kind == "separators":
+        attributes["separators"] = d.pick.choice([[" "], [" ", ","], ["[ ,]+"], ["-", "[.]", " "], ["o|ox"]])
+    elif kind == "expression":
+        attributes["tokenexp"] = d.pick.choice(["[a-zA-Z0-9_]+", "[a-z]+", r"\b\w\w+\b", "a|ab|b_*", "[^ ]+"])
+    else:
+        attributes |= {"separators": [""], "mincharnum": 1}
+    shape = d.pick.choice([[1], [4], [1, 1], [2, 3]])
+    texts = [" ".join(d.pick.choices(words, k=d.pick.randint(0, 6))) for _ in range(int(np.prod(shape)))]
+    return Node("Tokenizer", attributes, [np.array(texts, object).reshape(shape)])
+
+
 def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     """One node; all but its first input are initializers where `constants`."""
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(node.inputs)]
@@ -176,7 +225,10 @@ def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
     return session.run(None, feeds)
 
 
-FAMILIES = [dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool]
+FAMILIES = [
+    dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool, simplified_layer_norm, embed_layer_norm, matmul_nbits,
+    tokenizer,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
