@@ -14,9 +14,10 @@
 namespace mezzo {
 namespace {
 
-// How long an idle worker looks for the next loop before it sleeps: longer than the gap between two
-// steps of a plan, and short enough that an idle session burns nothing.
-constexpr auto kSpinTime = std::chrono::microseconds(50);
+// How long an idle worker looks for the next loop before it sleeps: longer than most steps that run
+// on one thread, since waking takes tens of microseconds, and short enough that an idle session
+// burns nothing.
+constexpr auto kSpinTime = std::chrono::microseconds(300);
 // More ranges than threads, so that a thread which the system interrupts does not hold up the
 // others.
 constexpr std::int64_t kRangesPerThread = 4;
