@@ -193,6 +193,38 @@ def tokenizer(d: Draw) -> Node:
     return Node("Tokenizer", attributes, [np.array(texts, object).reshape(shape)])
 
 
+def multi_head_attention(d: Draw) -> Node:
+    batch, heads, queries, keys = (d.pick.choice(extents) for extents in ([1, 3], [1, 2, 4], [1, 5, 9], [2, 5, 16]))
+    size, value_size = d.pick.choice([4, 8, 20]), d.pick.choice([4, 8])
+    projects = d.chance()
+    attributes = {"num_heads": heads}
+    if d.chance(0.3):
+        attributes["scale"] = 0.3
+    if projects:
+        keys = queries
+        attributes["qkv_hidden_sizes"] = [heads * size, heads * size, heads * value_size]
+    if keys == queries and d.chance(0.3):
+        attributes["unidirectional"] = 1
+    hidden, value_hidden = heads * size, heads * value_size
+    # By lengths; by ends and begins; key by key.
+    mask = d.pick.choice([None, [batch], [2 * batch], [batch, keys], [batch, queries, keys]])
+    if mask == [2 * batch] and not projects:
+        mask = None
+    if mask is not None and len(mask) == 1:
+        mask = np.array([d.pick.randint(1, keys) for _ in range(batch)] + [0] * (mask[0] - batch), np.int32)
+    elif mask is not None:
+        mask = d.below(2, *mask)
+        mask[..., 0] = 1
+    extra = d.pick.choice([None, [1, 1, queries, keys], [batch, heads, queries, keys]])
+    extra = None if extra is None else d.floats(*extra)
+    bias = d.floats(2 * hidden + value_hidden)
+    if projects:
+        inputs = [d.floats(batch, queries, 12), d.floats(12, 2 * hidden + value_hidden), bias, mask, None, extra]
+        return Node("Attention", attributes, inputs, tolerance=3e-5)
+    inputs = [d.floats(batch, queries, hidden), d.floats(batch, keys, hidden), d.floats(batch, keys, value_hidden)]
+    return Node("MultiHeadAttention", attributes, [*inputs, d.maybe(bias), mask, extra], tolerance=3e-5)
+
+
 def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     """One node; all but its first input are initializers where `constants`."""
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(node.inputs)]
@@ -227,7 +259,7 @@ def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
 
 FAMILIES = [
     dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool, simplified_layer_norm, embed_layer_norm, matmul_nbits,
-    tokenizer,
+    tokenizer, multi_head_attention,
 ]  # fmt: skip
 
 
