@@ -119,7 +119,8 @@ Packed pack(const Op& op, const MatrixInputs& inputs) {
   for (const std::int32_t zero : zeros) key += ' ' + std::to_string(zero);
   packed.data = op.packed(inputs.matrix, key, [&](const Tensor& constant) {
     Tensor result = Tensor::uninitialized(DType::u8, {checked_mul(shape[0], packed.stride)});
-    const QuantizedMatrices matrices(shape, constant.dtype(), constant.data(), {},
+    const QuantizedMatrices matrices(shape, constant.dtype(), constant.data(),
+                                     std::vector<float>(static_cast<std::size_t>(shape[0])),
                                      {zeros.begin(), zeros.end()});
     ThreadPool alone(1);
     for (std::int64_t d = 0; d < shape[0]; ++d) {
