@@ -1,4 +1,4 @@
-// Runs cases that tests in Python wrote (tests/ops/peers_test.py, ...) through Session and says
+// Runs cases that tests in Python wrote (tests/ops/peer_cases.py) through Session and says
 // which do not pass.
 //
 //     conformance_main MANIFEST [--jobs N] [--threads N] [--list-failed FILE] [GLOB...]

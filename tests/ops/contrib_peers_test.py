@@ -3,21 +3,16 @@
 elementwise_peers_test.py and peers_test.py have the operators that resemble one of ONNX's own. Quantised results must be equal.
 """
 
-import json
-import os
-import pathlib
-import random
-import subprocess
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+from peer_cases import Cases, Draw, onnxruntime_outputs, value_info
 
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 CASES = 60
 BYTES = [np.uint8, np.int8]
 
@@ -34,15 +29,8 @@ class Node:
     tolerance: float = 1e-5
 
 
-class Draw:
+class Source(Draw):
     """A random source, and what several families draw from it."""
-
-    def __init__(self, seed: int):
-        self.pick = random.Random(seed)
-        self.numbers = np.random.default_rng(seed)
-
-    def chance(self, probability: float = 0.5) -> bool:
-        return self.pick.random() < probability
 
     def floats(self, *shape: int, scale: float = 1) -> np.ndarray:
         return (self.numbers.standard_normal(shape) * scale).astype(np.float32)
@@ -61,7 +49,7 @@ class Draw:
         return value if self.chance() else None
 
 
-def dynamic_lstm(d: Draw) -> Node:
+def dynamic_lstm(d: Source) -> Node:
     steps, batch, inputs, hidden = (d.pick.choice(extents) for extents in ([1, 3, 9], [1, 1, 2, 5], [1, 4, 19], [2, 5, 16, 33]))
     direction = d.pick.choice(["forward", "reverse", "bidirectional"])
     directions, dtype = 2 if direction == "bidirectional" else 1, d.pick.choice(BYTES)
@@ -92,7 +80,7 @@ def dynamic_lstm(d: Draw) -> Node:
     return Node("DynamicQuantizeLSTM", attributes, inputs_, 3, tolerance=2e-3)
 
 
-def qgemm(d: Draw) -> Node:
+def qgemm(d: Source) -> Node:
     m, n, k = (d.pick.choice([1, 3, 16, 37]) for _ in range(3))
     a_type, b_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
     attributes = {"transA": d.pick.randint(0, 1), "transB": d.pick.randint(0, 1), "alpha": d.pick.choice([1.0, 0.7])}
@@ -108,7 +96,7 @@ def qgemm(d: Draw) -> Node:
     return Node("QGemm", attributes, inputs)
 
 
-def qlinear_where(d: Draw) -> Node:
+def qlinear_where(d: Source) -> Node:
     dtype, full = d.pick.choice(BYTES), [d.pick.choice([1, 2, 3, 5, 17]) for _ in range(d.pick.randint(1, 4))]
 
     def shape() -> list[int]:
@@ -120,14 +108,14 @@ def qlinear_where(d: Draw) -> Node:
     return Node("QLinearWhere", {}, [condition, x, *parameters[0], y, *parameters[1], *parameters[2]])
 
 
-def qlinear_softmax(d: Draw) -> Node:
+def qlinear_softmax(d: Source) -> Node:
     dtype, shape = d.pick.choice(BYTES), [d.pick.choice([1, 2, 7, 30]) for _ in range(d.pick.randint(1, 4))]
     attributes = {"opset": d.pick.choice([11, 13]), "axis": d.pick.randrange(-len(shape), len(shape))}
     y = [np.array(1 / 256, np.float32), np.array(0 if dtype is np.uint8 else -128, dtype)]
     return Node("QLinearSoftmax", attributes, [d.integers(dtype, *shape), d.scale(), d.integers(dtype), *y])
 
 
-def qlinear_pool(d: Draw) -> Node:
+def qlinear_pool(d: Source) -> Node:
     dtype, axes = d.pick.choice(BYTES), d.pick.choice([1, 2, 2, 3])
     kernel = [d.pick.randint(1, 4) for _ in range(axes)]
     attributes = {
@@ -144,13 +132,13 @@ def qlinear_pool(d: Draw) -> Node:
     return Node("QLinearAveragePool", attributes, [d.integers(dtype, *shape), *parameters])
 
 
-def simplified_layer_norm(d: Draw) -> Node:
+def simplified_layer_norm(d: Source) -> Node:
     shape = [d.pick.choice([1, 2, 5, 33]) for _ in range(d.pick.randint(1, 3))]
     inputs = [d.floats(*shape), d.floats(shape[-1])]
     return Node("SimplifiedLayerNormalization", {"epsilon": 1e-3}, inputs, d.pick.randint(1, 2), domain="")
 
 
-def embed_layer_norm(d: Draw) -> Node:
+def embed_layer_norm(d: Source) -> Node:
     ids, hidden = [d.pick.choice([1, 3]), d.pick.choice([1, 4, 9])], d.pick.choice([4, 8, 33])
     with_segments = d.chance()
     places = d.pick.choice([None, [1, ids[1]], ids])
@@ -162,7 +150,7 @@ def embed_layer_norm(d: Draw) -> Node:
     return Node("EmbedLayerNormalization", {"epsilon": 1e-5}, inputs, 3)
 
 
-def matmul_nbits(d: Draw) -> Node:
+def matmul_nbits(d: Source) -> Node:
     rows, n, k = d.pick.choice([[1], [3], [2, 5]]), d.pick.choice([1, 7, 300]), d.pick.choice([16, 40, 128, 300])
     bits, block = d.pick.choice([4, 4, 8]), d.pick.choice([16, 32, 128])
     blocks = -(-k // block)
@@ -178,7 +166,7 @@ def matmul_nbits(d: Draw) -> Node:
     return Node("MatMulNBits", {"N": n, "K": k, "bits": bits, "block_size": block}, inputs, tolerance=2e-4)
 
 
-def tokenizer(d: Draw) -> Node:
+def tokenizer(d: Source) -> Node:
     words = ["the", "quick", "b", "fox-trot", "süß", "a1_b", "日本語", "", "--", "1,000", "end."]
     attributes = {"mark": d.pick.randint(0, 1), "mincharnum": d.pick.randint(1, 3), "pad_value": d.pick.choice(["#", ""])}
     kind = d.pick.choice(["separators", "expression", "characters"])
@@ -193,7 +181,7 @@ def tokenizer(d: Draw) -> Node:
     return Node("Tokenizer", attributes, [np.array(texts, object).reshape(shape)])
 
 
-def multi_head_attention(d: Draw) -> Node:
+def multi_head_attention(d: Source) -> Node:
     batch, heads, queries, keys = (d.pick.choice(extents) for extents in ([1, 3], [1, 2, 4], [1, 5, 9], [2, 5, 16]))
     size, value_size = d.pick.choice([4, 8, 20]), d.pick.choice([4, 8])
     projects = d.chance()
@@ -233,28 +221,15 @@ def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     present = [(name, np.asarray(value)) for name, value in zip(names, node.inputs) if name]
     split = 1 if constants else len(present)
 
-    def info(name, value):
-        dtype = TensorProto.STRING if value.dtype == object else helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, dtype, value.shape)
-
     graph = helper.make_graph(
         [proto],
         "peers",
-        [info(name, value) for name, value in present[:split]],
+        [value_info(name, value) for name, value in present[:split]],
         [onnx.ValueInfoProto(name=name) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in present[split:]],
     )
     opsets = [helper.make_opsetid(node.domain, 1)] if node.domain else []
     return helper.make_model(graph, opset_imports=[*opsets, helper.make_opsetid("", 17)], ir_version=10)
-
-
-def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
 
 
 FAMILIES = [
@@ -265,30 +240,14 @@ FAMILIES = [
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_family(family, tmp_path):
-    draw = Draw(1)
-    manifest = tmp_path / "manifest.jsonl"
-    with manifest.open("w") as lines:
-        for number in range(CASES):
-            node = family(draw)
-            model = model_of(node, draw.chance())
-            names = [info.name for info in model.graph.input]
-            feeds = {name: np.asarray(node.inputs[int(name[1:])]) for name in names}
-            expected = reference(model, feeds)
-            folder = tmp_path / f"{number}_{node.op}" / "test_data_set_0"
-            folder.mkdir(parents=True)
-            (folder.parent / "model.onnx").write_bytes(model.SerializeToString())
-            for i, name in enumerate(names):
-                (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(feeds[name], name).SerializeToString())
-            for i, value in enumerate(expected):
-                (folder / f"output_{i}.pb").write_bytes(numpy_helper.from_array(np.asarray(value), f"y{i}").SerializeToString())
-            tolerance = node.tolerance if expected[0].dtype.kind == "f" else 0
-            case = {"name": folder.parent.name, "rtol": tolerance, "atol": tolerance}
-            case |= {"inputs": names, "tensors": True, "random": False}
-            lines.write(json.dumps(case) + "\n")
+    draw = Source(1)
+    cases = Cases(tmp_path)
+    for number in range(CASES):
+        node = family(draw)
+        model = model_of(node, draw.chance())
+        feeds = {info.name: np.asarray(node.inputs[int(info.name[1:])]) for info in model.graph.input}
+        expected = onnxruntime_outputs(model, feeds)
+        tolerance = node.tolerance if expected[0].dtype.kind == "f" else 0
+        cases.add(f"{number}_{node.op}", model, feeds, expected, tolerance, tolerance)
     for target in ("", "scalar"):
-        failed = tmp_path / "failed.txt"
-        environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
-        report = subprocess.run(
-            [PROGRAM, manifest, "--list-failed", failed], env=environment, check=True, capture_output=True, text=True
-        ).stdout
-        assert failed.read_text() == "", report
+        assert not cases.failures(target)

@@ -4,34 +4,21 @@ Integers and quantised results must be equal, not just close: a quantised networ
 out, since ONNX Runtime has no kernel for it: some pairs of signed and unsigned 8-bit factors, and many element types.
 """
 
-import json
-import os
-import pathlib
-import random
-import subprocess
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from peer_cases import Cases, Draw, onnxruntime_outputs, value_info
 
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 CASES = 60
 BYTES = [np.uint8, np.int8]
 MICROSOFT = "com.microsoft"
 
 
-class Draw:
+class Source(Draw):
     """A random source, and what several families draw from it."""
-
-    def __init__(self, seed: int):
-        self.pick = random.Random(seed)
-        self.numbers = np.random.default_rng(seed)
-
-    def chance(self, probability: float = 0.5) -> bool:
-        return self.pick.random() < probability
 
     def floats(self, *shape: int, scale: float = 2) -> np.ndarray:
         return (self.numbers.standard_normal(shape) * scale).astype(np.float32)
@@ -53,7 +40,7 @@ class Draw:
         return shapes
 
 
-def arithmetic(d: Draw):
+def arithmetic(d: Source):
     op = d.pick.choice(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean"])
     variadic = op in ("Max", "Min", "Sum", "Mean")
     dtype = np.float32 if op in ("Sum", "Mean") else d.pick.choice([np.float32, np.float64, np.int32, np.int64])
@@ -64,7 +51,7 @@ def arithmetic(d: Draw):
     return op, 14, {}, tensors
 
 
-def power(d: Draw):
+def power(d: Source):
     base, exponent = d.shapes(2)
     x_type, y_type = d.pick.choice([np.float32, np.float64, np.int32, np.int64]), d.pick.choice([np.float32, np.int32, np.int64])
     x = np.abs(d.floats(*base, scale=4)) + 1
@@ -72,7 +59,7 @@ def power(d: Draw):
     return "Pow", 15, {}, [x.astype(x_type), np.asarray(y).astype(y_type)]
 
 
-def modulo(d: Draw):
+def modulo(d: Source):
     a, b = d.shapes(2)
     if d.chance(0.3):
         return "Mod", 13, {"fmod": 1}, [d.floats(*a, scale=9), d.floats(*b)]
@@ -81,13 +68,13 @@ def modulo(d: Draw):
     return "Mod", 13, {}, [d.integers(dtype, *a), np.where(divisor == 0, dtype(3), divisor).astype(dtype)]
 
 
-def comparison(d: Draw):
+def comparison(d: Source):
     op = d.pick.choice(["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
     dtype = d.pick.choice([np.float32, np.float64, np.int32, np.int64] + [bool] * (op == "Equal"))
     return op, 16 if "Or" in op else 13, {}, [d.numbers.integers(0, 3, shape).astype(dtype) for shape in d.shapes(2)]
 
 
-def logic(d: Draw):
+def logic(d: Source):
     shapes = d.shapes(3)
     if d.chance(0.4):
         dtype = d.pick.choice([np.float32, np.uint8, np.int64])
@@ -113,7 +100,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-def unary(d: Draw):
+def unary(d: Source):
     op = d.pick.choice(list(UNARY))
     x = d.floats(*[d.pick.randint(1, 9) for _ in range(d.pick.randint(1, 3))])
     if op == "Sqrt":
@@ -135,7 +122,7 @@ def unary(d: Draw):
     return op, UNARY[op], attributes, inputs
 
 
-def casting(d: Draw):
+def casting(d: Source):
     numbers = [np.float32, np.float64, np.int8, np.int32, np.int64, np.uint8, np.uint16, bool, np.float16]
     to = helper.np_dtype_to_tensor_dtype(np.dtype(d.pick.choice(numbers)))
     if d.chance(0.3):
@@ -149,7 +136,7 @@ def casting(d: Draw):
     return "Cast", 19, {"to": TensorProto.STRING if x.dtype.kind in "iu" and d.chance(0.2) else to}, [x]
 
 
-def convolution(d: Draw, x_type: type, w_type: type):
+def convolution(d: Source, x_type: type, w_type: type):
     """x, w, their parameters, and attributes."""
     axes, group = d.pick.choice([1, 2, 2, 2, 3]), d.pick.choice([1, 1, 2, 4])
     depthwise = d.chance(0.4)
@@ -170,7 +157,7 @@ def convolution(d: Draw, x_type: type, w_type: type):
     return x, w, attributes
 
 
-def qlinear_conv(d: Draw):
+def qlinear_conv(d: Source):
     x_type, w_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
     x, w, attributes = convolution(d, x_type, w_type)
     out, per_channel = w.shape[0], d.chance()
@@ -181,19 +168,19 @@ def qlinear_conv(d: Draw):
     return "QLinearConv", 10, attributes, [x, d.scale(), d.integers(x_type), w, scales, zeros, y[0].astype(np.float32), y[1], *bias]
 
 
-def conv_integer(d: Draw):
+def conv_integer(d: Source):
     x, w, attributes = convolution(d, np.uint8, np.uint8)
     points = [d.integers(np.uint8)] if d.chance() else []
     return "ConvInteger", 10, attributes, [x, w, *points]
 
 
-def factors(d: Draw, a_type: type, b_type: type):
+def factors(d: Source, a_type: type, b_type: type):
     batch = [d.pick.randint(1, 3)] if d.chance(0.4) else []
     m, n, k = (d.pick.choice([1, 3, 16, 33, 70]) for _ in range(3))
     return d.integers(a_type, *batch, m, k), d.integers(b_type, *(batch if d.chance() else []), k, n)
 
 
-def matmul_integer(d: Draw):
+def matmul_integer(d: Source):
     a_type, b_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
     a, b = factors(d, a_type, b_type)
     inputs = [a, b]
@@ -204,7 +191,7 @@ def matmul_integer(d: Draw):
     return "MatMulInteger", 10, {}, inputs
 
 
-def qlinear_matmul(d: Draw):
+def qlinear_matmul(d: Source):
     a_type, b_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
     a, b = factors(d, a_type, b_type)
     per_column = b.ndim == 2 and d.chance(0.4)
@@ -214,7 +201,7 @@ def qlinear_matmul(d: Draw):
     return "QLinearMatMul", 10, {}, [a, d.scale(), d.integers(a_type), b, b_scale, b_zero, y_scale, d.integers(a_type)]
 
 
-def dynamic_matmul(d: Draw):
+def dynamic_matmul(d: Source):
     b_type = d.pick.choice(BYTES)
     a, b = factors(d, np.uint8, b_type)
     bias = d.floats(b.shape[-1]) if d.chance() else None
@@ -224,7 +211,7 @@ def dynamic_matmul(d: Draw):
     return "com.microsoft.DynamicQuantizeMatMul", 1, {}, [d.floats(*a.shape), b, d.scale(), d.integers(b_type), bias]
 
 
-def quantize(d: Draw):
+def quantize(d: Source):
     shape = [d.pick.choice([1, 4, 6, 9, 64]) for _ in range(d.pick.randint(1, 4))]
     axis = d.pick.randrange(len(shape))
     q_type = d.pick.choice([np.uint8, np.int8, np.uint16, np.int16])
@@ -242,11 +229,11 @@ def quantize(d: Draw):
     return "QuantizeLinear", 21, attributes, [d.floats(*shape, scale=3), scale, zero]
 
 
-def dynamic_quantize(d: Draw):
+def dynamic_quantize(d: Source):
     return "DynamicQuantizeLinear", 11, {}, [d.floats(d.pick.choice([1, 7, 100]), scale=d.pick.choice([0, 0.1, 5]))]
 
 
-def qlinear_elementwise(d: Draw):
+def qlinear_elementwise(d: Source):
     dtype = d.pick.choice(BYTES)
 
     def parameters():
@@ -276,27 +263,15 @@ def model_of(op: str, version: int, attributes: dict, inputs: list, constants: b
     present = [(name, np.asarray(value)) for name, value in zip(names, inputs) if name]
     split = 1 if constants else len(present)
 
-    def info(name, value):
-        dtype = TensorProto.STRING if value.dtype == object else helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, dtype, value.shape)
-
     graph = helper.make_graph(
         [node],
         "peers",
-        [info(name, value) for name, value in present[:split]],
+        [value_info(name, value) for name, value in present[:split]],
         [onnx.ValueInfoProto(name=name) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in present[split:]],
     )
     opsets = [helper.make_opsetid(domain, version)] + ([helper.make_opsetid("", 17)] if domain else [])
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
-
-
-def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
 
 
 FAMILIES = [
@@ -308,29 +283,13 @@ FAMILIES = [
 @pytest.mark.parametrize("target", ["", "scalar"])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_family(family, target, tmp_path):
-    draw = Draw(1)
-    manifest = tmp_path / "manifest.jsonl"
-    with manifest.open("w") as lines:
-        for number in range(CASES):
-            op, version, attributes, inputs = family(draw)
-            model = model_of(op, version, attributes, inputs, draw.chance())
-            names = [info.name for info in model.graph.input]
-            feeds = {name: np.asarray(inputs[int(name[1:])]) for name in names}
-            expected = reference(model, feeds)
-            folder = tmp_path / f"{number}_{op}" / "test_data_set_0"
-            folder.mkdir(parents=True)
-            (folder.parent / "model.onnx").write_bytes(model.SerializeToString())
-            for i, name in enumerate(names):
-                (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(feeds[name], name).SerializeToString())
-            for i, value in enumerate(expected):
-                (folder / f"output_{i}.pb").write_bytes(numpy_helper.from_array(np.asarray(value), f"y{i}").SerializeToString())
-            tolerance = (2e-6, 1e-6) if expected[0].dtype.kind == "f" else (0, 0)
-            case = {"name": folder.parent.name, "rtol": tolerance[0], "atol": tolerance[1]}
-            case |= {"inputs": names, "tensors": True, "random": False}
-            lines.write(json.dumps(case) + "\n")
-    failed = tmp_path / "failed.txt"
-    environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
-    report = subprocess.run(
-        [PROGRAM, manifest, "--list-failed", failed], env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    assert failed.read_text() == "", report
+    draw = Source(1)
+    cases = Cases(tmp_path)
+    for number in range(CASES):
+        op, version, attributes, inputs = family(draw)
+        model = model_of(op, version, attributes, inputs, draw.chance())
+        feeds = {info.name: np.asarray(inputs[int(info.name[1:])]) for info in model.graph.input}
+        expected = onnxruntime_outputs(model, feeds)
+        rtol, atol = (2e-6, 1e-6) if expected[0].dtype.kind == "f" else (0, 0)
+        cases.add(f"{number}_{op}", model, feeds, expected, rtol, atol)
+    assert not cases.failures(target)

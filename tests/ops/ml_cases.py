@@ -1,16 +1,13 @@
 """Single nodes of ai.onnx.ml as cases for conformance_main."""
 
-import json
-import os
 import pathlib
-import subprocess
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from peer_cases import Cases, value_info
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 DOMAIN = "ai.onnx.ml"
 
 
@@ -36,32 +33,17 @@ class Case:
         graph = helper.make_graph(
             [node],
             "case",
-            [helper.make_tensor_value_info(name, tensor_type(x), x.shape) for name, x in zip(names, self.inputs)],
+            [value_info(name, x) for name, x in zip(names, self.inputs)],
             [onnx.ValueInfoProto(name=name) for name in node.output],
         )
         opsets = [helper.make_opsetid(DOMAIN, self.version), helper.make_opsetid("", 17)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-def tensor_type(value: np.ndarray) -> int:
-    return onnx.TensorProto.STRING if value.dtype == object else helper.np_dtype_to_tensor_dtype(value.dtype)
-
-
 def failures(cases: list[Case], folder: pathlib.Path, target: str = "") -> dict[int, str]:
     """The cases (by number) whose outputs are not what is expected, and why. One that expects nothing must fail."""
-    with (folder / "manifest.jsonl").open("w") as lines:
-        for number, case in enumerate(cases):
-            data = folder / str(number) / "test_data_set_0"
-            data.mkdir(parents=True)
-            (data.parent / "model.onnx").write_bytes(case.model().SerializeToString())
-            for prefix, values in (("input", case.inputs), ("output", case.expected)):
-                for i, value in enumerate(values):
-                    (data / f"{prefix}_{i}.pb").write_bytes(numpy_helper.from_array(value).SerializeToString())
-            inputs = [f"x{i}" for i in range(len(case.inputs))]
-            line = {"name": str(number), "rtol": 1e-4, "atol": 1e-5, "inputs": inputs, "tensors": True, "random": False}
-            lines.write(json.dumps(line) + "\n")
-    environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
-    command = [PROGRAM, folder / "manifest.jsonl", "--list-failed", folder / "failed.txt"]
-    report = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
-    reasons = dict(line.split(": ", 1) for line in report if ": " in line)
-    return {int(name): reasons[name] for name in (folder / "failed.txt").read_text().split()}
+    written = Cases(folder)
+    for number, case in enumerate(cases):
+        feeds = {f"x{i}": value for i, value in enumerate(case.inputs)}
+        written.add(str(number), case.model(), feeds, case.expected, 1e-4, 1e-5)
+    return {int(name): why for name, why in written.failures(target).items()}

@@ -7,28 +7,20 @@ votes of a leaf for a single target, float32 features with float64 thresholds (r
 integers, and TreeEnsemble-5's post_transform (two numbers are exchanged). ml_spec_test.py has cases of these.
 """
 
-import random
-
 import numpy as np
 import pytest
 from ml_cases import Case, failures
+from peer_cases import Draw, onnxruntime_outputs
 
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
 CASES = 150
 BRANCHES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
 TRANSFORMS = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"]
 
 
-class Draw:
+class Source(Draw):
     """A random source, and what several families draw from it."""
-
-    def __init__(self, seed: int):
-        self.pick = random.Random(seed)
-        self.numbers = np.random.default_rng(seed)
-
-    def chance(self, probability: float = 0.5) -> bool:
-        return self.pick.random() < probability
 
     def floats(self, *shape: int) -> np.ndarray:
         return self.numbers.standard_normal(shape).astype(np.float32)
@@ -46,7 +38,7 @@ class Draw:
         return x.astype(self.pick.choice(types))
 
 
-def grow(d: Draw, depth: int) -> list:
+def grow(d: Source, depth: int) -> list:
     """A random tree as a list of nodes: [true, false], or None of a leaf."""
     nodes, open_leaves = [None], [(0, 0)]
     while open_leaves:
@@ -58,7 +50,7 @@ def grow(d: Draw, depth: int) -> list:
     return nodes
 
 
-def forest(d: Draw, features: int, branches: list[str], trees: int) -> tuple[dict, list]:
+def forest(d: Source, features: int, branches: list[str], trees: int) -> tuple[dict, list]:
     """The attributes nodes_*, and the leaves as pairs of tree and node."""
     names = ["treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids", "missing_value_tracks_true"]
     lists = {name: [] for name in names}
@@ -85,7 +77,7 @@ def forest(d: Draw, features: int, branches: list[str], trees: int) -> tuple[dic
     return {f"nodes_{name}": values for name, values in lists.items()}, leaves
 
 
-def features_with_gaps(d: Draw, features: int, *types: type) -> np.ndarray:
+def features_with_gaps(d: Source, features: int, *types: type) -> np.ndarray:
     x = d.rows(features, *types)
     if x.dtype.kind == "f" and d.chance():
         x[d.numbers.random(x.shape) < 0.1] = np.nan
@@ -101,7 +93,7 @@ def as_tensors(attributes: dict) -> dict:
     }
 
 
-def tree_attributes(d: Draw, prefix: str, features: int, votes_of_leaf) -> dict:
+def tree_attributes(d: Source, prefix: str, features: int, votes_of_leaf) -> dict:
     branches = d.pick.choice([["BRANCH_LEQ"], ["BRANCH_LT"], BRANCHES[:4], BRANCHES])
     attributes, leaves = forest(d, features, branches, d.pick.choice([1, 2, 9, 40]))
     votes = [(tree, node, target, weight) for tree, node in leaves for target, weight in votes_of_leaf()]
@@ -111,7 +103,7 @@ def tree_attributes(d: Draw, prefix: str, features: int, votes_of_leaf) -> dict:
     return attributes
 
 
-def tree_classifier(d: Draw):
+def tree_classifier(d: Source):
     features, classes = d.pick.randint(1, 6), d.pick.choice([2, 2, 3, 5])
     all_positive = d.chance()
 
@@ -133,7 +125,7 @@ def tree_classifier(d: Draw):
     return "TreeEnsembleClassifier", d.pick.choice([1, 3]), attributes, [x], 2
 
 
-def tree_regressor(d: Draw):
+def tree_regressor(d: Source):
     features, targets = d.pick.randint(1, 6), d.pick.choice([1, 1, 2, 4])
     attributes = tree_attributes(d, "target", features, lambda: [(t, d.list(1)[0]) for t in range(targets)])
     attributes["n_targets"] = targets
@@ -147,7 +139,7 @@ def tree_regressor(d: Draw):
     return "TreeEnsembleRegressor", d.pick.choice([1, 3]), attributes, [x], 1
 
 
-def tree_ensemble(d: Draw):
+def tree_ensemble(d: Source):
     features, targets, dtype = d.pick.randint(1, 6), d.pick.choice([1, 2, 4]), d.pick.choice([np.float32, np.float64])
     modes = d.pick.choice([[0], [0, 1, 2, 3], list(range(6)), [0, 6], list(range(7))])
     names = ["modes", "featureids", "splits", "truenodeids", "trueleafs", "falsenodeids", "falseleafs"]
@@ -189,7 +181,7 @@ def tree_ensemble(d: Draw):
     return "TreeEnsemble", 5, attributes, [features_with_gaps(d, features, dtype)], 1
 
 
-def linear_classifier(d: Draw):
+def linear_classifier(d: Source):
     features, outputs = d.pick.choice([1, 4, 33]), d.pick.choice([1, 2, 3, 7])
     attributes = {
         "coefficients": d.list(outputs * features),
@@ -200,7 +192,7 @@ def linear_classifier(d: Draw):
     return "LinearClassifier", 1, attributes, [d.rows(features, np.float32, np.float64, np.int32, np.int64)], 2
 
 
-def linear_regressor(d: Draw):
+def linear_regressor(d: Source):
     features, targets = d.pick.choice([1, 4, 33]), d.pick.choice([1, 2, 3, 7])
     attributes = {"coefficients": d.list(targets * features), "targets": targets}
     if d.chance():
@@ -210,12 +202,12 @@ def linear_regressor(d: Draw):
     return "LinearRegressor", 1, attributes, [d.rows(features, np.float32)], 1
 
 
-def kernel(d: Draw) -> dict:
+def kernel(d: Source) -> dict:
     parameters = [d.pick.choice([0.1, 0.5]), d.pick.choice([0.0, 0.3]), d.pick.choice([2.0, 3.0])]
     return {"kernel_type": d.pick.choice(["LINEAR", "POLY", "RBF", "SIGMOID"]), "kernel_params": parameters}
 
 
-def svm_classifier(d: Draw):
+def svm_classifier(d: Source):
     features, classes = d.pick.choice([1, 3, 12]), d.pick.choice([2, 2, 3, 5])
     attributes = {**kernel(d), **d.labels(classes, "classlabels_ints", "classlabels_strings")}
     attributes["post_transform"] = d.pick.choice(TRANSFORMS)
@@ -234,7 +226,7 @@ def svm_classifier(d: Draw):
     return "SVMClassifier", 1, attributes, [d.rows(features, np.float32, np.float64, np.int32, np.int64)], 2
 
 
-def svm_regressor(d: Draw):
+def svm_regressor(d: Source):
     features, supports = d.pick.choice([1, 3, 12]), d.pick.choice([0, 1, 7, 50])
     attributes = {**kernel(d), "rho": d.list(1), "n_supports": supports, "one_class": d.pick.randint(0, 1)}
     if supports:
@@ -244,7 +236,7 @@ def svm_regressor(d: Draw):
     return "SVMRegressor", 1, attributes, [d.rows(features, np.float32)], 1
 
 
-def encoder_list(d: Draw, prefix: str, dtype: type, count: int) -> dict:
+def encoder_list(d: Source, prefix: str, dtype: type, count: int) -> dict:
     if dtype is str:
         words = [f"word {number}" for number in d.pick.sample(range(20), count)]
         return {f"{prefix}_strings": words} if d.chance() else {f"{prefix}_tensor": np.array(words, object)}
@@ -256,7 +248,7 @@ def encoder_list(d: Draw, prefix: str, dtype: type, count: int) -> dict:
     return {f"{prefix}_tensor": numbers}
 
 
-def label_encoder(d: Draw):
+def label_encoder(d: Source):
     shape, words = [d.pick.randint(1, 5), 4], [f"word {number}" for number in range(20)]
     words_in = np.array([d.pick.choice(words) for _ in range(shape[0] * 4)], object).reshape(shape)
     if d.chance(0.2):
@@ -281,7 +273,7 @@ def label_encoder(d: Draw):
     return "LabelEncoder", version, attributes, [words_in if key is str else d.numbers.integers(-10, 10, shape).astype(key)], 1
 
 
-def features(d: Draw):
+def features(d: Source):
     x = d.rows(d.pick.randint(1, 5), np.float32)
     count = x.shape[1]
     numbers = x.astype(d.pick.choice([np.float32, np.float64, np.int32, np.int64]))
@@ -320,20 +312,13 @@ FAMILIES = [
 ]  # fmt: skip
 
 
-def reference(case: Case) -> list[np.ndarray]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(case.model().SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {f"x{i}": value for i, value in enumerate(case.inputs)})
-
-
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_family(family, tmp_path):
-    draw = Draw(1)
+    draw = Source(1)
     cases = [Case(*family(draw)) for _ in range(CASES)]
     for case in cases:
-        case.expected = reference(case)
+        feeds = {f"x{i}": value for i, value in enumerate(case.inputs)}
+        case.expected = onnxruntime_outputs(case.model(), feeds, optimised=True)
     for target in ("", "scalar"):
         folder = tmp_path / (target or "best")
         folder.mkdir()

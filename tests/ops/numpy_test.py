@@ -1,16 +1,11 @@
 """Products, reductions, selections and loops against NumPy, in all their types and corner cases."""
 
-import json
-import os
-import pathlib
-import subprocess
-
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper, parser
+from onnx import helper, parser
+from peer_cases import Cases
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 FLOATS = [np.float32, np.float64]
 WIDE = [*FLOATS, np.int32, np.int64, np.uint32, np.uint64]
 RANDOM = np.random.default_rng(1)
@@ -309,23 +304,10 @@ def scan():
 @pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, reduce, select, loop, scan],
                          ids=lambda family: family.__name__)  # fmt: skip
 def test_family(family, target, tmp_path):
-    manifest = tmp_path / "manifest.jsonl"
-    with manifest.open("w") as lines:
-        for number, (proto, inputs, outputs) in enumerate(family()):
-            folder = tmp_path / str(number) / "test_data_set_0"
-            folder.mkdir(parents=True)
-            (folder.parent / "model.onnx").write_bytes(proto.SerializeToString())
-            names = [info.name for info in proto.graph.input]
-            for kind, infos, values in (("input", proto.graph.input, inputs), ("output", proto.graph.output, outputs)):
-                for i, (info, value) in enumerate(zip(infos, values, strict=True)):
-                    tensor = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), info.name)
-                    (folder / f"{kind}_{i}.pb").write_bytes(tensor.SerializeToString())
-            # atol: float32 sums of a hundred products of size 1, in another order than NumPy's.
-            case = {"name": str(number), "rtol": 1e-3, "atol": 2e-5, "inputs": names}
-            lines.write(json.dumps({**case, "random": False, "tensors": True}) + "\n")
-    failed = tmp_path / "failed.txt"
-    environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
-    report = subprocess.run(
-        [PROGRAM, manifest, "--list-failed", failed], env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    assert failed.read_text() == "", report
+    cases = Cases(tmp_path)
+    for number, (proto, inputs, outputs) in enumerate(family()):
+        feeds = {info.name: value for info, value in zip(proto.graph.input, inputs, strict=True)}
+        assert len(outputs) == len(proto.graph.output)
+        # atol: float32 sums of a hundred products of size 1, in another order than NumPy's.
+        cases.add(str(number), proto, feeds, outputs, 1e-3, 2e-5)
+    assert not cases.failures(target)

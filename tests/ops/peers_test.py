@@ -5,35 +5,22 @@ SAME padding where the stride exceeds the window or with dilations, align_corner
 and crops along axes that keep their size.
 """
 
-import json
-import os
-import pathlib
-import random
-import subprocess
-
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from peer_cases import Cases, Draw, onnxruntime_outputs
 
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 CASES = 120
 
 
-class Draw:
+class Source(Draw):
     """A random source, and what all families draw from it."""
-
-    def __init__(self, seed: int):
-        self.pick = random.Random(seed)
-        self.numbers = np.random.default_rng(seed)
 
     def normal(self, *shape: int) -> np.ndarray:
         return self.numbers.standard_normal(shape).astype(np.float32)
-
-    def chance(self, probability: float = 0.5) -> bool:
-        return self.pick.random() < probability
 
     def extents(self, axes: int) -> list[int]:
         return [self.pick.randint(8, 15 if axes < 3 else 10) for _ in range(axes)]
@@ -56,7 +43,7 @@ class Draw:
         return attributes
 
 
-def conv(d: Draw):
+def conv(d: Source):
     axes, group = d.pick.choice([1, 2, 2, 3]), d.pick.choice([1, 1, 2, 4])
     channels, out = group * d.pick.randint(1, 9), group * d.pick.randint(1, 9)
     if d.chance(0.2):  # depthwise
@@ -69,7 +56,7 @@ def conv(d: Draw):
     return "Conv", d.pick.choice([1, 11, 21]), attributes, inputs, 1
 
 
-def fused_conv(d: Draw):
+def fused_conv(d: Source):
     parameters = {"LeakyRelu": [0.1], "Clip": [-0.5, 1.0], "HardSigmoid": [0.3, 0.4]}
     activation = d.pick.choice(["Relu", "Tanh", "Sigmoid", *parameters])
     attributes = {"activation": activation, "pads": [1] * 4}
@@ -78,7 +65,7 @@ def fused_conv(d: Draw):
     return "com.microsoft.FusedConv", 1, attributes, [d.normal(1, 5, 9, 8), d.normal(7, 5, 3, 3), d.normal(7)], 1
 
 
-def conv_transpose(d: Draw):
+def conv_transpose(d: Source):
     axes, group = d.pick.choice([1, 2, 2, 3]), d.pick.choice([1, 1, 2])
     channels, out = group * d.pick.randint(1, 5), d.pick.randint(1, 5)
     kernel = [d.pick.randint(1, 4) for _ in range(axes)]
@@ -91,7 +78,7 @@ def conv_transpose(d: Draw):
     return "ConvTranspose", d.pick.choice([1, 11, 21]), attributes, inputs, 1
 
 
-def pool(d: Draw):
+def pool(d: Source):
     op, axes = d.pick.choice(["MaxPool", "MaxPool", "AveragePool", "LpPool"]), d.pick.choice([1, 2, 2, 3])
     version = d.pick.choice([8, 10, 11, 12, 19, 21])
     kernel = [d.pick.randint(1, 4) for _ in range(axes)]
@@ -112,7 +99,7 @@ def pool(d: Draw):
     return op, version, attributes, [x], outputs
 
 
-def norm(d: Draw):
+def norm(d: Source):
     op = d.pick.choice(["BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "LRN"])
     x = d.normal(d.pick.randint(1, 3), 12, *d.extents(d.pick.randint(1, 3)))
     if op == "BatchNormalization":
@@ -130,7 +117,7 @@ def norm(d: Draw):
     return op, 21, groups, [x, d.normal(12), d.normal(12)], 1
 
 
-def resize(d: Draw):
+def resize(d: Source):
     mode = d.pick.choice(["nearest", "linear", "linear", "cubic"])
     version = d.pick.choice([10, 11, 13, 18, 19])
     x = d.normal(d.pick.randint(1, 2), 3, d.pick.randint(3, 9), d.pick.randint(3, 9))
@@ -155,7 +142,7 @@ def resize(d: Draw):
     return "Resize", version, attributes, [x, roi, np.zeros(0, np.float32) if version == 11 else None, sizes], 1
 
 
-def upsample(d: Draw):
+def upsample(d: Source):
     scales = [1.0, 1.0, d.pick.choice([1.5, 2.0, 3.0]), d.pick.choice([1.0, 2.0, 2.5])]
     attributes, x = {"mode": d.pick.choice(["nearest", "linear"])}, d.normal(1, 2, 4, 5)
     if d.chance():
@@ -163,7 +150,7 @@ def upsample(d: Draw):
     return "Upsample", 9, attributes, [x, np.array(scales, np.float32)], 1
 
 
-def recurrent(d: Draw):
+def recurrent(d: Source):
     op, version = d.pick.choice(["RNN", "GRU", "LSTM"]), d.pick.choice([7, 14])
     gates, functions = {"RNN": (1, 1), "GRU": (3, 2), "LSTM": (4, 3)}[op]
     direction = d.pick.choice(["forward", "reverse", "bidirectional"])
@@ -230,40 +217,17 @@ def model_of(op: str, version: int, attributes: dict, inputs: list, outputs: int
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-def reference(model: onnx.ModelProto, feeds: dict) -> list[np.ndarray]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
-
-
 FAMILIES = [conv, fused_conv, conv_transpose, pool, norm, resize, upsample, recurrent]
 
 
 @pytest.mark.parametrize("target", ["", "scalar"])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_family(family, target, tmp_path):
-    draw = Draw(1)
-    manifest = tmp_path / "manifest.jsonl"
-    with manifest.open("w") as lines:
-        for number in range(CASES):
-            op, version, attributes, inputs, outputs = family(draw)
-            model = model_of(op, version, attributes, inputs, outputs, draw.chance())
-            names = [info.name for info in model.graph.input]
-            feeds = {f"x{i}": value for i, value in enumerate(inputs) if f"x{i}" in names}
-            folder = tmp_path / f"{number}_{op}" / "test_data_set_0"
-            folder.mkdir(parents=True)
-            (folder.parent / "model.onnx").write_bytes(model.SerializeToString())
-            for i, name in enumerate(names):
-                (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(feeds[name], name).SerializeToString())
-            for i, value in enumerate(reference(model, feeds)):
-                (folder / f"output_{i}.pb").write_bytes(numpy_helper.from_array(value, f"y{i}").SerializeToString())
-            case = {"name": folder.parent.name, "rtol": 1e-3, "atol": 2e-5, "inputs": names, "tensors": True, "random": False}
-            lines.write(json.dumps(case) + "\n")
-    failed = tmp_path / "failed.txt"
-    environment = {**os.environ, "MEZZO_TARGET": target} if target else dict(os.environ)
-    report = subprocess.run(
-        [PROGRAM, manifest, "--list-failed", failed], env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    assert failed.read_text() == "", report
+    draw = Source(1)
+    cases = Cases(tmp_path)
+    for number in range(CASES):
+        op, version, attributes, inputs, outputs = family(draw)
+        model = model_of(op, version, attributes, inputs, outputs, draw.chance())
+        feeds = {info.name: inputs[int(info.name[1:])] for info in model.graph.input}
+        cases.add(f"{number}_{op}", model, feeds, onnxruntime_outputs(model, feeds), 1e-3, 2e-5)
+    assert not cases.failures(target)

@@ -3,30 +3,17 @@
 The transforms are compared in double precision, at lengths that are products of small primes, primes and mixtures of both.
 """
 
-import json
-import os
-import pathlib
-import random
-import subprocess
-
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper
+from peer_cases import Cases, Draw, onnxruntime_outputs, value_info
 
-PROGRAM = pathlib.Path(os.environ["MEZZO_TEST_PROGRAMS"], "conformance_main")
 CASES = 150
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 30, 31, 34, 37, 64, 77, 97, 101, 120, 128, 143, 169, 251, 256, 390, 509, 512, 1000]
 
 
-class Draw:
-    def __init__(self, seed: int):
-        self.pick = random.Random(seed)
-        self.numbers = np.random.default_rng(seed)
-
-    def chance(self, probability: float = 0.5) -> bool:
-        return self.pick.random() < probability
-
+class Source(Draw):
     def signal(self, *shape: int) -> np.ndarray:
         return self.numbers.standard_normal(shape).astype(self.pick.choice([np.float32, np.float64]))
 
@@ -40,7 +27,7 @@ def as_parts(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.stack([x.real, x.imag], -1).astype(dtype)
 
 
-def dft(d: Draw):
+def dft(d: Source):
     shape = [d.pick.randint(1, 3) for _ in range(d.pick.randint(1, 3))]
     axis = d.pick.randrange(len(shape))
     shape[axis] = d.pick.choice(LENGTHS)
@@ -64,7 +51,7 @@ def dft(d: Draw):
     return "DFT", 20, attributes, [x, lengths, np.array(named_axis)], y
 
 
-def stft(d: Draw):
+def stft(d: Source):
     length, step = d.pick.choice(LENGTHS[2:20]), d.pick.randint(1, 9)
     x = d.signal(d.pick.randint(1, 3), length + d.pick.choice([0, 1, 40]), d.pick.randint(1, 2))
     window = d.signal(length).astype(x.dtype) if d.chance() else None
@@ -77,7 +64,7 @@ def stft(d: Draw):
     return "STFT", 17, attributes, [x, np.array(step), window, lengths], y[:, :, : length // 2 + 1] if onesided else y
 
 
-def tfidf(d: Draw):
+def tfidf(d: Source):
     words = range(1, 6)
     counts, pool, most = [], [], d.pick.randint(1, 4)
     for length in range(1, most + 1):
@@ -107,48 +94,27 @@ def tfidf(d: Draw):
 def model_of(op: str, version: int, attributes: dict, inputs: list) -> onnx.ModelProto:
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(inputs)]
 
-    def kind(value: np.ndarray) -> int:
-        return onnx.TensorProto.STRING if value.dtype == object else helper.np_dtype_to_tensor_dtype(value.dtype)
-
     graph = helper.make_graph(
         [helper.make_node(op, names, ["y"], **attributes)],
         "peers",
-        [helper.make_tensor_value_info(n, kind(v), v.shape) for n, v in zip(names, inputs) if n],
+        [value_info(name, value) for name, value in zip(names, inputs) if name],
         [onnx.ValueInfoProto(name="y")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=9)
 
 
-def asked(model: onnx.ModelProto, feeds: dict) -> np.ndarray:
-    ort = pytest.importorskip("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)[0]
-
-
 @pytest.mark.parametrize("family", [dft, stft, tfidf], ids=lambda family: family.__name__)
 def test_family(family, tmp_path):
-    draw = Draw(1)
-    manifest = tmp_path / "manifest.jsonl"
-    with manifest.open("w") as lines:
-        for number in range(CASES):
-            op, version, attributes, inputs, expected = family(draw)
-            model = model_of(op, version, attributes, inputs)
-            feeds = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
-            expected = asked(model, feeds) if expected is None else expected
-            folder = tmp_path / f"{number}_{op}" / "test_data_set_0"
-            folder.mkdir(parents=True)
-            (folder.parent / "model.onnx").write_bytes(model.SerializeToString())
-            for i, value in enumerate(feeds.values()):
-                (folder / f"input_{i}.pb").write_bytes(numpy_helper.from_array(value).SerializeToString())
-            (folder / "output_0.pb").write_bytes(numpy_helper.from_array(expected).SerializeToString())
-            precise = expected.dtype == np.float64
-            tolerances = {"rtol": 1e-10 if precise else 1e-5, "atol": 1e-11 if precise else 1e-5}
-            case = {"name": folder.parent.name, **tolerances, "inputs": list(feeds), "tensors": True, "random": False}
-            lines.write(json.dumps(case) + "\n")
-    failed = tmp_path / "failed.txt"
-    report = subprocess.run(
-        [PROGRAM, manifest, "--list-failed", failed], check=True, capture_output=True, text=True
-    ).stdout
-    assert failed.read_text() == "", report
+    draw = Source(1)
+    cases = Cases(tmp_path)
+    for number in range(CASES):
+        op, version, attributes, inputs, expected = family(draw)
+        model = model_of(op, version, attributes, inputs)
+        feeds = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
+        if expected is None:
+            pytest.importorskip("onnxruntime")
+            expected = onnxruntime_outputs(model, feeds, optimised=True)[0]
+        precise = expected.dtype == np.float64
+        rtol, atol = (1e-10, 1e-11) if precise else (1e-5, 1e-5)
+        cases.add(f"{number}_{op}", model, feeds, [expected], rtol, atol)
+    assert not cases.failures()
