@@ -28,6 +28,7 @@
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
+#include "kernels/peak_f32.h"
 #include "kernels/pool_f32.h"
 #include "kernels/softmax_f32.h"
 #include "kernels/target.h"
@@ -74,23 +75,6 @@ double best_time(const std::function<void()>& call) {
     best = std::min(best, (now() - start) / calls);
   }
   return best;
-}
-
-// GF/s of a product that stays in L1 and L2: taken as the peak, since it comes within some per cent
-// of it.
-double measure_peak(ThreadPool& pool) {
-  const std::int64_t m = 168, n = 192, k = 384;
-  double total = 0;
-  const Floats a(m * k), b(k * n);
-  Floats packed_a(packed_a_bytes(m, k) / 4), packed_b(packed_b_bytes(k, n) / 4), c(m * n);
-  ThreadPool one(1);
-  pack_a(m, k, {a.get(), k, 1}, packed_a.get(), one);
-  pack_b(k, n, {b.get(), n, 1}, packed_b.get(), one);
-  const double time = best_time([&] {
-    gemm(m, n, k, {packed_a.get(), 0, 0, true}, {packed_b.get(), 0, 0, true}, c.get(), n, {}, one);
-  });
-  total = 2e-9 * static_cast<double>(m * n * k) / time;
-  return total * pool.size();
 }
 
 struct Report {
@@ -348,8 +332,8 @@ int main(int argc, char** argv) {
   }
   ThreadPool pool(threads);
   bench::OneDnn peer(threads);
-  const Report report{measure_peak(pool), argc > 2 ? argv[2] : nullptr, &peer};
-  std::printf("target %s, %d thread(s), peak taken as %.0f GF/s\n\n",
+  const Report report{peak_gflops_f32() * threads, argc > 2 ? argv[2] : nullptr, &peer};
+  std::printf("target %s, %d thread(s), peak %.0f GF/s\n\n",
               std::string(name_of(active_target())).c_str(), threads, report.peak);
   bench_gemms(report, pool);
   bench_networks(report, pool);
