@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "mezzo/model.h"
+
 namespace mezzo::cli {
 
 void add_run(CLI::App& program);
@@ -26,6 +28,13 @@ template <class T>
 CLI::Option* add_repeated(CLI::App& command, const std::string& name, T& values,
                           const std::string& help) {
   return command.add_option(name, values, help)->allow_extra_args(false);
+}
+
+/// The options of a subcommand that writes a model: where to, and how.
+inline void add_saving(CLI::App& command, std::string& out, SaveOptions& options) {
+  command.add_option("-o,--out", out, "The file to write")->required()->type_name("FILE");
+  command.add_flag("--external-data", options.external_data,
+                   "Put large initializers into a second file, FILE.data");
 }
 
 }  // namespace mezzo::cli

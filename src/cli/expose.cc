@@ -28,11 +28,7 @@ void add_expose(CLI::App& program) {
                "A value that becomes an output: a selector, as for `mezzo run`")
       ->required()
       ->type_name("SELECTOR");
-  command.add_option("-o,--out", arguments->out, "The file to write")
-      ->required()
-      ->type_name("FILE");
-  command.add_flag("--external-data", arguments->options.external_data,
-                   "Put large initializers into a second file, FILE.data");
+  add_saving(command, arguments->out, arguments->options);
   command.callback([arguments] { expose(*arguments); });
 }
 

@@ -35,11 +35,7 @@ void add_extract(CLI::App& program) {
   add_repeated(command, "--output", arguments->outputs,
                "What it computes. Without any: the model's own outputs")
       ->type_name("SELECTOR");
-  command.add_option("-o,--out", arguments->out, "The file to write")
-      ->required()
-      ->type_name("FILE");
-  command.add_flag("--external-data", arguments->options.external_data,
-                   "Put large initializers into a second file, FILE.data");
+  add_saving(command, arguments->out, arguments->options);
   command.callback([arguments] { extract(*arguments); });
 }
 
