@@ -24,19 +24,12 @@ __all__ = [
 ]
 
 
-class _Details:
-    """What every exception of mezzo carries besides its message."""
-
-    problem: str = ""
-    place: str = ""
-    expected: str = ""
-    got: str = ""
-    hint: str = ""
+_DETAILS = ("problem", "place", "expected", "got", "hint")  # what every exception carries besides its message
 
 
 def _define(name: str, number: int, label: str, doc: str) -> type[Exception]:
     members = {"__doc__": doc, "__module__": __name__, "number": number, "label": label}
-    members |= {key: "" for key in _Details.__annotations__}
+    members |= dict.fromkeys(_DETAILS, "")
     return type(name, (Exception,), members)
 
 
@@ -102,7 +95,7 @@ def make(kind: type[Exception], message: str) -> Exception:
 def from_error(code: str, message: str, problem: str, place: str, expected: str, got: str, hint: str) -> Exception:
     """What the engine's errors are raised as: called from C++."""
     exception = make(_BY_CODE[code], message)
-    for name, text in (("problem", problem), ("place", place), ("expected", expected), ("got", got), ("hint", hint)):
+    for name, text in zip(_DETAILS, (problem, place, expected, got, hint)):
         setattr(exception, name, text)
     return exception
 

@@ -12,7 +12,7 @@ from ..model import Model
 from ..options import SessionOptions
 from ..providers import get_device
 from ..session import InferenceSession
-from .backend_rep import MezzoBackendRep
+from .backend_rep import MezzoBackendRep, with_settings
 
 _SESSION_OPTIONS = frozenset(
     {
@@ -61,7 +61,7 @@ class MezzoBackend:
             model = model.SerializeToString()
         if device is not None and not cls.supports_device(device):
             raise RuntimeError(f"Incompatible device expected '{device}', got '{get_device()}'")
-        return MezzoBackendRep(InferenceSession(model, _session_options(kwargs)))
+        return MezzoBackendRep(InferenceSession(model, with_settings(SessionOptions(), kwargs, _SESSION_OPTIONS)))
 
     @classmethod
     def run_model(cls, model: Any, inputs: Any, device: str | None = None, **kwargs: Any) -> list[Any]:
@@ -104,19 +104,6 @@ class MezzoBackend:
 def _newest_opset(onnx: Any, domain: str) -> int:
     versions = [schema.since_version for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == domain]
     return max(versions, default=1)
-
-
-def _session_options(settings: Mapping[str, Any]) -> SessionOptions:
-    options = SessionOptions()
-    for name, value in settings.items():
-        if name in _SESSION_OPTIONS:
-            setattr(options, name, value)
-        elif hasattr(options, name):
-            raise RuntimeError(
-                f"SessionOptions attribute '{name}' is not permitted via the backend API. "
-                f"Allowed attributes: {', '.join(sorted(_SESSION_OPTIONS))}"
-            )
-    return options
 
 
 OnnxRuntimeBackend = MezzoBackend

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..options import RunOptions
+from ..options import RunOptions, SessionOptions
 from ..session import InferenceSession
 
+Options = TypeVar("Options", RunOptions, SessionOptions)
+
 _RUN_OPTIONS = frozenset({"log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches"})
+
+
+def with_settings(options: Options, settings: Mapping[str, Any], allowed: Collection[str]) -> Options:
+    """The options with those settings that are attributes of theirs: RuntimeError for one that is not allowed; others are
+    ignored."""
+    for name, value in settings.items():
+        if name in allowed:
+            setattr(options, name, value)
+        elif hasattr(options, name):
+            raise RuntimeError(
+                f"{type(options).__name__} attribute '{name}' is not permitted via the backend API. "
+                f"Allowed attributes: {', '.join(sorted(allowed))}"
+            )
+    return options
 
 
 class MezzoBackendRep:
@@ -24,15 +40,7 @@ class MezzoBackendRep:
 
         Keyword arguments are attributes of RunOptions; those that do not exist are ignored.
         """
-        options = RunOptions()
-        for name, value in kwargs.items():
-            if name in _RUN_OPTIONS:
-                setattr(options, name, value)
-            elif hasattr(options, name):
-                raise RuntimeError(
-                    f"RunOptions attribute '{name}' is not permitted via the backend API. "
-                    f"Allowed attributes: {', '.join(sorted(_RUN_OPTIONS))}"
-                )
+        options = with_settings(RunOptions(), kwargs, _RUN_OPTIONS)
         return self._session.run(None, self._feed(inputs), options)
 
     def _feed(self, inputs: Any) -> Mapping[str, Any]:
