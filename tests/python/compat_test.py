@@ -40,9 +40,11 @@ def test_versions(folder):
         "import onnxruntime, importlib.metadata as m\n"
         "print(onnxruntime.__version__, onnxruntime.get_version_string(), m.version('onnxruntime'), m.version('OnnxRuntime'))\n"
         "print(onnxruntime.capi.build_and_package_info.__version__, mezzo.__version__ != '1.32.0')\n"
-        "print(m.distribution('onnxruntime').metadata['Name'], m.packages_distributions()['onnxruntime'][0])\n"
+        "print(m.distribution('onnxruntime').metadata['Name'])\n"
+        "if hasattr(m, 'packages_distributions'):\n"  # Python 3.10
+        "    assert set(m.packages_distributions()['onnxruntime']) == {'onnxruntime'}\n"
     )
-    assert program(folder, text) == "1.32.0 1.32.0 1.32.0 1.32.0\n1.32.0 True\nonnxruntime onnxruntime\n"
+    assert program(folder, text) == "1.32.0 1.32.0 1.32.0 1.32.0\n1.32.0 True\nonnxruntime\n"
 
 
 def test_the_package_is_answered_for_by_mezzo(folder):

@@ -9,7 +9,7 @@ import mezzo
 from mezzo import unavailable
 from mezzo.capi import onnxruntime_pybind11_state as state
 
-onnxruntime = pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime", "1.32", reason="the names are those of ONNX Runtime 1.32")
 their_state = onnxruntime.capi.onnxruntime_pybind11_state
 
 # Not part of the interface: what its modules happen to import, and groups of classes about kernels.
