@@ -1,7 +1,9 @@
 #include "base/memory.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <string>
@@ -21,6 +23,25 @@ std::size_t physical_memory() noexcept {
   return bytes;
 }
 
+constexpr std::size_t kPage = 4096;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+// Large memory is aligned for huge pages, and they are asked for: a matrix of many rows otherwise
+// needs more pages than the CPU keeps addresses of, which costs ResNet-50 a sixth of its speed.
+void* take(std::size_t bytes) {
+  if (bytes < kHugePage) return std::aligned_alloc(kAlignment, round_up(bytes, kAlignment));
+  const std::size_t rounded = round_up(bytes, kPage);
+  void* data = std::aligned_alloc(kHugePage, rounded);
+#ifdef MADV_HUGEPAGE
+  // A wish: where there are none, small pages do.
+  if (data != nullptr) ::madvise(data, rounded, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
 }  // namespace
 
 std::size_t allocation_limit() noexcept {
@@ -34,10 +55,7 @@ void set_allocation_limit(std::size_t bytes) noexcept {
 
 std::shared_ptr<void> allocate(std::size_t bytes) {
   void* data = nullptr;
-  if (bytes <= allocation_limit()) {
-    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    data = std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
-  }
+  if (bytes <= allocation_limit()) data = take(std::max<std::size_t>(bytes, 1));
   if (data == nullptr) {
     throw Error(ErrorCode::limit, "a tensor is too large for the memory that there is")
         .expected("at most " + std::to_string(allocation_limit()) + " bytes")

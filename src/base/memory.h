@@ -13,6 +13,9 @@ namespace mezzo {
 /// Alignment of every buffer: a cache line, and the widest vector.
 inline constexpr std::size_t kAlignment = 64;
 
+/// Buffers from this size on lie on huge pages where the system gives them.
+inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
 /// The most that one buffer may take: the machine's physical memory, unless something else was set.
 /// A shape that asks for more is a mistake or an attack, not a wish.
 std::size_t allocation_limit() noexcept;

@@ -5,9 +5,8 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <new>
 
-#include "mezzo/error.h"
+#include "base/memory.h"
 
 namespace mezzo::kernels {
 
@@ -15,22 +14,20 @@ namespace mezzo::kernels {
 /// product inside a convolution): each gets memory of its own.
 template <class Tag>
 float* thread_scratch(std::int64_t floats) {
-  constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(float* p) const { ::operator delete(p, kAlignment); }
-  };
-  thread_local std::unique_ptr<float, Free> memory;
+  thread_local std::shared_ptr<void> memory;
   thread_local std::int64_t size = 0;
   if (floats > size) {
     if (floats > std::numeric_limits<std::int64_t>::max() / 8)
       throw Error(ErrorCode::limit, "a kernel's working memory is too large");
     memory.reset();
     size = 0;
-    memory.reset(static_cast<float*>(
-        ::operator new(static_cast<std::size_t>(floats) * sizeof(float), kAlignment)));
-    size = floats;
+    auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
+    // What is read in many streams is worth a huge page of its own.
+    if (bytes >= kHugePage / 8) bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    memory = allocate(bytes);
+    size = static_cast<std::int64_t>(bytes / sizeof(float));
   }
-  return memory.get();
+  return static_cast<float*>(memory.get());
 }
 
 }  // namespace mezzo::kernels
