@@ -205,11 +205,11 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
     const bool first = k0 == 0, last = k0 + depth == l.k;
     const float min = last ? g.min : -kInfinity, max = last ? g.max : kInfinity;
     const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max);
-    // Pixels that few weights meet are not worth packing.
-    const bool direct = l.dense && r.weight_end - r.weight_begin <= 2;
+    // Whole panels of pixels that lie as they are wanted are packed by the first product that reads
+    // them.
     for (int64_t p = 0; p < panels; ++p) {
       const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
-      if (direct && panel.count == kTileCols) continue;
+      if (l.dense && panel.count == kTileCols) continue;
       pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
                   panel.count, round_up(panel.count, kLaneCount), packed + p * depth * kTileCols);
     }
@@ -224,29 +224,42 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
                                     r.weight_begin * l.height * std::min(l.block, l.k - k0 - depth);
       for (int64_t p = 0; p < panels; ++p) {
         const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
-        const bool unpacked = direct && panel.count == kTileCols;
-        const float* b = unpacked
-                             ? g.image + panel.image * g.image_stride + k0 * l.pixels + panel.begin
-                             : packed + p * depth * kTileCols;
-        const int64_t ldb = unpacked ? l.pixels : round_up(panel.count, kLaneCount);
+        const bool packs = l.dense && panel.count == kTileCols && w == r.weight_begin;
+        float* b = packed + p * depth * kTileCols;
         const int64_t offset = row * l.pixels + panel.begin;
         float* y = g.y + panel.image * g.y_stride + offset;
         const float* add =
             g.add == nullptr || !first ? nullptr : g.add + panel.image * g.add_stride + offset;
-        const TileKernel kernel = tile_kernel(rows, panel.count);
         const Fetch fetch = fetch_part(next, rows, depth, p);
-        if (add == nullptr && panel.count % kLaneCount == 0) {
-          const float* bias = g.bias == nullptr ? kZeros : g.bias + row;
-          kernel(weights, b, ldb, depth,
-                 {y, l.pixels, first ? Start::row_bias : Start::c, bias, min, max, fetch});
-          continue;
-        }
-        // It comes from memory: asked for now, it is there when the sums are.
-        for (int64_t i = 0; add != nullptr && i < rows; ++i) {
+        // What comes from memory is asked for now, to be there when the sums are.
+        for (int64_t i = 0; i < rows; ++i) {
+          __builtin_prefetch(y + i * l.pixels, 1);
+          __builtin_prefetch(y + i * l.pixels + panel.count - 1, 1);
+          if (add == nullptr) continue;
           __builtin_prefetch(add + i * l.pixels);
           __builtin_prefetch(add + i * l.pixels + panel.count - 1);
         }
-        kernel(weights, b, ldb, depth, sums_into(tile, false, fetch));
+        if (panel.count % kLaneCount == 0) {
+          const TileOut out{y,
+                            l.pixels,
+                            first ? Start::row_bias : Start::c,
+                            g.bias == nullptr ? kZeros : g.bias + row,
+                            min,
+                            max,
+                            fetch,
+                            add,
+                            b};
+          if (packs) {
+            const float* image = g.image + panel.image * g.image_stride;
+            packing_tile_kernel(rows)(weights, image + k0 * l.pixels + panel.begin, l.pixels, depth,
+                                      out);
+          } else {
+            tile_kernel(rows, panel.count)(weights, b, panel.count, depth, out);
+          }
+          continue;
+        }
+        tile_kernel(rows, panel.count)(weights, b, round_up(panel.count, kLaneCount), depth,
+                                       sums_into(tile, false, fetch));
         for (int64_t i = 0; i < rows; ++i, y += l.pixels) {
           const float start = first && g.bias != nullptr ? g.bias[row + i] : 0.0f;
           const float* more = first ? (add == nullptr ? nullptr : add + i * l.pixels) : y;

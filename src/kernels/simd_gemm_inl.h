@@ -77,18 +77,24 @@ struct TileOut {
   const float* bias;  // of the tile's rows or columns, by `start`
   float min, max;
   Fetch fetch;
+  const float* add = nullptr;  // with Start::row_bias, what is added as well: rows `ldc` apart
+  float* packed = nullptr;     // of kernels that pack: where B goes
 };
 
 HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 
-// C[R, V * kLanes] = clamp(start + A * B). Whole vectors of C are written.
-template <int R, int V>
+// How many rows of B ahead a kernel asks for that reads them where they are, far apart.
+inline constexpr std::int64_t kRowsAhead = 12;
+
+// C[R, V * kLanes] = clamp(start + A * B). Whole vectors of C are written. Where `Pack`, B is also
+// written as a panel, at no cost: the additions take longer.
+template <int R, int V, bool Pack = false>
 HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                                std::int64_t ldb, std::int64_t k, const TileOut& out) {
   const F32 d;
   // Small tiles have too few accumulators to hide the latency of the additions: they take several
   // steps of k side by side.
-  constexpr int kSteps = R * V <= 2 ? 4 : R * V <= 5 ? 2 : 1;
+  constexpr int kSteps = Pack ? 1 : R * V <= 2 ? 4 : R * V <= 5 ? 2 : 1;
   VecF32 acc[kSteps][R][V];
   MEZZO_UNROLL
   for (int s = 0; s < kSteps; ++s) {
@@ -100,6 +106,7 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   }
   const float* fetch = out.fetch.from;
   const std::int64_t fetch_step = out.fetch.step;
+  float* packed = out.packed;
   std::int64_t p = 0;
   for (; p + kSteps <= k; p += kSteps) {
     MEZZO_UNROLL
@@ -107,6 +114,15 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
       VecF32 bv[V];
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, b + v * kLanes);
+      if constexpr (Pack) {
+        // Past the last row it may be anywhere, which prefetching does not mind.
+        MEZZO_UNROLL
+        for (int v = 0; v < V; ++v) {
+          __builtin_prefetch(b + kRowsAhead * ldb + v * kLanes);
+          hn::StoreU(bv[v], d, packed + v * kLanes);
+        }
+        packed += V * kLanes;
+      }
       MEZZO_UNROLL
       for (int i = 0; i < R; ++i) {
         const VecF32 ai = hn::Set(d, a[i]);
@@ -151,6 +167,17 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
                    c + v * kLanes);
       }
     }
+  } else if (out.start == Start::row_bias && out.add != nullptr) {
+    const float* add = out.add;
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i, c += ldc, add += ldc) {
+      const VecF32 bias = hn::Set(d, out.bias[i]);
+      MEZZO_UNROLL
+      for (int v = 0; v < V; ++v) {
+        const VecF32 sum = hn::Add(acc[0][i][v], bias);
+        hn::StoreU(clamp(hn::Add(sum, hn::LoadU(d, add + v * kLanes)), lo, hi), d, c + v * kLanes);
+      }
+    }
   } else if (out.start == Start::row_bias) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i, c += ldc) {
@@ -173,18 +200,25 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
 
 using TileKernel = void (*)(const float*, const float*, std::int64_t, std::int64_t, const TileOut&);
 
-template <int V, int... R>
+template <int V, bool Pack, int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
-  return {compute_tile<R + 1, V>...};
+  return {compute_tile<R + 1, V, Pack>...};
 }
+using TileRows = std::make_integer_sequence<int, kMaxRows>;
 
 // The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
 // them).
 inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols) {
-  using Rows = std::make_integer_sequence<int, kMaxRows>;
-  static constexpr auto kOne = tile_kernels<1>(Rows{}), kTwo = tile_kernels<2>(Rows{});
+  static constexpr auto kOne = tile_kernels<1, false>(TileRows{}),
+                        kTwo = tile_kernels<2, false>(TileRows{});
   const auto index = static_cast<std::size_t>(rows - 1);
   return cols <= static_cast<std::int64_t>(kLanes) ? kOne[index] : kTwo[index];
+}
+
+// The kernel for that many rows and kTileCols columns that packs B.
+inline TileKernel packing_tile_kernel(std::int64_t rows) {
+  static constexpr auto kKernels = tile_kernels<2, true>(TileRows{});
+  return kKernels[static_cast<std::size_t>(rows - 1)];
 }
 
 // Sums alone into a dense tile of row stride kTileCols; added to what is there where `accumulate`.
