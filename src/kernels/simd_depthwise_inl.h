@@ -34,6 +34,7 @@ struct DepthwisePlane {
   const float* add;  // may be null
   float* y;
   float bias, min, max;
+  std::int64_t rows_ahead = 0;  // how far below the rows in work memory is asked for; 0: not at all
 };
 
 // How one vector of outputs reads the rows of x: for each tap the elements `Stride` apart. Where a
@@ -107,6 +108,17 @@ HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K]
       for (int kw = 0; kw < K; ++kw) sums[r] = hn::MulAdd(w[kh * K + kw], x[kw], sums[r]);
     }
   }
+  if (p.rows_ahead != 0) {
+    const std::int64_t ahead = oh + p.rows_ahead;
+    MEZZO_UNROLL
+    for (int i = 0; i < Stride * R; ++i) {
+      const float* below = p.x + (ahead * Stride + i) * s.in_w + ow * Stride;
+      MEZZO_UNROLL
+      for (int j = 0; j < Stride; ++j) __builtin_prefetch(below + j * static_cast<int>(kLanes));
+    }
+    MEZZO_UNROLL
+    for (int r = 0; r < R; ++r) __builtin_prefetch(p.y + (ahead + r) * s.out_w + ow, 1);
+  }
   const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
   const std::int64_t rest = s.out_w - ow;
   MEZZO_UNROLL
@@ -137,7 +149,7 @@ HWY_INLINE void depthwise_strip(const DepthwisePlane& p, const VecF32 (&w)[K * K
 }
 
 template <int K, int Stride>
-void depthwise_in_place(const DepthwisePlane& p) {
+void depthwise_in_place(DepthwisePlane p) {
   constexpr auto kCount = static_cast<std::int64_t>(kLanes);
   // Strips one vector wide go down a band of rows that L1 holds.
   constexpr std::int64_t kBandFloats = 4096;
@@ -148,6 +160,9 @@ void depthwise_in_place(const DepthwisePlane& p) {
   for (int t = 0; t < K * K; ++t) w[t] = hn::Set(d, p.weights[t]);
   const std::int64_t band =
       std::max<std::int64_t>(1, kBandFloats / Stride / (4 * std::max(s.in_w, s.out_w))) * 4;
+  // A strip reads a line or two of each row, which no prefetcher of the hardware follows. Below the
+  // last row of a plane lies the next plane. Small planes come whole.
+  if (s.out_h * s.out_w >= 1024) p.rows_ahead = std::min(band, s.out_h);
   for (std::int64_t oh = 0; oh < s.out_h; oh += band) {
     const std::int64_t end = std::min(oh + band, s.out_h);
     for (std::int64_t ow = 0; ow < s.out_w; ow += kCount) {
@@ -189,7 +204,7 @@ inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
 }
 
 // The function for windows that are read in place; null: none.
-inline void (*depthwise_function(const SlidingWindow& s))(const DepthwisePlane&) {
+inline void (*depthwise_function(const SlidingWindow& s))(DepthwisePlane) {
   if (s.dilation_h != 1 || s.dilation_w != 1 || s.k_h != s.k_w || s.stride_h != s.stride_w)
     return nullptr;
   const auto of = [&](auto* stride1, auto* stride2) {
@@ -209,7 +224,10 @@ inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets,
   const SlidingWindow& s = l.window;
   const std::int64_t pixels = s.out_h * s.out_w, taps = s.k_h * s.k_w;
   const auto in_place = depthwise_function(s);
-  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / (pixels * taps));
+  // A row takes as long as the vectors that hold it.
+  constexpr auto kCount = static_cast<std::int64_t>(kLanes);
+  const std::int64_t row_lanes = (s.out_w + kCount - 1) / kCount * kCount;
+  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / (s.out_h * row_lanes * taps));
   pool.parallel_for(batch * channels, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     float* zeros = nullptr;
     if (in_place != nullptr) {
