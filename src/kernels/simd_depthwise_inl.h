@@ -14,6 +14,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "kernels/conv_f32.h"
 #include "kernels/scratch.h"
@@ -34,7 +36,7 @@ struct DepthwisePlane {
   const float* add;  // may be null
   float* y;
   float bias, min, max;
-  std::int64_t rows_ahead = 0;  // how far below the rows in work memory is asked for; 0: not at all
+  std::int64_t rows_ahead = 0;  // where `Ahead`, how far below the rows in work memory is asked for
 };
 
 // How one vector of outputs reads the rows of x: for each tap the elements `Stride` apart. Where a
@@ -85,7 +87,7 @@ class DepthwiseTaps {
 };
 
 // R rows of outputs from `oh` on, for the vector of outputs at `ow`.
-template <int K, int Stride, bool Edge, int R>
+template <int K, int Stride, bool Edge, bool Ahead, int R>
 HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K],
                                const DepthwiseTaps<K, Stride, Edge>& taps, std::int64_t oh,
                                std::int64_t ow) {
@@ -108,7 +110,7 @@ HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K]
       for (int kw = 0; kw < K; ++kw) sums[r] = hn::MulAdd(w[kh * K + kw], x[kw], sums[r]);
     }
   }
-  if (p.rows_ahead != 0) {
+  if constexpr (Ahead) {
     const std::int64_t ahead = oh + p.rows_ahead;
     MEZZO_UNROLL
     for (int i = 0; i < Stride * R; ++i) {
@@ -135,20 +137,22 @@ HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K]
   }
 }
 
-template <int K, int Stride, bool Edge>
+template <int K, int Stride, bool Edge, bool Ahead>
 HWY_INLINE void depthwise_strip(const DepthwisePlane& p, const VecF32 (&w)[K * K],
                                 std::int64_t begin, std::int64_t end, std::int64_t ow) {
   const DepthwiseTaps<K, Stride, Edge> taps(ow * Stride - p.window->pad_left, p.window->in_w);
   std::int64_t oh = begin;
-  for (; oh + 4 <= end; oh += 4) depthwise_rows<K, Stride, Edge, 4>(p, w, taps, oh, ow);
+  for (; oh + 4 <= end; oh += 4) depthwise_rows<K, Stride, Edge, Ahead, 4>(p, w, taps, oh, ow);
   if (oh + 2 <= end) {
-    depthwise_rows<K, Stride, Edge, 2>(p, w, taps, oh, ow);
+    depthwise_rows<K, Stride, Edge, Ahead, 2>(p, w, taps, oh, ow);
     oh += 2;
   }
-  if (oh < end) depthwise_rows<K, Stride, Edge, 1>(p, w, taps, oh, ow);
+  if (oh < end) depthwise_rows<K, Stride, Edge, Ahead, 1>(p, w, taps, oh, ow);
 }
 
-template <int K, int Stride>
+// `Ahead`: the plane is large. A strip reads a line or two of each row, which no prefetcher of the
+// hardware follows, so the rows below are asked for; below the last row lies the next plane.
+template <int K, int Stride, bool Ahead>
 void depthwise_in_place(DepthwisePlane p) {
   constexpr auto kCount = static_cast<std::int64_t>(kLanes);
   // Strips one vector wide go down a band of rows that L1 holds.
@@ -160,22 +164,76 @@ void depthwise_in_place(DepthwisePlane p) {
   for (int t = 0; t < K * K; ++t) w[t] = hn::Set(d, p.weights[t]);
   const std::int64_t band =
       std::max<std::int64_t>(1, kBandFloats / Stride / (4 * std::max(s.in_w, s.out_w))) * 4;
-  // A strip reads a line or two of each row, which no prefetcher of the hardware follows. Below the
-  // last row of a plane lies the next plane. Small planes come whole.
-  if (s.out_h * s.out_w >= 1024) p.rows_ahead = std::min(band, s.out_h);
+  p.rows_ahead = std::min(band, s.out_h);
   for (std::int64_t oh = 0; oh < s.out_h; oh += band) {
     const std::int64_t end = std::min(oh + band, s.out_h);
     for (std::int64_t ow = 0; ow < s.out_w; ow += kCount) {
       const std::int64_t column = ow * Stride - s.pad_left;
       const bool edge = column < 0 || column + Stride * kCount + K - 1 > s.in_w;
       if (edge) {
-        depthwise_strip<K, Stride, true>(p, w, oh, end, ow);
+        depthwise_strip<K, Stride, true, Ahead>(p, w, oh, end, ow);
       } else {
-        depthwise_strip<K, Stride, false>(p, w, oh, end, ow);
+        depthwise_strip<K, Stride, false, Ahead>(p, w, oh, end, ow);
       }
     }
   }
 }
+
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+// Planes whose rows fill less than half of a vector (7 x 7), with as many columns as the outputs
+// have: a vector holds outputs of several rows, which for each tap meet a stretch of x, but for the
+// lanes whose element is outside the image. Those are the same in all planes.
+class FlatMasks {
+ public:
+  static bool apply(const SlidingWindow& s) {
+    return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
+           s.dilation_w == 1 && s.out_w == s.in_w && 2 * s.out_w <= std::int64_t{kLanes};
+  }
+
+  explicit FlatMasks(const SlidingWindow& s) {
+    const std::int64_t pixels = s.out_h * s.out_w;
+    bits_.resize(static_cast<std::size_t>((pixels + kLanes - 1) / kLanes * kTaps));
+    for (std::int64_t i = 0; i < pixels; ++i) {
+      for (std::int64_t t = 0; t < kTaps; ++t) {
+        const std::int64_t ih = i / s.out_w + t / 3 - s.pad_top,
+                           iw = i % s.out_w + t % 3 - s.pad_left;
+        if (ih < 0 || ih >= s.in_h || iw < 0 || iw >= s.in_w) continue;
+        const std::int64_t vector = i / std::int64_t{kLanes}, lane = i % std::int64_t{kLanes};
+        bits_[static_cast<std::size_t>(vector * kTaps + t)] |=
+            static_cast<std::uint16_t>(1u << lane);
+      }
+    }
+  }
+
+  void run(const DepthwisePlane& p) const {
+    const F32 d;
+    const SlidingWindow& s = *p.window;
+    VecF32 w[kTaps];
+    MEZZO_UNROLL
+    for (int t = 0; t < kTaps; ++t) w[t] = hn::Set(d, p.weights[t]);
+    const VecF32 bias = hn::Set(d, p.bias), lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
+    const std::int64_t pixels = s.out_h * s.out_w;
+    const float* x = p.x - s.pad_top * s.in_w - s.pad_left;
+    const std::uint16_t* bits = bits_.data();
+    for (std::int64_t i = 0; i < pixels; i += kLanes, bits += kTaps) {
+      VecF32 sum = bias;
+      MEZZO_UNROLL
+      for (int t = 0; t < kTaps; ++t) {
+        const auto inside = hn::LoadMaskBits(d, reinterpret_cast<const std::uint8_t*>(bits + t));
+        const float* from = x + i + t / 3 * s.in_w + t % 3;
+        sum = hn::MulAdd(w[t], hn::MaskedLoad(inside, d, from), sum);
+      }
+      const auto n = static_cast<std::size_t>(std::min<std::int64_t>(pixels - i, kLanes));
+      if (p.add != nullptr) sum = hn::Add(sum, load_n(d, p.add + i, n));
+      store_n(clamp(sum, lo, hi), d, p.y + i, n);
+    }
+  }
+
+ private:
+  static constexpr int kTaps = 9;
+  std::vector<std::uint16_t> bits_;  // [vector of outputs][tap]
+};
+#endif
 
 // Any window, over a copy of the plane.
 inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
@@ -210,8 +268,13 @@ inline void (*depthwise_function(const SlidingWindow& s))(DepthwisePlane) {
   const auto of = [&](auto* stride1, auto* stride2) {
     return s.stride_h == 1 ? stride1 : s.stride_h == 2 ? stride2 : nullptr;
   };
-  return s.k_h == 3   ? of(depthwise_in_place<3, 1>, depthwise_in_place<3, 2>)
-         : s.k_h == 5 ? of(depthwise_in_place<5, 1>, depthwise_in_place<5, 2>)
+  if (s.out_h * s.out_w >= 1024) {
+    return s.k_h == 3   ? of(depthwise_in_place<3, 1, true>, depthwise_in_place<3, 2, true>)
+           : s.k_h == 5 ? of(depthwise_in_place<5, 1, true>, depthwise_in_place<5, 2, true>)
+                        : nullptr;
+  }
+  return s.k_h == 3   ? of(depthwise_in_place<3, 1, false>, depthwise_in_place<3, 2, false>)
+         : s.k_h == 5 ? of(depthwise_in_place<5, 1, false>, depthwise_in_place<5, 2, false>)
                       : nullptr;
 }
 
@@ -224,6 +287,10 @@ inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets,
   const SlidingWindow& s = l.window;
   const std::int64_t pixels = s.out_h * s.out_w, taps = s.k_h * s.k_w;
   const auto in_place = depthwise_function(s);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  const std::optional<FlatMasks> masks =
+      FlatMasks::apply(s) ? std::optional<FlatMasks>(s) : std::nullopt;
+#endif
   // A row takes as long as the vectors that hold it.
   constexpr auto kCount = static_cast<std::int64_t>(kLanes);
   const std::int64_t row_lanes = (s.out_w + kCount - 1) / kCount * kCount;
@@ -245,6 +312,12 @@ inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets,
                              args.bias == nullptr ? 0.0f : args.bias[c],
                              args.min,
                              args.max};
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+      if (masks) {
+        masks->run(p);
+        continue;
+      }
+#endif
       if (in_place != nullptr) {
         in_place(p);
       } else {
