@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/shape.h"
+#include "kernels/attention_f32.h"
 #include "kernels/softmax_f32.h"
 #include "ops/matrix_product.h"
 #include "ops/shapes.h"
@@ -223,8 +224,53 @@ void softmax(float* scores, std::int64_t rows, std::int64_t n, ThreadPool& pool)
   }
 }
 
-template <bool simd>
+// How the scores get their weights: in the cache, head by head as products of matrices, or by plain
+// loops.
+enum class Way { fused, simd, reference };
+
+// Mask and attention_bias as one tensor that is added to the scores; the masks alone take `memory`.
+void set_mask(const HeadAttention& a, const Run& run, kernels::AttentionArgs& args,
+              std::vector<float>& memory) {
+  if (const auto* bias = run.in<float>(a.in.attention_bias)) {
+    const std::vector<std::int64_t>& strides = a.bias_strides;
+    args.mask = {bias, strides[0], strides[1], strides[2]};
+    args.mask_key_stride = strides[3];
+  } else if (a.causal || run.op().has_in(a.in.mask)) {
+    for (std::int64_t b = 0; b < a.batch; ++b) {
+      const std::vector<float> mask = mask_of(a, run, b);
+      memory.insert(memory.end(), mask.begin(), mask.end());
+    }
+    args.mask = {memory.data(), a.queries * a.keys, 0, a.keys};
+    args.mask_key_stride = 1;
+  }
+}
+
+void attend_fused(const HeadAttention& a, Run& run, const Rows& q, const Rows& k, const Rows& v) {
+  const auto heads = [](const Rows& rows, std::int64_t size) {
+    return kernels::AttentionRows<const float>{rows.data, rows.rows * rows.stride, size,
+                                               rows.stride};
+  };
+  kernels::AttentionArgs args;
+  args.batch = a.batch;
+  args.heads = a.heads;
+  args.queries = a.queries;
+  args.keys = a.keys;
+  args.size = a.size;
+  args.value_size = a.value_size;
+  args.scale = a.scale;
+  args.q = heads(q, a.size);
+  args.k = heads(k, a.size);
+  args.v = heads(v, a.value_size);
+  args.y = {run.out<float>(0), a.queries * a.value_hidden(), a.value_size, a.value_hidden()};
+  std::vector<float> memory;
+  set_mask(a, run, args, memory);
+  kernels::attention(args, run.pool());
+}
+
+template <Way way>
 void attend(const HeadAttention& a, Run& run, const Rows& q, const Rows& k, const Rows& v) {
+  if constexpr (way == Way::fused) return attend_fused(a, run, q, k, v);
+  constexpr bool simd = way == Way::simd;
   const auto* extra = run.in<float>(a.in.attention_bias);
   const auto heads = [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> scores(static_cast<std::size_t>(a.queries * a.keys)), mask;
@@ -251,7 +297,7 @@ void attend(const HeadAttention& a, Run& run, const Rows& q, const Rows& k, cons
   run.pool().parallel_for(a.batch * a.heads, 1, heads);
 }
 
-template <bool simd>
+template <Way way>
 void run_attention(const HeadAttention& a, Run& run) {
   if (a.batch * a.queries == 0) return;
   if (a.keys == 0) {  // no keys at all: every answer is 0
@@ -261,24 +307,36 @@ void run_attention(const HeadAttention& a, Run& run) {
   const float* bias = run.in<float>(a.in.bias);
   if (!a.projects) {
     const auto part = [&](std::int64_t at) { return bias != nullptr ? bias + at : nullptr; };
-    attend<simd>(a, run, with_bias(run, 0, a.hidden(), part(0)),
-                 with_bias(run, 1, a.hidden(), part(a.hidden())),
-                 with_bias(run, 2, a.value_hidden(), part(2 * a.hidden())));
+    attend<way>(a, run, with_bias(run, 0, a.hidden(), part(0)),
+                with_bias(run, 1, a.hidden(), part(a.hidden())),
+                with_bias(run, 2, a.value_hidden(), part(2 * a.hidden())));
     return;
   }
   std::vector<float> projected(static_cast<std::size_t>(a.batch * a.queries * a.width()));
-  product<simd>(a.batch * a.queries, a.width(), a.inputs, {run.in<float>(0), a.inputs, 1},
-                {run.in<float>(1), a.width(), 1}, projected.data(), a.width(), 1, bias, run.pool());
+  product<way != Way::reference>(a.batch * a.queries, a.width(), a.inputs,
+                                 {run.in<float>(0), a.inputs, 1}, {run.in<float>(1), a.width(), 1},
+                                 projected.data(), a.width(), 1, bias, run.pool());
   const auto columns = [&](std::int64_t first) {
     return Rows{projected.data() + first, a.queries, a.width(), {}};
   };
-  attend<simd>(a, run, columns(0), columns(a.hidden()), columns(2 * a.hidden()));
+  attend<way>(a, run, columns(0), columns(a.hidden()), columns(2 * a.hidden()));
 }
 
-template <bool simd>
+template <Way way>
 Choice choose_attention(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  return Kernel([a = attention_of(op)](Run& run) { run_attention<simd>(a, run); });
+  return Kernel([a = attention_of(op)](Run& run) { run_attention<way>(a, run); });
+}
+
+Choice fused(Op& op) {
+  // With fewer, the vectors along the queries are mostly empty.
+  constexpr std::int64_t kFewQueries = 4;
+  const HeadAttention a = attention_of(op);
+  if (a.queries < kFewQueries) return refuse("too few queries");
+  if (op.has_in(a.in.attention_bias) && (a.causal || op.has_in(a.in.mask))) {
+    return refuse("a mask and a bias");
+  }
+  return choose_attention<Way::fused>(op);
 }
 
 std::int64_t multiply_adds(const Op& op) {
@@ -295,8 +353,9 @@ Row& declare(Row& row) {
       .attr("scale", Kind::float_)
       .attr("unidirectional", 0)
       .infer(infer)
-      .simd_kernel("gemm", choose_attention<true>)
-      .kernel("reference", choose_attention<false>)
+      .simd_kernel("fused", fused)
+      .simd_kernel("gemm", choose_attention<Way::simd>)
+      .kernel("reference", choose_attention<Way::reference>)
       .multiply_adds(multiply_adds);
 }
 

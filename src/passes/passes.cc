@@ -70,6 +70,7 @@ const std::vector<Pass>& all() {
   static const std::vector<Pass> list = {
       // What exporters have taken apart comes first.
       {"layer_norm", layer_norm},
+      {"attention", attention},
       {"gelu", gelu},
       {"hard_swish", hard_swish},
       {"swish", swish},

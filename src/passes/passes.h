@@ -32,6 +32,7 @@ std::vector<Pass> enabled(const std::vector<std::string>& disabled, std::string_
 void pad(Program& program);
 void layer_norm(Program& program);
 void skip_layer_norm(Program& program);
+void attention(Program& program);
 void gelu(Program& program);
 void swish(Program& program);
 void hard_swish(Program& program);

@@ -118,6 +118,7 @@ std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
   for (const int number : replacement.in) {
     operands.push_back(number < 0 ? ops::Operand{} : slot(number).operand);
   }
+  for (const auto& [input, shape] : replacement.in_as) operands[at(input)].shape = shape;
   auto op =
       std::make_shared<ops::Op>(node, *row, std::move(operands), &host_.store(), host_.threads());
   row->infer_outputs(*op);
@@ -164,7 +165,9 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     if (replacement.out[i] < 0) continue;
     const ops::Operand& wanted = slot(replacement.out[i]).operand;
     const ops::Operand& given = op->out(static_cast<int>(i));
-    if (given.dtype != wanted.dtype || given.shape != wanted.shape) {
+    const Shape& shape = i == 0 && replacement.out_as ? *replacement.out_as : wanted.shape;
+    if (given.dtype != wanted.dtype || given.shape != shape ||
+        element_count(shape) != element_count(wanted.shape)) {
       miss(last, "the result would have another shape");
       return false;
     }

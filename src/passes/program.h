@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -42,6 +43,10 @@ struct Replacement {
   int opset = 1;
   std::vector<onnx::Attribute> attributes = {};
   std::vector<int> in = {}, out = {};  ///< slots; -1: omitted
+  /// Inputs, by number, and output 0 where the operator sees them under another shape, which has as
+  /// many elements: Reshape has no step that could be replaced.
+  std::vector<std::pair<int, Shape>> in_as = {};
+  std::optional<Shape> out_as = std::nullopt;
 };
 
 /// Makes a constant from another one, `base`, and what else it holds.

@@ -1,0 +1,229 @@
+#include "kernels/attention_f32.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/shape.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention_f32.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+#include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_math_inl.h"
+
+// Everything is computed transposed, with a block of kTileCols queries along the vectors: scores
+// are [keys][queries], so that the softmax goes down columns and no vector is ever summed up in
+// itself, and they are what the product with the values takes as it stands. Keys and values are
+// packed once for a head, as left operands; queries once for their block.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+struct AttentionScratch {};
+
+// Blocks of queries that a share of a head has at least: keys and values are packed anew for each.
+constexpr int64_t kTaskBlocks = 4;
+
+// exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
+HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
+  const F32 d;
+  const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
+  const ReducedExp e = reduce_exp(hn::IfThenZeroElse(vanishes, x));
+  const VecF32 power = power_of_two(e.n);
+  return hn::IfThenZeroElse(vanishes, hn::MulAdd(power, e.minus_one, power));
+}
+
+// Adds the mask to the scaled scores [keys][kTileCols] of `vectors` vectors of queries, takes their
+// exponentials relative to the largest of each query, and writes 1 / sum of those. The mask has one
+// element for a key, `key_stride` apart, or (`dense`) a row like the scores'; null: none.
+template <int vectors>
+void softmax_columns(float* scores, int64_t keys, float scale, const float* mask,
+                     int64_t key_stride, bool dense, float* inverse) {
+  const F32 d;
+  const VecF32 factor = hn::Set(d, scale);
+  // Two rows at a time, so that the maxima do not wait for each other.
+  VecF32 top[2][vectors];
+  for (auto& row : top) {
+    for (VecF32& v : row) v = hn::Set(d, -std::numeric_limits<float>::infinity());
+  }
+  const auto add_row = [&](int64_t key, VecF32* HWY_RESTRICT largest) HWY_ATTR {
+    float* row = scores + key * kTileCols;
+    const VecF32 repeated = hn::Set(d, mask == nullptr || dense ? 0.0f : mask[key * key_stride]);
+    MEZZO_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      const VecF32 bias = dense ? hn::LoadU(d, mask + key * kTileCols + v * kLanes) : repeated;
+      const VecF32 score = hn::Add(hn::Mul(hn::LoadU(d, row + v * kLanes), factor), bias);
+      hn::StoreU(score, d, row + v * kLanes);
+      largest[v] = hn::Max(largest[v], score);
+    }
+  };
+  int64_t key = 0;
+  for (; key + 2 <= keys; key += 2) {
+    add_row(key, top[0]);
+    add_row(key + 1, top[1]);
+  }
+  if (key < keys) add_row(key, top[0]);
+  VecF32 sum[vectors];
+  for (int v = 0; v < vectors; ++v) {
+    // A NaN that the maximum has lost comes back through the exponentials.
+    top[0][v] = hn::Max(top[0][v], top[1][v]);
+    sum[v] = hn::Zero(d);
+  }
+  for (key = 0; key < keys; ++key) {
+    float* row = scores + key * kTileCols;
+    MEZZO_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      const VecF32 e = exp_of_negative(hn::Sub(hn::LoadU(d, row + v * kLanes), top[0][v]));
+      hn::StoreU(e, d, row + v * kLanes);
+      sum[v] = hn::Add(sum[v], e);
+    }
+  }
+  for (int v = 0; v < vectors; ++v) {
+    hn::StoreU(hn::Div(hn::Set(d, 1.0f), sum[v]), d, inverse + v * kLanes);
+  }
+}
+
+// C [m][kTileCols] = A B of `cols` columns, whose rows are kTileCols long too. A is packed in
+// panels [block of k][panel][k][height].
+void multiply(const float* a, int64_t m, int64_t k, int64_t height, const float* b, int64_t cols,
+              float* c) {
+  const int64_t block = depth_block(k);
+  int64_t k0 = 0;
+  do {
+    const int64_t depth = std::min(block, k - k0);
+    for (int64_t row = 0; row < m; row += height) {
+      const int64_t rows = std::min(height, m - row);
+      tile_kernel(rows, cols)(a + m * k0 + row * depth, b + k0 * kTileCols, kTileCols, depth,
+                              sums_into(c + row * kTileCols, k0 > 0, {}));
+    }
+    k0 += depth;
+  } while (k0 < k);
+}
+
+// Packs A for `multiply`: element (i, p) is at src[i * stride_i + p * stride_k].
+void pack(const float* src, int64_t stride_i, int64_t stride_k, int64_t m, int64_t k,
+          int64_t height, float* dst) {
+  const int64_t block = depth_block(k);
+  for (int64_t k0 = 0; k0 < k; k0 += block) {
+    const int64_t depth = std::min(block, k - k0);
+    for (int64_t row = 0; row < m; row += height) {
+      const int64_t rows = std::min(height, m - row);
+      pack_panel(src + row * stride_i + k0 * stride_k, stride_i, stride_k, rows, rows, depth,
+                 dst + m * k0 + row * depth);
+    }
+  }
+}
+
+// y[q][j] = mixed[j][q] * inverse[q] for q < queries, j < n; `mixed` has rows of kTileCols.
+void write_rows(float* mixed, const float* inverse, int64_t queries, int64_t n, float* y,
+                int64_t stride) {
+  const F32 d;
+  for (int64_t j = 0; j < n; ++j) {
+    float* row = mixed + j * kTileCols;
+    for (int64_t q = 0; q < queries; q += kLanes) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, row + q), hn::LoadU(d, inverse + q)), d, row + q);
+    }
+  }
+  const int64_t whole = n / 4 * 4;
+  int64_t q = 0;
+  for (; q + 4 <= queries; q += 4) {
+    for (int64_t j = 0; j < whole; j += 4) {
+      transpose_4x4(mixed + j * kTileCols + q, kTileCols, y + q * stride + j, stride);
+    }
+    for (int64_t i = q; i < q + 4; ++i) {
+      for (int64_t j = whole; j < n; ++j) y[i * stride + j] = mixed[j * kTileCols + i];
+    }
+  }
+  for (; q < queries; ++q) {
+    for (int64_t j = 0; j < n; ++j) y[q * stride + j] = mixed[j * kTileCols + q];
+  }
+}
+
+// The memory of a thread, in parts that begin at whole cache lines.
+struct Parts {
+  float *keys, *values, *queries, *scores, *mask, *mixed, *inverse;
+
+  explicit Parts(const AttentionArgs& a) {
+    const int64_t sizes[] = {checked_mul(a.keys, a.size),
+                             checked_mul(a.keys, a.value_size),
+                             checked_mul(a.size, kTileCols),
+                             checked_mul(a.keys, kTileCols),
+                             a.mask.row_stride != 0 ? checked_mul(a.keys, kTileCols) : 0,
+                             checked_mul(a.value_size, kTileCols),
+                             kTileCols};
+    float** const parts[] = {&keys, &values, &queries, &scores, &mask, &mixed, &inverse};
+    int64_t total = 0;
+    for (const int64_t size : sizes) total = checked_add(total, round_up(size, kCacheLine));
+    float* memory = thread_scratch<AttentionScratch>(total);
+    for (std::size_t i = 0; i < std::size(sizes); ++i) {
+      *parts[i] = memory;
+      memory += round_up(sizes[i], kCacheLine);
+    }
+  }
+};
+
+// Queries [first, first + count), count <= kTileCols, of a head whose keys and values are packed.
+void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, int64_t first,
+            int64_t count) {
+  pack_panel(a.q.at(b, h, first), a.q.row_stride, 1, count, kTileCols, a.size, parts.queries);
+  multiply(parts.keys, a.keys, a.size, tile_rows(a.keys), parts.queries, count, parts.scores);
+  const float* mask = a.mask.data != nullptr ? a.mask.at(b, h, first) : nullptr;
+  const bool dense = mask != nullptr && a.mask.row_stride != 0;
+  if (dense) {
+    pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, a.keys, parts.mask);
+    mask = parts.mask;
+  }
+  const auto softmax =
+      count <= static_cast<int64_t>(kLanes) ? softmax_columns<1> : softmax_columns<2>;
+  softmax(parts.scores, a.keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
+  multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size), parts.scores, count,
+           parts.mixed);
+  write_rows(parts.mixed, parts.inverse, count, a.value_size, a.y.at(b, h, first), a.y.row_stride);
+}
+
+}  // namespace
+
+void run_attention(const AttentionArgs& a, ThreadPool& pool) {
+  const int64_t heads = checked_mul(a.batch, a.heads), blocks = ceil_div(a.queries, kTileCols);
+  // A head is one task, unless there are too few of them for the threads.
+  int64_t shares = 1;
+  while (pool.size() > 1 && heads * shares < 3 * pool.size() && blocks / shares >= 2 * kTaskBlocks)
+    shares *= 2;
+  pool.parallel_for(heads * shares, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const Parts parts(a);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t b = task / shares / a.heads, h = task / shares % a.heads, share = task % shares;
+      if (task == begin || share == 0) {
+        pack(a.k.at(b, h), a.k.row_stride, 1, a.keys, a.size, tile_rows(a.keys), parts.keys);
+        pack(a.v.at(b, h), 1, a.v.row_stride, a.value_size, a.keys, tile_rows(a.value_size),
+             parts.values);
+      }
+      const int64_t last = blocks * (share + 1) / shares;
+      for (int64_t block = blocks * share / shares; block < last; ++block) {
+        const int64_t first = block * kTileCols;
+        attend(a, parts, b, h, first, std::min(kTileCols, a.queries - first));
+      }
+    }
+  });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(run_attention);
+}
+
+void attention(const AttentionArgs& args, ThreadPool& pool) {
+  if (args.batch <= 0 || args.heads <= 0 || args.queries <= 0 || args.value_size <= 0) return;
+  MEZZO_DISPATCH(run_attention)(args, pool);
+}
+
+}  // namespace mezzo::kernels
+#endif

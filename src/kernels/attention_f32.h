@@ -1,0 +1,37 @@
+// Attention of float32, fused: the scores of a few queries stay in the cache from their product
+// with the keys to the one with the values.
+#pragma once
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+
+namespace mezzo::kernels {
+
+/// Where rows of heads lie: element (b, h, row, column) at data[b * batch_stride + h * head_stride
+/// + row * row_stride + column].
+template <class T>
+struct AttentionRows {
+  T* data = nullptr;
+  std::int64_t batch_stride = 0, head_stride = 0, row_stride = 0;
+
+  T* at(std::int64_t b, std::int64_t h, std::int64_t row = 0) const {
+    return data + b * batch_stride + h * head_stride + row * row_stride;
+  }
+};
+
+/// y = softmax(scale * q k' + mask) v for every entry of the batch and every head. q is [queries,
+/// size], k [keys, size], v [keys, value_size] and y [queries, value_size], each anywhere; y
+/// overlaps none of the others. The mask's element for (b, h, query, key) is at b, h, query as in
+/// AttentionRows and `mask_key_stride` * key; strides of 0 repeat it, and without data it is 0. A
+/// row with a NaN or without anything above -inf gives NaNs, as the formula does. keys >= 1.
+struct AttentionArgs {
+  std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, size = 0, value_size = 0;
+  float scale = 1;
+  AttentionRows<const float> q, k, v, mask;
+  std::int64_t mask_key_stride = 0;
+  AttentionRows<float> y;
+};
+void attention(const AttentionArgs& args, ThreadPool& pool);
+
+}  // namespace mezzo::kernels

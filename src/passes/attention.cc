@@ -1,0 +1,182 @@
+// Attention as exporters write it out: queries, keys and values [B, S, H * D] are split into heads
+// by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
+// heads together. The scale is a factor of the scores, of queries and keys, or of both.
+#include <cmath>
+
+#include "passes/passes.h"
+
+namespace mezzo::passes {
+namespace {
+
+using Axes = std::vector<std::int64_t>;
+
+// The steps that led to a slot from another, and the factor that they multiplied by.
+struct Path {
+  int slot = -1;
+  double factor = 1;
+  std::vector<int> members = {};
+};
+
+// Goes up over products with numbers.
+void skip_factors(const Program& program, Path& path) {
+  for (;;) {
+    const int producer = program.slot(path.slot).producer;
+    const bool is_div = program.is(producer, "Div");
+    if (!is_div && !program.is(producer, "Mul")) return;
+    const int input = is_div || program.number(program.in(producer, 1)) ? 0 : 1;
+    const std::optional<float> factor = program.number(program.in(producer, 1 - input));
+    const int from = program.in(producer, input);
+    // A number may also give the product its shape.
+    if (!factor || program.slot(from).operand.shape != program.slot(path.slot).operand.shape) {
+      return;
+    }
+    path.factor = is_div ? path.factor / *factor : path.factor * *factor;
+    path.members.push_back(producer);
+    path.slot = from;
+  }
+}
+
+// From heads back to the rows [B, S, H, D] that they were split from: `axes` says which of those
+// axes the heads have, in their order. The slot is -1 where that is not how they were made.
+Path rows_of(const Program& program, int heads, const Axes& axes) {
+  Path path{heads};
+  Axes now = {0, 1, 2, 3};
+  while (true) {
+    skip_factors(program, path);
+    if (now == axes) return path;
+    const int transpose = program.maker_of(path.slot, "Transpose");
+    if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return {};
+    Axes perm = program.op(transpose).attr_ints("perm");
+    if (perm.empty()) perm = {3, 2, 1, 0};
+    for (std::int64_t& axis : now) axis = perm[static_cast<std::size_t>(axis)];
+    path.members.push_back(transpose);
+    path.slot = program.in(transpose, 0);
+  }
+}
+
+// Those rows as MultiHeadAttention takes them.
+Shape joined(const Program& program, int rows) {
+  const Shape& shape = program.slot(rows).operand.shape;
+  return {shape[0], shape[1], shape[2] * shape[3]};
+}
+
+// What is added to the scores. Others than queries and keys are repeated.
+struct Mask {
+  int slot = -1;
+  Shape shape = {};  // of four axes
+};
+
+bool is_mask(const Program& program, int slot, const Shape& scores, Mask& mask) {
+  const ops::Operand& operand = program.slot(slot).operand;
+  Shape shape = operand.shape;
+  if (operand.dtype != DType::f32 || shape.size() > scores.size()) return false;
+  shape.insert(shape.begin(), scores.size() - shape.size(), 1);
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != 1 && shape[i] != scores[i]) return false;
+  }
+  mask = {slot, shape};
+  return true;
+}
+
+// The product of queries and keys that step `i` is, with its factor.
+bool is_product(const Program& program, int i, double& factor) {
+  if (program.is(i, "MatMul")) return true;
+  if (!program.is(i, "FusedMatMul", "com.microsoft")) return false;
+  const ops::Op& op = program.op(i);
+  factor *= op.attr_float("alpha");
+  for (const char* flag : {"transA", "transB", "transBatchA", "transBatchB"}) {
+    if (op.attr_int(flag) != 0) return false;
+  }
+  return true;
+}
+
+bool is_last_axis(const ops::Op& softmax) {
+  const std::int64_t axis = softmax.attr_int("axis");
+  return softmax.in_rank(0) == 4 && (axis == -1 || axis == 3);
+}
+
+// From the scores back to their product: factors, and a mask that is added before any of them.
+struct Scores {
+  Path path;  // to the product's step, which is the last of its members
+  Mask mask;
+};
+
+bool scores_of(const Program& program, int slot, Scores& found) {
+  const Shape shape = program.slot(slot).operand.shape;
+  const int add = program.maker_of(slot, "Add");
+  for (int input = 0; input < (add < 0 ? 1 : 2); ++input) {
+    found = {};
+    found.path.slot = slot;
+    if (add >= 0) {
+      found.path.slot = program.in(add, input);
+      found.path.members = {add};
+      if (program.slot(found.path.slot).operand.shape != shape ||
+          !is_mask(program, program.in(add, 1 - input), shape, found.mask)) {
+        continue;
+      }
+    }
+    skip_factors(program, found.path);
+    const int product = program.slot(found.path.slot).producer;
+    if (!is_product(program, product, found.path.factor)) continue;
+    found.path.members.push_back(product);
+    return true;
+  }
+  return false;
+}
+
+// `softmax`, and the product with the values behind it, whose heads `join` puts together.
+void recognise(Program& program, int softmax, int mix, int join) {
+  Scores scores;
+  if (!scores_of(program, program.in(softmax, 0), scores)) return;
+  const int product = scores.path.members.back();
+  if (program.op(product).in_rank(0) != 4 || program.op(product).in_rank(1) != 4) return;
+  const Path queries = rows_of(program, program.in(product, 0), {0, 2, 1, 3});
+  const Path keys = rows_of(program, program.in(product, 1), {0, 2, 3, 1});
+  const Path values = rows_of(program, program.in(mix, 1), {0, 2, 1, 3});
+  // A factor of the values would be one of the result.
+  if (queries.slot < 0 || keys.slot < 0 || values.slot < 0 || values.factor != 1) return;
+  const Shape q = program.slot(queries.slot).operand.shape,
+              k = program.slot(keys.slot).operand.shape,
+              v = program.slot(values.slot).operand.shape;
+  // Products repeat heads and batch entries; MultiHeadAttention does not.
+  if (k[0] != q[0] || v[0] != q[0] || k[2] != q[2] || v[2] != q[2]) return;
+  const auto scale = static_cast<float>(scores.path.factor * queries.factor * keys.factor);
+  // To the operator 0 is no scale; and for a query or two it has no kernel that is faster than the
+  // steps.
+  constexpr std::int64_t kFewQueries = 4;
+  if (scale == 0 || !std::isfinite(scale) || q[1] < kFewQueries) return;
+
+  std::vector<int> members = {softmax, mix, join};
+  for (const Path& path : {scores.path, queries, keys, values}) {
+    members.insert(members.end(), path.members.begin(), path.members.end());
+  }
+  Replacement fused{.op_type = "MultiHeadAttention", .domain = "com.microsoft", .opset = 1};
+  fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale)};
+  fused.in = {queries.slot, keys.slot, values.slot};
+  for (int i = 0; i < 3; ++i) {
+    fused.in_as.emplace_back(i, joined(program, fused.in[static_cast<std::size_t>(i)]));
+  }
+  if (scores.mask.slot >= 0) {
+    fused.in.insert(fused.in.end(), {-1, -1, scores.mask.slot});
+    fused.in_as.emplace_back(5, scores.mask.shape);
+  }
+  fused.out = {program.step(join).out[0]};
+  fused.out_as = Shape{q[0], q[1], v[2] * v[3]};
+  program.fuse(std::move(members), std::move(fused));
+}
+
+}  // namespace
+
+void attention(Program& program) {
+  for (int i = 0; i < program.size(); ++i) {
+    if (!program.is(i, "Transpose")) continue;
+    const ops::Op& join = program.op(i);
+    if (join.attr_ints("perm") != Axes{0, 2, 1, 3}) continue;
+    const int mix = program.maker(i, 0, "MatMul");
+    const int softmax = mix < 0 ? -1 : program.maker(mix, 0, "Softmax");
+    if (softmax < 0 || program.op(mix).in_rank(1) != 4) continue;
+    if (is_last_axis(program.op(softmax))) recognise(program, softmax, mix, i);
+  }
+}
+
+}  // namespace mezzo::passes

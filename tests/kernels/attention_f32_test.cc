@@ -1,0 +1,165 @@
+#include "kernels/attention_f32.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/kernel_test.h"
+
+namespace mezzo::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+enum class Mask { none, of_keys, of_queries, full };
+
+// Heads inside, as a projection leaves them: [batch, rows, heads, size].
+template <class T>
+AttentionRows<T> inside(T* data, std::int64_t rows, std::int64_t heads, std::int64_t size) {
+  return {data, rows * heads * size, size, heads * size};
+}
+
+struct Problem {
+  AttentionArgs args;
+  std::vector<float> q, k, v, mask, y;
+
+  Problem(std::int64_t queries, std::int64_t keys, std::int64_t size, std::int64_t value_size,
+          Mask kind, std::int64_t batch = 2, std::int64_t heads = 3)
+      : q(random_floats(batch * queries * heads * size, 1, -2, 2)),
+        k(random_floats(batch * keys * heads * size, 2, -2, 2)),
+        v(random_floats(batch * keys * heads * value_size, 3)),
+        mask(random_floats(batch * heads * queries * keys, 4, -3, 3)),
+        y(static_cast<std::size_t>(batch * queries * heads * value_size + 1), kUntouched) {
+    args.batch = batch;
+    args.heads = heads;
+    args.queries = queries;
+    args.keys = keys;
+    args.size = size;
+    args.value_size = value_size;
+    args.scale = 0.7f;
+    args.q = inside<const float>(q.data(), queries, heads, size);
+    args.k = inside<const float>(k.data(), keys, heads, size);
+    args.v = inside<const float>(v.data(), keys, heads, value_size);
+    args.y = inside<float>(y.data(), queries, heads, value_size);
+    if (kind == Mask::none) return;
+    args.mask.data = mask.data();
+    args.mask_key_stride = kind == Mask::of_queries ? 0 : 1;
+    if (kind == Mask::of_keys) args.mask.batch_stride = keys;
+    if (kind == Mask::of_queries) args.mask.row_stride = 1;
+    if (kind == Mask::full) {
+      args.mask = {mask.data(), heads * queries * keys, queries * keys, keys};
+    }
+  }
+
+  // The answer of one query, and the sum of the magnitudes that it is of.
+  double reference(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t column) const {
+    std::vector<double> weights(static_cast<std::size_t>(args.keys));
+    const float* row = args.q.at(b, h, query);
+    for (std::int64_t key = 0; key < args.keys; ++key) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < args.size; ++i) {
+        sum += static_cast<double>(row[i]) * args.k.at(b, h, key)[i];
+      }
+      sum *= args.scale;
+      if (args.mask.data != nullptr) sum += args.mask.at(b, h, query)[key * args.mask_key_stride];
+      weights[static_cast<std::size_t>(key)] = sum;
+    }
+    const double top = *std::max_element(weights.begin(), weights.end());
+    double total = 0, mixed = 0;
+    for (std::int64_t key = 0; key < args.keys; ++key) {
+      const double weight = std::exp(weights[static_cast<std::size_t>(key)] - top);
+      total += weight;
+      mixed += weight * args.v.at(b, h, key)[column];
+    }
+    return mixed / total;
+  }
+
+  void check() {
+    attention(args, test_pool());
+    for (std::int64_t b = 0; b < args.batch; ++b) {
+      for (std::int64_t h = 0; h < args.heads; ++h) {
+        for (std::int64_t query = 0; query < args.queries; ++query) {
+          for (std::int64_t j = 0; j < args.value_size; ++j) {
+            ASSERT_NEAR(args.y.at(b, h, query)[j], reference(b, h, query, j), 2e-5)
+                << b << ", " << h << ", " << query << ", " << j;
+          }
+        }
+      }
+    }
+    ASSERT_EQ(y.back(), kUntouched);
+  }
+};
+
+TEST(AttentionF32, RaggedSizes) {
+  for_each_target([] {
+    for (const std::int64_t queries : {1, 2, 5, 16, 17, 33, 67}) {
+      for (const std::int64_t keys : {1, 2, 7, 29, 64}) {
+        for (const auto& [size, value_size] :
+             {std::pair<int, int>{1, 1}, {3, 5}, {8, 4}, {32, 32}, {33, 19}}) {
+          for (const Mask mask : {Mask::none, Mask::of_keys, Mask::of_queries, Mask::full}) {
+            SCOPED_TRACE("queries " + std::to_string(queries) + " keys " + std::to_string(keys) +
+                         " size " + std::to_string(size) + " mask " +
+                         std::to_string(static_cast<int>(mask)));
+            Problem(queries, keys, size, value_size, mask).check();
+          }
+        }
+      }
+    }
+  });
+}
+
+// More keys and larger heads than one block of a product takes, and one head, whose queries are
+// shared out.
+TEST(AttentionF32, LargeSizes) {
+  for_each_target([] {
+    Problem(5, 1100, 24, 24, Mask::full).check();
+    Problem(9, 13, 700, 900, Mask::of_keys, 1, 2).check();
+    Problem(1030, 31, 16, 16, Mask::full, 1, 1).check();
+  });
+}
+
+TEST(AttentionF32, HeadsOutside) {
+  for_each_target([] {
+    Problem problem(19, 23, 12, 20, Mask::none);
+    AttentionArgs& a = problem.args;
+    a.q = {problem.q.data(), 3 * 19 * 12, 19 * 12, 12};
+    a.k = {problem.k.data(), 3 * 23 * 12, 23 * 12, 12};
+    a.v = {problem.v.data(), 3 * 23 * 20, 23 * 20, 20};
+    a.y = {problem.y.data(), 3 * 19 * 20, 19 * 20, 20};
+    problem.check();
+  });
+}
+
+TEST(AttentionF32, HiddenKeysAndNan) {
+  for_each_target([] {
+    for (const float low : {-kInfinity, -10000.0f, std::numeric_limits<float>::lowest()}) {
+      Problem problem(18, 21, 8, 8, Mask::full);
+      for (std::size_t i = 0; i < problem.mask.size(); ++i) {
+        if (i % 3 == 0) problem.mask[i] = low;
+      }
+      problem.check();
+    }
+    Problem problem(18, 21, 8, 8, Mask::full, 1, 1);
+    std::fill_n(problem.mask.begin() + 3 * 21, 21, -kInfinity);
+    problem.mask[5 * 21 + 7] = kNan;
+    problem.mask[6 * 21 + 20] = kInfinity;
+    attention(problem.args, test_pool());
+    for (std::int64_t query = 0; query < 18; ++query) {
+      const bool bad = query == 3 || query == 5 || query == 6;
+      for (std::int64_t j = 0; j < 8; ++j) {
+        ASSERT_EQ(std::isnan(problem.args.y.at(0, 0, query)[j]), bad) << query;
+      }
+    }
+    // Scores far apart, and no mask: the largest of them wins alone.
+    Problem sharp(18, 21, 8, 8, Mask::none);
+    sharp.args.scale = 1000;
+    attention(sharp.args, test_pool());
+    for (const float y : sharp.y) ASSERT_FALSE(std::isnan(y));
+    Problem negative(18, 21, 8, 8, Mask::none);
+    negative.args.scale = -1;
+    negative.check();
+  });
+}
+
+}  // namespace
+}  // namespace mezzo::kernels

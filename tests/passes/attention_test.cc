@@ -1,0 +1,156 @@
+// The pass that recognises attention where an exporter wrote it out.
+
+#include "passes/fusion.h"
+
+namespace mezzo::tests {
+namespace {
+
+using G = GraphBuilder;
+
+constexpr std::int64_t kBatch = 2, kRows = 5, kKeys = 7, kHeads = 3, kSize = 4;
+
+struct Form {
+  std::string scale = "scores";  // "scores", "queries", "both" or "none"
+  bool divides = true;
+  bool keys_twice = false;  // [B, H, S, D] first, then its last two axes
+  Shape mask = {};          // empty: none
+  bool mask_first = false;  // as the left summand
+  // What keeps it from being attention.
+  std::int64_t axis = -1;
+  bool scaled_values = false, masked_before_scaling = false;
+  std::vector<std::int64_t> join = {0, 2, 1, 3};
+};
+
+Tensor scalar(float value) { return Tensor::scalar(value); }
+
+Feeds feeds(const Form& form) {
+  Feeds all = {{"q", G::random({kBatch, kRows, kHeads * kSize}, 1)},
+               {"k", G::random({kBatch, kKeys, kHeads * kSize}, 2)},
+               {"v", G::random({kBatch, kKeys, kHeads * kSize}, 3)}};
+  if (!form.mask.empty()) all.emplace_back("mask", G::random(form.mask, 4));
+  return all;
+}
+
+Model model(const Form& form) {
+  G g;
+  g.input("q", DType::f32, {kBatch, kRows, kHeads * kSize});
+  g.input("k", DType::f32, {kBatch, kKeys, kHeads * kSize});
+  g.input("v", DType::f32, {kBatch, kKeys, kHeads * kSize});
+  if (!form.mask.empty()) g.input("mask", DType::f32, form.mask);
+  g.constant("split", Tensor::of<std::int64_t>({4}, {0, 0, kHeads, kSize}));
+  g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
+  const bool halves = form.scale == "both";
+  const float factor = halves ? 1.5F : 2.25F;
+  g.constant("factor", scalar(form.divides ? factor : 1 / factor));
+  const auto scaled = [&](const std::string& from, const std::string& to) {
+    g.node(form.divides ? "Div" : "Mul", {from, "factor"}, {to});
+  };
+  for (const std::string name : {"q", "k", "v"}) {
+    g.node("Reshape", {name, "split"}, {name + "4"});
+  }
+  g.node("Transpose", {"q4"}, {"qh"}, {G::ints("perm", {0, 2, 1, 3})});
+  if (form.keys_twice) {
+    g.node("Transpose", {"k4"}, {"kh"}, {G::ints("perm", {0, 2, 1, 3})});
+    g.node("Transpose", {"kh"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  } else {
+    g.node("Transpose", {"k4"}, {"kt"}, {G::ints("perm", {0, 2, 3, 1})});
+  }
+  g.node("Transpose", {"v4"}, {"vh"}, {G::ints("perm", {0, 2, 1, 3})});
+  std::string q = "qh", k = "kt", v = "vh", scores = "scores";
+  if (form.scale == "queries" || halves) scaled("qh", q = "qs");
+  if (halves) scaled("kt", k = "ks");
+  if (form.scaled_values) scaled("vh", v = "vs");
+  g.node("MatMul", {q, k}, {scores});
+  const auto add_mask = [&] {
+    if (form.mask.empty()) return;
+    const std::string left = form.mask_first ? "mask" : scores;
+    g.node("Add", {left, form.mask_first ? scores : "mask"}, {"masked"});
+    scores = "masked";
+  };
+  if (form.masked_before_scaling) add_mask();
+  if (form.scale == "scores") {
+    scaled(scores, "scaled");
+    scores = "scaled";
+  }
+  if (!form.masked_before_scaling) add_mask();
+  g.node("Softmax", {scores}, {"weights"}, {G::number("axis", form.axis)});
+  g.node("MatMul", {"weights", v}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", form.join)});
+  g.node("Reshape", {"joined", "joined_shape"}, {"y"}).output("y");
+  return g.finish();
+}
+
+void expect_recognised(const Form& form, const std::vector<std::string>& inner) {
+  for (const std::string& value : inner) {
+    SCOPED_TRACE(value);
+    const std::string plan = expect_fusion({"attention", model(form), feeds(form), value, 1e-5});
+    EXPECT_EQ(plan.rfind("1 steps", 0), 0U) << plan;
+  }
+}
+
+void expect_left_alone(const Form& form) {
+  EXPECT_FALSE(is_by(Session(model(form), {.threads = 1}).explain(feeds(form)), "attention"));
+}
+
+TEST(AttentionPass, EveryValueInsideIsABarrier) {
+  Form form;
+  form.mask = {kBatch, 1, 1, kKeys};
+  expect_recognised(form, {"qh", "kt", "vh", "scores", "scaled", "masked", "weights", "mixed"});
+}
+
+TEST(AttentionPass, PlacesOfTheScale) {
+  for (const std::string scale : {"none", "queries", "both", "scores"}) {
+    for (const bool divides : {false, true}) {
+      SCOPED_TRACE(scale);
+      Form form;
+      form.scale = scale;
+      form.divides = divides;
+      expect_recognised(form, {"weights"});
+    }
+  }
+}
+
+TEST(AttentionPass, KeysTransposedTwice) {
+  Form form;
+  form.keys_twice = true;
+  expect_recognised(form, {"kh", "kt"});
+}
+
+TEST(AttentionPass, FormsOfTheMask) {
+  const std::vector<Shape> masks = {{kKeys},
+                                    {kRows, kKeys},
+                                    {kRows, 1},
+                                    {kHeads, 1, kKeys},
+                                    {kBatch, 1, kRows, kKeys},
+                                    {kBatch, kHeads, kRows, kKeys},
+                                    {1, 1, 1, 1}};
+  for (const Shape& mask : masks) {
+    for (const bool first : {false, true}) {
+      SCOPED_TRACE(mask.size());
+      Form form;
+      form.mask = mask;
+      form.mask_first = first;
+      expect_recognised(form, {"masked"});
+    }
+  }
+}
+
+TEST(AttentionPass, NotWhatLooksLikeIt) {
+  Form values;
+  values.scaled_values = true;
+  expect_left_alone(values);
+  // The operator adds its bias to scores that are scaled already.
+  Form early;
+  early.mask = {kRows, kKeys};
+  early.masked_before_scaling = true;
+  expect_left_alone(early);
+  Form join;
+  join.join = {0, 1, 2, 3};
+  expect_left_alone(join);
+  Form columns;
+  columns.axis = 2;
+  expect_left_alone(columns);
+}
+
+}  // namespace
+}  // namespace mezzo::tests
