@@ -3,7 +3,8 @@
 // Windows of 3 x 3 and 5 x 5 with strides of 1 or 2 read the image itself. A vector holds
 // neighbouring outputs of a row; up to four rows are summed side by side, so that each vector of
 // the image is loaded once for all outputs that meet it. Lanes outside the image are masked, rows
-// outside it are rows of zeros. Other windows go over a padded copy of each plane.
+// outside it are rows of zeros. With AVX-512 a vector holds several rows of a small plane. Other
+// windows go over a padded copy of each plane.
 
 #if defined(MEZZO_KERNELS_SIMD_DEPTHWISE_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_DEPTHWISE_INL
