@@ -23,21 +23,17 @@ std::size_t physical_memory() noexcept {
   return bytes;
 }
 
-constexpr std::size_t kPage = 4096;
-
-std::size_t round_up(std::size_t bytes, std::size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
 // Large memory is aligned for huge pages, and they are asked for: a matrix of many rows otherwise
 // needs more pages than the CPU keeps addresses of, which costs ResNet-50 a sixth of its speed.
 void* take(std::size_t bytes) {
-  if (bytes < kHugePage) return std::aligned_alloc(kAlignment, round_up(bytes, kAlignment));
-  const std::size_t rounded = round_up(bytes, kPage);
-  void* data = std::aligned_alloc(kHugePage, rounded);
+  const bool large = bytes >= kHugePage;
+  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  void* data = nullptr;
+  // Not aligned_alloc, which may ask for a size that is a multiple of the alignment.
+  if (::posix_memalign(&data, large ? kHugePage : kAlignment, rounded) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
   // A wish: where there are none, small pages do.
-  if (data != nullptr) ::madvise(data, rounded, MADV_HUGEPAGE);
+  if (large) ::madvise(data, rounded, MADV_HUGEPAGE);
 #endif
   return data;
 }

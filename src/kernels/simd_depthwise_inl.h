@@ -40,6 +40,20 @@ struct DepthwisePlane {
   std::int64_t rows_ahead = 0;  // where `Ahead`, how far below the rows in work memory is asked for
 };
 
+// Stores the vector of outputs at `at`, of which `rest` are still to come.
+HWY_INLINE void store_outputs(const DepthwisePlane& p, VecF32 sum, std::int64_t at,
+                              std::int64_t rest, VecF32 lo, VecF32 hi) {
+  const F32 d;
+  if (rest >= static_cast<std::int64_t>(kLanes)) {
+    if (p.add != nullptr) sum = hn::Add(sum, hn::LoadU(d, p.add + at));
+    hn::StoreU(clamp(sum, lo, hi), d, p.y + at);
+  } else {
+    const auto n = static_cast<std::size_t>(rest);
+    if (p.add != nullptr) sum = hn::Add(sum, load_n(d, p.add + at, n));
+    store_n(clamp(sum, lo, hi), d, p.y + at, n);
+  }
+}
+
 // How one vector of outputs reads the rows of x: for each tap the elements `Stride` apart. Where a
 // part of them lies outside the row (`Edge`), that is masked; the masks serve all rows.
 template <int K, int Stride, bool Edge>
@@ -125,17 +139,7 @@ HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K]
   const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
   const std::int64_t rest = s.out_w - ow;
   MEZZO_UNROLL
-  for (int r = 0; r < R; ++r) {
-    const std::int64_t at = (oh + r) * s.out_w + ow;
-    if (rest >= static_cast<std::int64_t>(kLanes)) {
-      if (p.add != nullptr) sums[r] = hn::Add(sums[r], hn::LoadU(d, p.add + at));
-      hn::StoreU(clamp(sums[r], lo, hi), d, p.y + at);
-    } else {
-      const auto n = static_cast<std::size_t>(rest);
-      if (p.add != nullptr) sums[r] = hn::Add(sums[r], load_n(d, p.add + at, n));
-      store_n(clamp(sums[r], lo, hi), d, p.y + at, n);
-    }
-  }
+  for (int r = 0; r < R; ++r) store_outputs(p, sums[r], (oh + r) * s.out_w + ow, rest, lo, hi);
 }
 
 template <int K, int Stride, bool Edge, bool Ahead>
@@ -224,9 +228,7 @@ class FlatMasks {
         const float* from = x + i + t / 3 * s.in_w + t % 3;
         sum = hn::MulAdd(w[t], hn::MaskedLoad(inside, d, from), sum);
       }
-      const auto n = static_cast<std::size_t>(std::min<std::int64_t>(pixels - i, kLanes));
-      if (p.add != nullptr) sum = hn::Add(sum, load_n(d, p.add + i, n));
-      store_n(clamp(sum, lo, hi), d, p.y + i, n);
+      store_outputs(p, sum, i, pixels - i, lo, hi);
     }
   }
 
@@ -249,15 +251,7 @@ inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
       VecF32 sum = hn::Set(d, p.bias);
       for (std::int64_t t = 0; t < s.k_h * s.k_w; ++t)
         sum = hn::MulAdd(hn::Set(d, p.weights[t]), hn::LoadU(d, copy + ow + tap_offsets[t]), sum);
-      const std::int64_t at = oh * s.out_w + ow;
-      const auto n = static_cast<std::size_t>(s.out_w - ow);
-      if (n >= kLanes) {
-        if (p.add != nullptr) sum = hn::Add(sum, hn::LoadU(d, p.add + at));
-        hn::StoreU(clamp(sum, lo, hi), d, p.y + at);
-      } else {
-        if (p.add != nullptr) sum = hn::Add(sum, load_n(d, p.add + at, n));
-        store_n(clamp(sum, lo, hi), d, p.y + at, n);
-      }
+      store_outputs(p, sum, oh * s.out_w + ow, s.out_w - ow, lo, hi);
     }
   }
 }

@@ -21,8 +21,6 @@ struct Form {
   std::vector<std::int64_t> join = {0, 2, 1, 3};
 };
 
-Tensor scalar(float value) { return Tensor::scalar(value); }
-
 Feeds feeds(const Form& form) {
   Feeds all = {{"q", G::random({kBatch, kRows, kHeads * kSize}, 1)},
                {"k", G::random({kBatch, kKeys, kHeads * kSize}, 2)},
@@ -41,7 +39,7 @@ Model model(const Form& form) {
   g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
   const bool halves = form.scale == "both";
   const float factor = halves ? 1.5F : 2.25F;
-  g.constant("factor", scalar(form.divides ? factor : 1 / factor));
+  g.constant("factor", Tensor::scalar(form.divides ? factor : 1 / factor));
   const auto scaled = [&](const std::string& from, const std::string& to) {
     g.node(form.divides ? "Div" : "Mul", {from, "factor"}, {to});
   };

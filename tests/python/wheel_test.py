@@ -29,7 +29,6 @@ print(mezzo.__file__)
 TARGETS = "import mezzo, numpy, sys; mezzo.InferenceSession(sys.argv[1]).run(None, {'data': numpy.zeros((1, 3, 224, 224), 'f')})"
 
 
-
 def run(*command, **kwargs):
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, **kwargs)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -82,9 +81,9 @@ def environment(wheel, tmp_path_factory):
 
 def test_it_works_in_a_fresh_environment(environment, tmp_path):
     pillow = pytest.importorskip("PIL.Image")
+    (tmp_path / "model.onnx").write_bytes(convolutions())
     for ending in ("jpg", "png", "webp"):
         pillow.new("RGB", (300, 260), (10, 200, 30)).save(tmp_path / f"picture.{ending}")
-        (tmp_path / "model.onnx").write_bytes(convolutions())
         command = [environment / "bin" / "python", "-c", PROGRAM, tmp_path / "model.onnx", tmp_path / f"picture.{ending}"]
         # No compiler and nothing else on the PATH, and none of this process's settings.
         where = run(*command, env={"PATH": ""}, cwd=tmp_path)
