@@ -60,21 +60,24 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The best of many short rounds, in seconds a call: some of them pass undisturbed even on a busy
-// machine.
-double best_time(const std::function<void()>& call) {
+// The median of many short rounds, in seconds a call. Not the best one: what else runs on the
+// machine, be it on the core's other thread, is part of what a kernel must cope with.
+double median_time(const std::function<void()>& call) {
   call();
-  double best = now();
+  double once = now();
   call();
-  best = std::max(now() - best, 1e-7);
-  const int calls = std::max(1, static_cast<int>(0.0005 / best));
-  const double end = now() + 0.15;
-  for (int round = 0; round < 10 || now() < end; ++round) {
+  once = std::max(now() - once, 1e-7);
+  const int calls = std::max(1, static_cast<int>(0.0005 / once));
+  std::vector<double> times;
+  const double end = now() + 0.2;
+  while (times.size() < 10 || now() < end) {
     const double start = now();
     for (int i = 0; i < calls; ++i) call();
-    best = std::min(best, (now() - start) / calls);
+    times.push_back((now() - start) / calls);
   }
-  return best;
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
 }
 
 struct Report {
@@ -133,14 +136,14 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
       conv(s, args, scratch.get(), pool);
     }
   };
-  const double warm = best_time(call);
-  const double cold = best_time([&] {
+  const double warm = median_time(call);
+  const double cold = median_time([&] {
     args.packed_weights = weights[next++ % weights.size()].get();
     call();
   });
   const double count = 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c /
                                                  s.groups * s.k_h * s.k_w);
-  report.flops(name, count, warm, cold, report.peer->conv(s, best_time));
+  report.flops(name, count, warm, cold, report.peer->conv(s, median_time));
   return cold * times;
 }
 
@@ -238,10 +241,10 @@ void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int
                                              : GemmOperand{b, n, 1};
     gemm(m, n, k, {a.get(), k, 1}, operand, c.get(), n, {}, pool);
   };
-  const double warm = best_time([&] { call(bs[0].get()); });
-  const double cold = best_time([&] { call(bs[next++ % bs.size()].get()); });
+  const double warm = median_time([&] { call(bs[0].get()); });
+  const double cold = median_time([&] { call(bs[next++ % bs.size()].get()); });
   report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold,
-               report.peer->product(m, n, k, best_time));
+               report.peer->product(m, n, k, median_time));
 }
 
 void bench_gemms(const Report& report, ThreadPool& pool) {
@@ -274,20 +277,20 @@ void bench_rest(const Report& report, ThreadPool& pool) {
                                                    {"relu", Unary::relu}};
   for (const auto& [name, op] : unaries) {
     if (!report.wanted(name)) continue;
-    const double time = best_time([&, op = op] { unary(op, {1, 1}, x.get(), y.get(), n, pool); });
+    const double time = median_time([&, op = op] { unary(op, {1, 1}, x.get(), y.get(), n, pool); });
     report.bytes(std::string("unary ") + name + " 128x1536", 8.0 * n, time);
   }
   if (report.wanted("add"))
     report.bytes("binary add 128x1536", 12.0 * n,
-                 best_time([&] { binary(Binary::add, x.get(), y.get(), z.get(), n, pool); }));
+                 median_time([&] { binary(Binary::add, x.get(), y.get(), z.get(), n, pool); }));
   if (report.wanted("softmax"))
     report.bytes("softmax 1536x128", 8.0 * n,
-                 best_time([&] { softmax_rows({}, x.get(), y.get(), 1536, 128, pool); }));
+                 median_time([&] { softmax_rows({}, x.get(), y.get(), 1536, 128, pool); }));
   if (report.wanted("layer_norm")) {
     LayerNormArgs args;
     args.scale = args.bias = z.get();
     report.bytes("layer_norm 512x384", 8.0 * n,
-                 best_time([&] { layer_norm_rows(args, x.get(), y.get(), 512, 384, pool); }));
+                 median_time([&] { layer_norm_rows(args, x.get(), y.get(), 512, 384, pool); }));
   }
   if (report.wanted("max_pool")) {
     PoolShape s;
@@ -297,14 +300,14 @@ void bench_rest(const Report& report, ThreadPool& pool) {
     s.k_h = s.k_w = 3;
     s.stride_h = s.stride_w = 2;
     report.bytes("max_pool 3x3/2 64x55x55", 4.0 * 64 * (55 * 55 + 27 * 27),
-                 best_time([&] { max_pool(s, x.get(), y.get(), pool); }));
+                 median_time([&] { max_pool(s, x.get(), y.get(), pool); }));
   }
   if (report.wanted("f16")) {
     std::vector<mezzo::Half> half(n);
     report.bytes("f32 to f16", 6.0 * n,
-                 best_time([&] { f32_to_f16(x.get(), half.data(), n, pool); }));
+                 median_time([&] { f32_to_f16(x.get(), half.data(), n, pool); }));
     report.bytes("f16 to f32", 6.0 * n,
-                 best_time([&] { f16_to_f32(half.data(), y.get(), n, pool); }));
+                 median_time([&] { f16_to_f32(half.data(), y.get(), n, pool); }));
   }
   if (report.wanted("gemm_i8")) {
     const std::int64_t m = 128, cols = 384, k = 384;
@@ -315,7 +318,7 @@ void bench_rest(const Report& report, ThreadPool& pool) {
     GemmI8Operand operand;
     operand.data = packed.get();
     operand.packed = true;
-    const double time = best_time([&] {
+    const double time = median_time([&] {
       gemm_i8(m, cols, k, {a.data(), true, k, 1}, operand, c.data(), cols, pool);
     });
     report.flops("gemm_i8 128x384x384", 2.0 * m * cols * k, time, time, 0);

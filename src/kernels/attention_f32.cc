@@ -177,8 +177,10 @@ void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, in
     pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, a.keys, parts.mask);
     mask = parts.mask;
   }
-  const auto softmax =
-      count <= static_cast<int64_t>(kLanes) ? softmax_columns<1> : softmax_columns<2>;
+  const int64_t vectors = ceil_div(count, kLanes);
+  const auto softmax = vectors == 1   ? softmax_columns<1>
+                       : vectors == 2 ? softmax_columns<2>
+                                      : softmax_columns<kTileVectors>;
   softmax(parts.scores, a.keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
   multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size), parts.scores, count,
            parts.mixed);

@@ -10,6 +10,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_depthwise_inl.h"
+#include "kernels/simd_few_columns_inl.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_planes_inl.h"
 
@@ -38,6 +39,9 @@ constexpr int64_t kLaneCount = kLanes;
 // Floats of the packed panels of one task, to stay in L2 beside the weights.
 constexpr int64_t kBlockFloats = 40 << 10;
 constexpr int64_t kMaxBlockPanels = 16;
+// Weights that each panel of pixels meets before the next one comes: as many as stay in L2 beside
+// the pixels, so that the panel stays in L1. Tall tiles rather keep one panel of weights there.
+constexpr int64_t kWeightBlockFloats = kMaxRows >= 12 ? 1 : 48 << 10;
 // Weight panels of a task where channels are in the lanes: their tiles are kept until all of K is
 // summed.
 constexpr int64_t kMaxWeightPanels = 16;
@@ -69,8 +73,8 @@ struct Layout {
       const auto filled = [](int64_t n) {
         return static_cast<double>(n) / static_cast<double>(round_up(n, kLaneCount));
       };
-      const bool swap =
-          pixels <= 8 * kLaneCount && k >= 4 * kLaneCount && filled(pixels) < 0.92 * filled(rows);
+      const bool swap = kMaxRows >= 12 && pixels <= 8 * kLaneCount && k >= 4 * kLaneCount &&
+                        filled(pixels) < 0.92 * filled(rows);
       method = swap ? Method::channels_in_lanes : Method::pixels_in_lanes;
     }
     dense = taps == 1;
@@ -193,18 +197,90 @@ Panel panel_at(const Layout& l, int64_t index, int64_t width) {
   return {index / per_image, begin, std::min(width, l.pixels - begin)};
 }
 
+// A block of k.
+struct Depth {
+  int64_t begin, size;
+  bool first, last;
+  float min, max;
+};
+
+// y = clamp(sums + bias + add or, after the first block of k, sums + y) for rows of `count` pixels.
+void finish_rows(const Layout& l, const Group& g, const Depth& k, const Panel& panel, int64_t row,
+                 int64_t rows, const float* sums, int64_t stride) {
+  const F32 d;
+  const VecF32 lo = hn::Set(d, k.min), hi = hn::Set(d, k.max);
+  const int64_t offset = row * l.pixels + panel.begin;
+  float* y = g.y + panel.image * g.y_stride + offset;
+  const float* add = !k.first           ? y
+                     : g.add == nullptr ? nullptr
+                                        : g.add + panel.image * g.add_stride + offset;
+  for (int64_t i = 0; i < rows; ++i, y += l.pixels, sums += stride) {
+    const float start = k.first && g.bias != nullptr ? g.bias[row + i] : 0.0f;
+    finish_row(sums, start, add == nullptr ? nullptr : add + i * l.pixels, y, panel.count, lo, hi);
+  }
+}
+
+// The products of weight panels [begin, end) with a panel of pixels, number `pass` of the range's:
+// it lies packed at `b`, or (`packs`) is packed there by the first of them.
+void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth& k, int64_t pass,
+                    int64_t begin, int64_t end, bool packs, float* b) {
+  HWY_ALIGN float tile[kMaxRows * kTileCols];
+  const Panel panel = panel_at(l, r.panel_begin + pass, kTileCols);
+  const int64_t ldb = round_up(panel.count, kLaneCount);
+  const float* image = g.image + panel.image * g.image_stride + k.begin * l.pixels + panel.begin;
+  float* y = g.y + panel.image * g.y_stride + panel.begin;
+  const float* add =
+      g.add == nullptr || !k.first ? nullptr : g.add + panel.image * g.add_stride + panel.begin;
+  TileOut out{y, l.pixels, k.first ? Start::row_bias : Start::c, kZeros, k.min, k.max, {}, add, b};
+  for (int64_t w = begin; w < end; ++w) {
+    const int64_t row = w * l.height, rows = std::min(l.height, l.rows - row);
+    const float* weights = g.weights + l.rows * k.begin + row * k.size;
+    // The panel after this one, or the first of the next block of k.
+    const int64_t next_k = k.begin + k.size;
+    const float* next = w + 1 < r.weight_end ? weights + rows * k.size
+                        : k.last             ? nullptr
+                                             : g.weights + l.rows * next_k +
+                                       r.weight_begin * l.height * std::min(l.block, l.k - next_k);
+    out.fetch = fetch_part(next, rows, k.size, pass);
+    if (panel.count != ldb) {
+      tile_kernel(rows, ldb)(weights, b, ldb, k.size, sums_into(tile, false, out.fetch));
+      finish_rows(l, g, k, panel, row, rows, tile, kTileCols);
+      continue;
+    }
+    out.c = y + row * l.pixels;
+    if (g.bias != nullptr) out.bias = g.bias + row;
+    if (add != nullptr) out.add = add + row * l.pixels;
+    if (packs) {
+      packing_tile_kernel(rows)(weights, image, l.pixels, k.size, out);
+      packs = false;
+    } else {
+      tile_kernel(rows, ldb)(weights, b, ldb, k.size, out);
+    }
+  }
+}
+
+// The same for a packed panel of few pixels.
+void multiply_few(const Layout& l, const Group& g, const Depth& k, const Panel& panel,
+                  int64_t begin, int64_t end, const float* b) {
+  HWY_ALIGN float tile[kFewTileRows * kFewColumns];
+  const int64_t most = few_columns_panels(panel.count);
+  for (int64_t w = begin; w < end; w += most) {
+    const int64_t row = w * kFewRows, panels = std::min(most, end - w);
+    few_columns(panel.count, panels, g.weights + l.rows * k.begin + row * k.size, b, kLaneCount,
+                k.size, tile);
+    finish_rows(l, g, k, panel, row, panels * kFewRows, tile, kFewColumns);
+  }
+}
+
 void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Group& g,
                          const Range& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const F32 d;
-  HWY_ALIGN float tile[kMaxRows * kTileCols];
   const int64_t panels = r.panel_end - r.panel_begin;
   float* packed = thread_scratch<ScratchPanels>(panels * l.block * kTileCols + kLaneCount);
   for (int64_t k0 = 0; k0 < l.k; k0 += l.block) {
     const int64_t depth = std::min(l.block, l.k - k0);
-    const bool first = k0 == 0, last = k0 + depth == l.k;
-    const float min = last ? g.min : -kInfinity, max = last ? g.max : kInfinity;
-    const VecF32 lo = hn::Set(d, min), hi = hn::Set(d, max);
+    const bool last = k0 + depth == l.k;
+    const Depth k{k0, depth, k0 == 0, last, last ? g.min : -kInfinity, last ? g.max : kInfinity};
     // Whole panels of pixels that lie as they are wanted are packed by the first product that reads
     // them.
     for (int64_t p = 0; p < panels; ++p) {
@@ -213,57 +289,17 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
       pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
                   panel.count, round_up(panel.count, kLaneCount), packed + p * depth * kTileCols);
     }
-    for (int64_t w = r.weight_begin; w < r.weight_end; ++w) {
-      const int64_t row = w * l.height, rows = std::min(l.height, l.rows - row);
-      const float* weights = g.weights + l.rows * k0 + row * depth;
-      // The panel after this one, or the first of the next block of k.
-      const float* next = w + 1 < r.weight_end ? weights + rows * depth
-                          : last
-                              ? nullptr
-                              : g.weights + l.rows * (k0 + depth) +
-                                    r.weight_begin * l.height * std::min(l.block, l.k - k0 - depth);
+    const int64_t group = std::max<int64_t>(1, kWeightBlockFloats / (l.height * depth));
+    for (int64_t begin = r.weight_begin; begin < r.weight_end; begin += group) {
+      const int64_t end = std::min(begin + group, r.weight_end);
       for (int64_t p = 0; p < panels; ++p) {
         const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
-        const bool packs = l.dense && panel.count == kTileCols && w == r.weight_begin;
         float* b = packed + p * depth * kTileCols;
-        const int64_t offset = row * l.pixels + panel.begin;
-        float* y = g.y + panel.image * g.y_stride + offset;
-        const float* add =
-            g.add == nullptr || !first ? nullptr : g.add + panel.image * g.add_stride + offset;
-        const Fetch fetch = fetch_part(next, rows, depth, p);
-        // What comes from memory is asked for now, to be there when the sums are.
-        for (int64_t i = 0; i < rows; ++i) {
-          __builtin_prefetch(y + i * l.pixels, 1);
-          __builtin_prefetch(y + i * l.pixels + panel.count - 1, 1);
-          if (add == nullptr) continue;
-          __builtin_prefetch(add + i * l.pixels);
-          __builtin_prefetch(add + i * l.pixels + panel.count - 1);
-        }
-        if (panel.count % kLaneCount == 0) {
-          const TileOut out{y,
-                            l.pixels,
-                            first ? Start::row_bias : Start::c,
-                            g.bias == nullptr ? kZeros : g.bias + row,
-                            min,
-                            max,
-                            fetch,
-                            add,
-                            b};
-          if (packs) {
-            const float* image = g.image + panel.image * g.image_stride;
-            packing_tile_kernel(rows)(weights, image + k0 * l.pixels + panel.begin, l.pixels, depth,
-                                      out);
-          } else {
-            tile_kernel(rows, panel.count)(weights, b, panel.count, depth, out);
-          }
-          continue;
-        }
-        tile_kernel(rows, panel.count)(weights, b, round_up(panel.count, kLaneCount), depth,
-                                       sums_into(tile, false, fetch));
-        for (int64_t i = 0; i < rows; ++i, y += l.pixels) {
-          const float start = first && g.bias != nullptr ? g.bias[row + i] : 0.0f;
-          const float* more = first ? (add == nullptr ? nullptr : add + i * l.pixels) : y;
-          finish_row(tile + i * kTileCols, start, more, y, panel.count, lo, hi);
+        if (kHasFewColumns && panel.count <= kFewColumns && l.rows % kFewRows == 0) {
+          multiply_few(l, g, k, panel, begin, end, b);
+        } else {
+          const bool packs = l.dense && panel.count == kTileCols && begin == r.weight_begin;
+          multiply_panel(l, g, r, k, p, begin, end, packs, b);
         }
       }
     }

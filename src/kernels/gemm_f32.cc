@@ -26,7 +26,7 @@ using std::int64_t;
 // Floats of an operand packed on the fly: of the order of a shared L2 or L3 slice.
 constexpr int64_t kChunkFloats = int64_t{2} << 20;
 // Panels of a task: about 128 columns and 96 to 170 rows.
-constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 16;
+constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
 // Multiply-adds worth handing to another thread: some ten microseconds.
 constexpr int64_t kTaskWork = int64_t{1} << 19;
 

@@ -3,7 +3,7 @@
 //
 // A tile has R rows and V vectors of columns. Each step of k loads V vectors of B and broadcasts R
 // elements of A, so the loads stay below the multiply-adds as long as R and V are large; R * V
-// accumulators fill the register file (32 registers hold 14 x 2, 16 hold 6 x 2). Both operands come
+// accumulators fill the register file (32 registers hold 14 x 2, 16 hold 4 x 3). Both operands come
 // as panels: A as [k][R], B as [k][V * kLanes] or with any other distance between its rows.
 
 #if defined(MEZZO_KERNELS_SIMD_GEMM_INL) == defined(HWY_TARGET_TOGGLE)
@@ -25,16 +25,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-// Tile height, and the longest block of k: A's and B's panels of that length must fit L1 together,
-// near enough.
+// Tile height and width in vectors, and the longest block of k: A's and B's panels of that length
+// must fit L1 together, near enough.
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-inline constexpr std::int64_t kMaxRows = 14, kMaxDepth = 384;
+inline constexpr std::int64_t kMaxRows = 14, kTileVectors = 2, kMaxDepth = 384;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+// 4 x 3 takes one load less than 6 x 2 for as many multiply-adds.
+inline constexpr std::int64_t kMaxRows = 4, kTileVectors = 3, kMaxDepth = 256;
 #elif HWY_ARCH_X86
-inline constexpr std::int64_t kMaxRows = 6, kMaxDepth = 384;
+inline constexpr std::int64_t kMaxRows = 6, kTileVectors = 2, kMaxDepth = 384;
 #else
-inline constexpr std::int64_t kMaxRows = 8, kMaxDepth = 512;
+inline constexpr std::int64_t kMaxRows = 8, kTileVectors = 2, kMaxDepth = 512;
 #endif
-inline constexpr std::int64_t kTileCols = 2 * kLanes;
+inline constexpr std::int64_t kTileCols = kTileVectors * kLanes;
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
@@ -55,19 +58,21 @@ enum class Start { row_bias, col_bias, c };
 inline constexpr std::int64_t kCacheLine = 16;  // floats
 inline constexpr float kZeros[kTileCols] = {};
 
-// Memory that is needed soon: with each step of k one cache line goes to L2. Weights that come from
-// memory cost up to half the speed otherwise.
+// Memory that is needed soon: every fourth step of k sends some cache lines of it to L2. Weights
+// that come from memory cost up to half the speed otherwise.
 struct Fetch {
   const float* from = kZeros;
   std::int64_t step = 0;
 };
+inline constexpr std::int64_t kFetchLines = kMaxRows >= 12 ? 4 : 0;
 
-// What pass number `pass` over a panel fetches of the next one, `next` (null: none), of that width:
-// a line for each step of k.
+// What pass number `pass` over a panel fetches of the next one, `next` (null: none), of that width
+// and depth.
 inline Fetch fetch_part(const float* next, std::int64_t width, std::int64_t depth,
                         std::int64_t pass) {
-  if (next == nullptr || pass * kCacheLine >= width) return {};
-  return {next + pass * kCacheLine * depth, kCacheLine};
+  constexpr std::int64_t kFetchWidth = kFetchLines * kCacheLine / 4;
+  if (kFetchLines == 0 || next == nullptr || pass * kFetchWidth >= width) return {};
+  return {next + pass * kFetchWidth * depth, kFetchLines * kCacheLine};
 }
 
 struct TileOut {
@@ -82,6 +87,18 @@ struct TileOut {
 };
 
 HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
+
+// sum += a * b, in the register of the sum: GCC otherwise moves sums about, and there are no
+// registers to spare.
+HWY_INLINE void add_product(VecF32& sum, VecF32 a, VecF32 b) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && HWY_COMPILER_GCC_ACTUAL
+  auto raw = sum.raw;
+  asm("vfmadd231ps %2, %1, %0" : "+v"(raw) : "v"(a.raw), "v"(b.raw));
+  sum.raw = raw;
+#else
+  sum = hn::MulAdd(a, b, sum);
+#endif
+}
 
 // How many rows of B ahead a kernel asks for that reads them where they are, far apart.
 inline constexpr std::int64_t kRowsAhead = 12;
@@ -104,47 +121,58 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
       for (int v = 0; v < V; ++v) acc[s][i][v] = hn::Zero(d);
     }
   }
+  // What comes from memory is asked for now, to be there when the sums are.
+  MEZZO_UNROLL
+  for (int i = 0; i < R; ++i) {
+    __builtin_prefetch(out.c + i * out.ldc, 1);
+    __builtin_prefetch(out.c + i * out.ldc + V * kLanes - 1, 1);
+  }
+  if (out.add != nullptr) {
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i) {
+      __builtin_prefetch(out.add + i * out.ldc);
+      __builtin_prefetch(out.add + i * out.ldc + V * kLanes - 1);
+    }
+  }
   const float* fetch = out.fetch.from;
   const std::int64_t fetch_step = out.fetch.step;
   float* packed = out.packed;
-  std::int64_t p = 0;
-  for (; p + kSteps <= k; p += kSteps) {
+  // One step of k, into the sums of its number modulo kSteps.
+  const auto step = [&](int s, const float* as, const float* bs, float* to) HWY_ATTR {
+    VecF32 bv[V];
     MEZZO_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      VecF32 bv[V];
+    for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, bs + v * kLanes);
+    if constexpr (Pack) {
+      // Past the last row it may be anywhere, which prefetching does not mind.
       MEZZO_UNROLL
-      for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, b + v * kLanes);
-      if constexpr (Pack) {
-        // Past the last row it may be anywhere, which prefetching does not mind.
-        MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) {
-          __builtin_prefetch(b + kRowsAhead * ldb + v * kLanes);
-          hn::StoreU(bv[v], d, packed + v * kLanes);
-        }
-        packed += V * kLanes;
+      for (int v = 0; v < V; ++v) {
+        __builtin_prefetch(bs + kRowsAhead * ldb + v * kLanes);
+        hn::StoreU(bv[v], d, to + v * kLanes);
       }
-      MEZZO_UNROLL
-      for (int i = 0; i < R; ++i) {
-        const VecF32 ai = hn::Set(d, a[i]);
-        MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) acc[s][i][v] = hn::MulAdd(ai, bv[v], acc[s][i][v]);
-      }
-      a += R;
-      b += ldb;
-      prefetch_l2(fetch);
-      fetch += fetch_step;
     }
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i) {
+      const VecF32 ai = hn::Set(d, as[i]);
+      MEZZO_UNROLL
+      for (int v = 0; v < V; ++v) add_product(acc[s][i][v], ai, bv[v]);
+    }
+  };
+  std::int64_t p = 0;
+  for (; p + 4 <= k; p += 4) {
+    MEZZO_UNROLL
+    for (int u = 0; u < 4; ++u) step(u % kSteps, a + u * R, b + u * ldb, packed + u * V * kLanes);
+    a += 4 * R;
+    b += 4 * ldb;
+    if constexpr (Pack) packed += 4 * V * kLanes;
+    MEZZO_UNROLL
+    for (int i = 0; i < kFetchLines; ++i) prefetch_l2(fetch + i * kCacheLine);
+    fetch += fetch_step;
+  }
+  for (; p < k; ++p, a += R, b += ldb) {
+    step(0, a, b, packed);
+    if constexpr (Pack) packed += V * kLanes;
   }
   if constexpr (kSteps > 1) {
-    for (; p < k; ++p, a += R, b += ldb) {
-      MEZZO_UNROLL
-      for (int i = 0; i < R; ++i) {
-        MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) {
-          acc[0][i][v] = hn::MulAdd(hn::Set(d, a[i]), hn::LoadU(d, b + v * kLanes), acc[0][i][v]);
-        }
-      }
-    }
     MEZZO_UNROLL
     for (int s = 1; s < kSteps; ++s) {
       MEZZO_UNROLL
@@ -209,15 +237,20 @@ using TileRows = std::make_integer_sequence<int, kMaxRows>;
 // The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
 // them).
 inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols) {
-  static constexpr auto kOne = tile_kernels<1, false>(TileRows{}),
-                        kTwo = tile_kernels<2, false>(TileRows{});
-  const auto index = static_cast<std::size_t>(rows - 1);
-  return cols <= static_cast<std::int64_t>(kLanes) ? kOne[index] : kTwo[index];
+  static constexpr std::array<TileKernel, kMaxRows> kKernels[] = {
+    tile_kernels<1, false>(TileRows{}),
+    tile_kernels<2, false>(TileRows{}),
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+    tile_kernels<3, false>(TileRows{}),
+#endif
+  };
+  static_assert(std::size(kKernels) == kTileVectors);
+  return kKernels[ceil_div(cols, kLanes) - 1][static_cast<std::size_t>(rows - 1)];
 }
 
 // The kernel for that many rows and kTileCols columns that packs B.
 inline TileKernel packing_tile_kernel(std::int64_t rows) {
-  static constexpr auto kKernels = tile_kernels<2, true>(TileRows{});
+  static constexpr auto kKernels = tile_kernels<kTileVectors, true>(TileRows{});
   return kKernels[static_cast<std::size_t>(rows - 1)];
 }
 
