@@ -54,7 +54,15 @@ bool spin_until(Done done) {
 // while it is open, take ranges until none is left and leave; the caller closes it and waits for
 // those inside. A worker that wakes late finds it closed and touches nothing, so nobody ever waits
 // for a thread that has not begun to work.
+//
+// Each thread has a share of the ranges, the same neighbouring ones in every loop of a length: what
+// it wrote in one loop it finds in its own caches in the next. Only then does it help the others.
 struct ThreadPool::State {
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+
   std::mutex busy;  // held by the caller whose loop the workers share
   std::atomic<int> epoch{0};
   std::atomic<int> state{0};
@@ -63,7 +71,7 @@ struct ThreadPool::State {
   const std::function<void(std::int64_t, std::int64_t)>* body = nullptr;
   std::int64_t count = 0;
   std::int64_t ranges = 0;
-  std::atomic<std::int64_t> next{0};
+  std::vector<Share> shares;
   std::mutex error_mutex;
   std::exception_ptr error;
 
@@ -76,23 +84,30 @@ struct ThreadPool::State {
     for (std::thread& worker : workers) worker.join();
   }
 
-  void take_ranges() {
+  explicit State(int threads) : shares(static_cast<std::size_t>(threads)) {}
+
+  void take_ranges(std::size_t thread) {
     inside_body = true;
+    for (std::size_t i = 0; i < shares.size(); ++i)
+      take_share(shares[(thread + i) % shares.size()]);
+    inside_body = false;
+  }
+
+  void take_share(Share& share) {
     const std::int64_t size = count / ranges, longer = count % ranges;
-    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < ranges;) {
+    for (std::int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
       const std::int64_t begin = i * size + std::min(i, longer);
       try {
         (*body)(begin, begin + size + (i < longer ? 1 : 0));
       } catch (...) {
         const std::lock_guard lock(error_mutex);
         if (!error) error = std::current_exception();
-        next.store(ranges, std::memory_order_relaxed);
+        for (Share& other : shares) other.next.store(other.end, std::memory_order_relaxed);
       }
     }
-    inside_body = false;
   }
 
-  void work() {
+  void work(std::size_t thread) {
     int seen = 0;
     for (;;) {
       if (!spin_until([&] { return epoch.load(std::memory_order_acquire) != seen; }))
@@ -102,7 +117,7 @@ struct ThreadPool::State {
       int current = state.load(std::memory_order_acquire);
       while ((current & kOpen) != 0) {
         if (!state.compare_exchange_weak(current, current + 1, std::memory_order_acq_rel)) continue;
-        take_ranges();
+        take_ranges(thread);
         if (state.fetch_sub(1, std::memory_order_acq_rel) == 1) state.notify_all();
         break;
       }
@@ -116,10 +131,10 @@ ThreadPool::ThreadPool(int threads) : threads_(threads) {
         .expected("1 or more")
         .got(std::to_string(threads));
   }
-  state_ = std::make_unique<State>();
+  state_ = std::make_unique<State>(threads);
   state_->workers.reserve(static_cast<std::size_t>(threads - 1));
-  for (int i = 1; i < threads; ++i)
-    state_->workers.emplace_back([state = state_.get()] { state->work(); });
+  for (std::size_t i = 1; i < static_cast<std::size_t>(threads); ++i)
+    state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
 }
 
 ThreadPool::~ThreadPool() = default;
@@ -138,11 +153,15 @@ void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
   s.count = count;
   s.ranges = ranges;
   s.error = nullptr;
-  s.next.store(0, std::memory_order_relaxed);
+  for (std::int64_t t = 0; t < threads_; ++t) {
+    State::Share& share = s.shares[static_cast<std::size_t>(t)];
+    share.next.store(ranges * t / threads_, std::memory_order_relaxed);
+    share.end = ranges * (t + 1) / threads_;
+  }
   s.state.store(kOpen, std::memory_order_release);
   s.epoch.fetch_add(1, std::memory_order_acq_rel);
   s.epoch.notify_all();
-  s.take_ranges();
+  s.take_ranges(0);
   s.state.fetch_and(~kOpen, std::memory_order_acq_rel);
   if (!spin_until([&] { return s.state.load(std::memory_order_acquire) == 0; })) {
     for (int inside; (inside = s.state.load(std::memory_order_acquire)) != 0;)
