@@ -18,9 +18,6 @@ namespace {
 // on one thread, since waking takes tens of microseconds, and short enough that an idle session
 // burns nothing.
 constexpr auto kSpinTime = std::chrono::microseconds(300);
-// More ranges than threads, so that a thread which the system interrupts does not hold up the
-// others.
-constexpr std::int64_t kRangesPerThread = 4;
 // Job::state: the low bits count the workers inside the job, this one says that more may still
 // enter.
 constexpr int kOpen = 1 << 30;
@@ -55,8 +52,10 @@ bool spin_until(Done done) {
 // those inside. A worker that wakes late finds it closed and touches nothing, so nobody ever waits
 // for a thread that has not begun to work.
 //
-// Each thread has a share of the ranges, the same neighbouring ones in every loop of a length: what
-// it wrote in one loop it finds in its own caches in the next. Only then does it help the others.
+// Each thread has a share of the indices, the same neighbouring ones in every loop of a length:
+// what it wrote in one loop it finds in its own caches in the next. It takes half of what is left
+// of its share at a time, and then helps the others in the same way: a thread that the system
+// interrupts holds up nobody for long, and there are few ranges all the same.
 struct ThreadPool::State {
   struct alignas(64) Share {
     std::atomic<std::int64_t> next{0};
@@ -69,8 +68,7 @@ struct ThreadPool::State {
   std::atomic<bool> stop{false};
 
   const std::function<void(std::int64_t, std::int64_t)>* body = nullptr;
-  std::int64_t count = 0;
-  std::int64_t ranges = 0;
+  std::int64_t grain = 1;
   std::vector<Share> shares;
   std::mutex error_mutex;
   std::exception_ptr error;
@@ -94,11 +92,15 @@ struct ThreadPool::State {
   }
 
   void take_share(Share& share) {
-    const std::int64_t size = count / ranges, longer = count % ranges;
-    for (std::int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
-      const std::int64_t begin = i * size + std::min(i, longer);
+    for (;;) {
+      std::int64_t begin = share.next.load(std::memory_order_relaxed), end;
+      do {
+        const std::int64_t left = share.end - begin;
+        if (left <= 0) return;
+        end = left < 2 * grain ? share.end : begin + std::max(grain, (left + 1) / 2);
+      } while (!share.next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
       try {
-        (*body)(begin, begin + size + (i < longer ? 1 : 0));
+        (*body)(begin, end);
       } catch (...) {
         const std::lock_guard lock(error_mutex);
         if (!error) error = std::current_exception();
@@ -142,21 +144,20 @@ ThreadPool::~ThreadPool() = default;
 void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
                               const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (count <= 0) return;
-  const std::int64_t ranges =
-      std::min<std::int64_t>(count / std::max<std::int64_t>(grain, 1), threads_ * kRangesPerThread);
-  if (ranges <= 1 || threads_ == 1 || inside_body) return body(0, count);
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t sharers = std::min<std::int64_t>(threads_, count / grain);
+  if (sharers <= 1 || inside_body) return body(0, count);
   State& s = *state_;
   const std::unique_lock lock(s.busy, std::try_to_lock);
   if (!lock.owns_lock()) return body(0, count);
 
   s.body = &body;
-  s.count = count;
-  s.ranges = ranges;
+  s.grain = grain;
   s.error = nullptr;
   for (std::int64_t t = 0; t < threads_; ++t) {
     State::Share& share = s.shares[static_cast<std::size_t>(t)];
-    share.next.store(ranges * t / threads_, std::memory_order_relaxed);
-    share.end = ranges * (t + 1) / threads_;
+    share.next.store(count * std::min(t, sharers) / sharers, std::memory_order_relaxed);
+    share.end = count * std::min(t + 1, sharers) / sharers;
   }
   s.state.store(kOpen, std::memory_order_release);
   s.epoch.fetch_add(1, std::memory_order_acq_rel);

@@ -20,8 +20,8 @@ class ThreadPool {
 
   int size() const noexcept { return threads_; }
 
-  /// Calls body(begin, end) for disjoint ranges that cover [0, count). No range but the last is
-  /// shorter than `grain`, so cheap bodies should pass a large one (work of about 20 microseconds).
+  /// Calls body(begin, end) for disjoint ranges that cover [0, count). No range is
+  /// shorter than `grain` unless count is, so cheap bodies should pass a large one (work of about 20 microseconds).
   /// An exception of any call is rethrown here, once all have ended. Called from inside a body it
   /// runs on that thread alone.
   void parallel_for(std::int64_t count, std::int64_t grain,

@@ -45,8 +45,9 @@ constexpr int64_t kWeightBlockFloats = kMaxRows >= 12 ? 1 : 48 << 10;
 // Weight panels of a task where channels are in the lanes: their tiles are kept until all of K is
 // summed.
 constexpr int64_t kMaxWeightPanels = 16;
-// Multiply-adds worth handing to another thread: some ten microseconds.
-constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Multiply-adds worth handing to another thread: some ten microseconds. And output channels, since
+// each task packs its pixels.
+constexpr int64_t kTaskWork = int64_t{1} << 19, kMinTaskRows = 32;
 // Tiles are transposed in blocks of 4 rows.
 constexpr int64_t kTileRowsPadded = (kMaxRows + 3) / 4 * 4;
 
@@ -432,18 +433,20 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
   const int64_t width = in_lanes ? l.height : kTileCols;
   const int64_t panels = s.batch * ceil_div(l.pixels, width),
                 weight_panels = ceil_div(l.rows, in_lanes ? kTileCols : l.height);
-  int64_t panel_groups = ceil_div(panels, std::clamp<int64_t>(kBlockFloats / (l.block * width),
-                                                              in_lanes ? 4 : 1, kMaxBlockPanels));
+  const int64_t most_panels =
+      std::clamp<int64_t>(kBlockFloats / (l.block * width), in_lanes ? 4 : 1, kMaxBlockPanels);
+  int64_t panel_groups = ceil_div(panels, most_panels);
   int64_t weight_groups = in_lanes ? ceil_div(weight_panels, kMaxWeightPanels) : 1;
-  // Too few tasks for the threads: split what is read most, while a task stays worth it.
+  const int64_t most_weight_groups =
+      in_lanes ? weight_panels : std::max<int64_t>(1, l.rows / kMinTaskRows);
+  // Too few tasks for the threads: smaller ones, while they are worth it.
   const int64_t work = s.batch * s.groups * l.rows * l.k * l.pixels;
-  const bool split_weights_first = in_lanes || l.rows * l.k > s.batch * l.pixels * l.depth_c;
-  while (pool.size() > 1 && panel_groups * weight_groups * s.groups < 3 * pool.size() &&
-         work / (panel_groups * weight_groups * s.groups) > 2 * kTaskWork) {
-    if (weight_groups < weight_panels && (split_weights_first || panel_groups == panels)) {
-      weight_groups = std::min(2 * weight_groups, weight_panels);
-    } else if (panel_groups < panels) {
+  while (pool.size() > 1 && panel_groups * weight_groups * s.groups < 16 * pool.size() &&
+         work / (panel_groups * weight_groups * s.groups) > kTaskWork) {
+    if (panel_groups < panels && !(in_lanes && weight_groups < weight_panels)) {
       panel_groups = std::min(2 * panel_groups, panels);
+    } else if (weight_groups < most_weight_groups) {
+      weight_groups = std::min(2 * weight_groups, most_weight_groups);
     } else {
       break;
     }
@@ -451,10 +454,20 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
   const int64_t tasks = panel_groups * weight_groups * s.groups;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t t = begin; t < end; ++t) {
-      // Neighbouring tasks share their weights where these are split, so that each is read once.
-      const int64_t p = t % panel_groups, w = t / panel_groups % weight_groups,
-                    group = t / panel_groups / weight_groups;
+    for (int64_t t = begin; t < end;) {
+      const int64_t w = t % weight_groups, p = t / weight_groups % panel_groups,
+                    group = t / weight_groups / panel_groups;
+      // Neighbouring tasks are taken together, so that pixels are packed once, and weights read
+      // once.
+      int64_t w_end = w + 1, p_end = p + 1;
+      if (!in_lanes) w_end = std::min(weight_groups, w + end - t);
+      const auto first_panel = [&](int64_t i) { return panels * i / panel_groups; };
+      while (w == 0 && w_end == weight_groups && p_end < panel_groups &&
+             t + (p_end + 1 - p) * weight_groups <= end &&
+             first_panel(p_end + 1) - first_panel(p) <= most_panels) {
+        ++p_end;
+      }
+      t += (p_end - p - 1) * weight_groups + w_end - w;
       const int64_t in_plane = l.plane.plane_floats, channel = group * l.rows;
       const Group g{(l.in_place ? args.x : scratch) + group * l.depth_c * in_plane,
                     s.in_c * in_plane,
@@ -466,8 +479,8 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
                     y_stride,
                     args.min,
                     args.max};
-      const Range range{panels * p / panel_groups, panels * (p + 1) / panel_groups,
-                        weight_panels * w / weight_groups, weight_panels * (w + 1) / weight_groups};
+      const Range range{first_panel(p), first_panel(p_end), weight_panels * w / weight_groups,
+                        weight_panels * w_end / weight_groups};
       (in_lanes ? run_channels_in_lanes : run_pixels_in_lanes)(l, tap_offsets.data(), g, range);
     }
   });

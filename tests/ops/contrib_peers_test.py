@@ -35,10 +35,6 @@ class Source(Draw):
     def floats(self, *shape: int, scale: float = 1) -> np.ndarray:
         return (self.numbers.standard_normal(shape) * scale).astype(np.float32)
 
-    def integers(self, dtype: type, *shape: int) -> np.ndarray:
-        limits = np.iinfo(dtype)
-        return self.numbers.integers(limits.min, limits.max, shape, dtype, endpoint=True)
-
     def below(self, limit: int, *shape: int) -> np.ndarray:
         return self.numbers.integers(0, limit, shape).astype(np.int32)
 
@@ -66,7 +62,7 @@ def dynamic_lstm(d: Source) -> Node:
 
     def matrix(k: int) -> list[np.ndarray]:
         zeros = zero if zero is not None else d.integers(dtype, directions)
-        return [d.integers(dtype, directions, k, columns), d.scale(*parameters) / 5, zeros]
+        return [d.weights(dtype, directions, k, columns), d.scale(*parameters) / 5, zeros]
 
     (w, w_scale, w_zero), (r, r_scale, r_zero) = matrix(inputs), matrix(hidden)
     state = [directions, batch, hidden]
@@ -85,7 +81,7 @@ def qgemm(d: Source) -> Node:
     a_type, b_type = d.pick.choice([(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)])
     attributes = {"transA": d.pick.randint(0, 1), "transB": d.pick.randint(0, 1), "alpha": d.pick.choice([1.0, 0.7])}
     a = d.integers(a_type, *((k, m) if attributes["transA"] else (m, k)))
-    b = d.integers(b_type, *((n, k) if attributes["transB"] else (k, n)))
+    b = d.weights(b_type, *((n, k) if attributes["transB"] else (k, n)))
     by_column = [n] if d.chance() else []
     zero = d.integers(b_type, *by_column) if d.chance() else np.zeros(by_column, b_type)
     c = d.pick.choice([None, [n], [1, n], [m, n]])

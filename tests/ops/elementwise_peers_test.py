@@ -23,10 +23,6 @@ class Source(Draw):
     def floats(self, *shape: int, scale: float = 2) -> np.ndarray:
         return (self.numbers.standard_normal(shape) * scale).astype(np.float32)
 
-    def integers(self, dtype: type, *shape: int) -> np.ndarray:
-        limits = np.iinfo(dtype)
-        return self.numbers.integers(limits.min, limits.max, shape, dtype, endpoint=True)
-
     def scale(self, *shape: int) -> np.ndarray:
         return self.numbers.uniform(0.003, 0.1, shape).astype(np.float32)
 
@@ -153,7 +149,7 @@ def convolution(d: Source, x_type: type, w_type: type):
     elif d.chance(0.2):
         attributes["auto_pad"] = "VALID"
     x = d.integers(x_type, d.pick.randint(1, 2), group * group_in, *[d.pick.choice([9, 12, 21]) for _ in kernel])
-    w = d.integers(w_type, out, group_in, *kernel)
+    w = d.weights(w_type, out, group_in, *kernel)
     return x, w, attributes
 
 
@@ -177,7 +173,7 @@ def conv_integer(d: Source):
 def factors(d: Source, a_type: type, b_type: type):
     batch = [d.pick.randint(1, 3)] if d.chance(0.4) else []
     m, n, k = (d.pick.choice([1, 3, 16, 33, 70]) for _ in range(3))
-    return d.integers(a_type, *batch, m, k), d.integers(b_type, *(batch if d.chance() else []), k, n)
+    return d.integers(a_type, *batch, m, k), d.weights(b_type, *(batch if d.chance() else []), k, n)
 
 
 def matmul_integer(d: Source):
