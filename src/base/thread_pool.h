@@ -20,10 +20,11 @@ class ThreadPool {
 
   int size() const noexcept { return threads_; }
 
-  /// Calls body(begin, end) for disjoint ranges that cover [0, count). No range is
-  /// shorter than `grain` unless count is, so cheap bodies should pass a large one (work of about 20 microseconds).
-  /// An exception of any call is rethrown here, once all have ended. Called from inside a body it
-  /// runs on that thread alone.
+  /// Calls body(begin, end) for disjoint ranges that cover [0, count). No range is shorter than
+  /// `grain` unless count is, so cheap bodies should pass a large one (work of about 10
+  /// microseconds). Each thread takes the same part of every loop of a length, as far as the others
+  /// keep up. An exception of any call is rethrown here, once all have ended. Called from inside a
+  /// body it runs on that thread alone.
   void parallel_for(std::int64_t count, std::int64_t grain,
                     const std::function<void(std::int64_t, std::int64_t)>& body);
 

@@ -97,8 +97,8 @@ void multiply(const float* a, int64_t m, int64_t k, int64_t height, const float*
     const int64_t depth = std::min(block, k - k0);
     for (int64_t row = 0; row < m; row += height) {
       const int64_t rows = std::min(height, m - row);
-      tile_kernel(rows, cols)(a + m * k0 + row * depth, b + k0 * kTileCols, kTileCols, depth,
-                              sums_into(c + row * kTileCols, k0 > 0, {}));
+      tile_kernel(rows, cols, {})(a + m * k0 + row * depth, b + k0 * kTileCols, kTileCols, depth,
+                                  sums_into(c + row * kTileCols, k0 > 0, {}));
     }
     k0 += depth;
   } while (k0 < k);

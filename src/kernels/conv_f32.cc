@@ -244,7 +244,7 @@ void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth
                                        r.weight_begin * l.height * std::min(l.block, l.k - next_k);
     out.fetch = fetch_part(next, rows, k.size, pass);
     if (panel.count != ldb) {
-      tile_kernel(rows, ldb)(weights, b, ldb, k.size, sums_into(tile, false, out.fetch));
+      tile_kernel(rows, ldb, out.fetch)(weights, b, ldb, k.size, sums_into(tile, false, out.fetch));
       finish_rows(l, g, k, panel, row, rows, tile, kTileCols);
       continue;
     }
@@ -255,7 +255,7 @@ void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth
       packing_tile_kernel(rows)(weights, image, l.pixels, k.size, out);
       packs = false;
     } else {
-      tile_kernel(rows, ldb)(weights, b, ldb, k.size, out);
+      tile_kernel(rows, ldb, out.fetch)(weights, b, ldb, k.size, out);
     }
   }
 }
@@ -343,9 +343,9 @@ void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Gr
           const float* add = g.add + panel.image * g.add_stride + panel.begin;
           for (int64_t j = 0; j < channels; ++j) prefetch_l2(add + (w * kTileCols + j) * l.pixels);
         }
-        tile_kernel(count, channels)(
-            pixels, weights, kTileCols, depth,
-            sums_into(tile, k0 != 0, fetch_part(next, kTileCols, depth, p)));
+        const Fetch fetch = fetch_part(next, kTileCols, depth, p);
+        tile_kernel(count, channels, fetch)(pixels, weights, kTileCols, depth,
+                                            sums_into(tile, k0 != 0, fetch));
         pixels += depth * count;
       }
     }

@@ -137,7 +137,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
         const Fetch fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
         const int64_t rows = std::min(height, g.rows - row);
         const float* a = g.a + panel_offset(g.rows, k0, depth, row / height, height);
-        const TileKernel kernel = tile_kernel(rows, cols);
+        const TileKernel kernel = tile_kernel(rows, cols, fetch);
         if (plain && cols % kLanes == 0) {
           TileOut out{g.c + row * g.ldc + col,  g.ldc, Start::c, nullptr, last ? e.min : -kInfinity,
                       last ? e.max : kInfinity, fetch};

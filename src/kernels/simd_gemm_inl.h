@@ -52,8 +52,8 @@ inline std::int64_t tile_rows(std::int64_t m) {
   return m <= 0 ? 1 : ceil_div(m, ceil_div(m, kMaxRows));
 }
 
-// What a tile's sums are added to.
-enum class Start { row_bias, col_bias, c };
+// What a tile's sums are added to; with `nothing` they are not clamped either.
+enum class Start { nothing, row_bias, col_bias, c };
 
 inline constexpr std::int64_t kCacheLine = 16;  // floats
 inline constexpr float kZeros[kTileCols] = {};
@@ -64,14 +64,16 @@ struct Fetch {
   const float* from = kZeros;
   std::int64_t step = 0;
 };
-inline constexpr std::int64_t kFetchLines = kMaxRows >= 12 ? 4 : 0;
+// Lines at a time. Where vectors are narrow, tiles that fetch are apart: it takes a tenth of them.
+inline constexpr int kFetchLines = kMaxRows >= 12 ? 4 : 2;
+inline constexpr bool kAlwaysFetch = kMaxRows >= 12;
 
 // What pass number `pass` over a panel fetches of the next one, `next` (null: none), of that width
 // and depth.
 inline Fetch fetch_part(const float* next, std::int64_t width, std::int64_t depth,
                         std::int64_t pass) {
   constexpr std::int64_t kFetchWidth = kFetchLines * kCacheLine / 4;
-  if (kFetchLines == 0 || next == nullptr || pass * kFetchWidth >= width) return {};
+  if (next == nullptr || pass * kFetchWidth >= width) return {};
   return {next + pass * kFetchWidth * depth, kFetchLines * kCacheLine};
 }
 
@@ -103,9 +105,9 @@ HWY_INLINE void add_product(VecF32& sum, VecF32 a, VecF32 b) {
 // How many rows of B ahead a kernel asks for that reads them where they are, far apart.
 inline constexpr std::int64_t kRowsAhead = 12;
 
-// C[R, V * kLanes] = clamp(start + A * B). Whole vectors of C are written. Where `Pack`, B is also
-// written as a panel, at no cost: the additions take longer.
-template <int R, int V, bool Pack = false>
+// C[R, V * kLanes] = clamp(start + A * B). Whole vectors of
+// C are written. Where `Pack`, B is also written as a panel, at no cost: the additions take longer.
+template <int R, int V, bool Pack, bool Fetches>
 HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                                std::int64_t ldb, std::int64_t k, const TileOut& out) {
   const F32 d;
@@ -122,10 +124,12 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
     }
   }
   // What comes from memory is asked for now, to be there when the sums are.
-  MEZZO_UNROLL
-  for (int i = 0; i < R; ++i) {
-    __builtin_prefetch(out.c + i * out.ldc, 1);
-    __builtin_prefetch(out.c + i * out.ldc + V * kLanes - 1, 1);
+  if (out.start != Start::nothing) {
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i) {
+      __builtin_prefetch(out.c + i * out.ldc, 1);
+      __builtin_prefetch(out.c + i * out.ldc + V * kLanes - 1, 1);
+    }
   }
   if (out.add != nullptr) {
     MEZZO_UNROLL
@@ -134,8 +138,7 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
       __builtin_prefetch(out.add + i * out.ldc + V * kLanes - 1);
     }
   }
-  const float* fetch = out.fetch.from;
-  const std::int64_t fetch_step = out.fetch.step;
+  [[maybe_unused]] const float* fetch = out.fetch.from;
   float* packed = out.packed;
   // One step of k, into the sums of its number modulo kSteps.
   const auto step = [&](int s, const float* as, const float* bs, float* to) HWY_ATTR {
@@ -164,9 +167,11 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
     a += 4 * R;
     b += 4 * ldb;
     if constexpr (Pack) packed += 4 * V * kLanes;
-    MEZZO_UNROLL
-    for (int i = 0; i < kFetchLines; ++i) prefetch_l2(fetch + i * kCacheLine);
-    fetch += fetch_step;
+    if constexpr (Fetches) {
+      MEZZO_UNROLL
+      for (int i = 0; i < kFetchLines; ++i) prefetch_l2(fetch + i * kCacheLine);
+      fetch += out.fetch.step;
+    }
   }
   for (; p < k; ++p, a += R, b += ldb) {
     step(0, a, b, packed);
@@ -186,7 +191,13 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   const VecF32 lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
   float* c = out.c;
   const std::int64_t ldc = out.ldc;
-  if (out.start == Start::c) {
+  if (out.start == Start::nothing) {
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i, c += ldc) {
+      MEZZO_UNROLL
+      for (int v = 0; v < V; ++v) hn::StoreU(acc[0][i][v], d, c + v * kLanes);
+    }
+  } else if (out.start == Start::c) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i, c += ldc) {
       MEZZO_UNROLL
@@ -228,36 +239,42 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
 
 using TileKernel = void (*)(const float*, const float*, std::int64_t, std::int64_t, const TileOut&);
 
-template <int V, bool Pack, int... R>
+template <int V, bool Pack, bool Fetches, int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
-  return {compute_tile<R + 1, V, Pack>...};
+  return {compute_tile<R + 1, V, Pack, Fetches>...};
 }
 using TileRows = std::make_integer_sequence<int, kMaxRows>;
 
-// The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
-// them).
-inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols) {
+template <bool Fetches>
+TileKernel tile_kernel_of(std::int64_t rows, std::int64_t cols) {
   static constexpr std::array<TileKernel, kMaxRows> kKernels[] = {
-    tile_kernels<1, false>(TileRows{}),
-    tile_kernels<2, false>(TileRows{}),
+    tile_kernels<1, false, Fetches>(TileRows{}),
+    tile_kernels<2, false, Fetches>(TileRows{}),
 #if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
-    tile_kernels<3, false>(TileRows{}),
+    tile_kernels<3, false, Fetches>(TileRows{}),
 #endif
   };
   static_assert(std::size(kKernels) == kTileVectors);
   return kKernels[ceil_div(cols, kLanes) - 1][static_cast<std::size_t>(rows - 1)];
 }
 
+// The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
+// them) that may fetch that.
+inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols, const Fetch& fetch) {
+  return kAlwaysFetch || fetch.step != 0 ? tile_kernel_of<true>(rows, cols)
+                                         : tile_kernel_of<kAlwaysFetch>(rows, cols);
+}
+
 // The kernel for that many rows and kTileCols columns that packs B.
 inline TileKernel packing_tile_kernel(std::int64_t rows) {
-  static constexpr auto kKernels = tile_kernels<kTileVectors, true>(TileRows{});
+  static constexpr auto kKernels = tile_kernels<kTileVectors, true, true>(TileRows{});
   return kKernels[static_cast<std::size_t>(rows - 1)];
 }
 
 // Sums alone into a dense tile of row stride kTileCols; added to what is there where `accumulate`.
 inline TileOut sums_into(float* tile, bool accumulate, const Fetch& fetch) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return {tile,      kTileCols, accumulate ? Start::c : Start::row_bias, kZeros, -kInfinity,
+  return {tile,      kTileCols, accumulate ? Start::c : Start::nothing, nullptr, -kInfinity,
           kInfinity, fetch};
 }
 

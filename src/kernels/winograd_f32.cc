@@ -264,9 +264,9 @@ void multiply(const Layout& l, const Block& b, const float* weights, int64_t beg
       const float* next = last ? nullptr : u + depth * kTileCols;
       for (int64_t p = 0; p < b.panels; ++p) {
         const int64_t first = b.panel_begin(p), height = b.panel_begin(p + 1) - first;
-        tile_kernel(height, channels)(
-            v + first * depth, u, kTileCols, depth,
-            sums_into(m + first * kTileCols, k0 != 0, fetch_part(next, kTileCols, depth, p)));
+        const Fetch fetch = fetch_part(next, kTileCols, depth, p);
+        tile_kernel(height, channels, fetch)(v + first * depth, u, kTileCols, depth,
+                                             sums_into(m + first * kTileCols, k0 != 0, fetch));
       }
     }
   }
