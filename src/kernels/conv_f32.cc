@@ -242,7 +242,8 @@ void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth
                         : k.last             ? nullptr
                                              : g.weights + l.rows * next_k +
                                        r.weight_begin * l.height * std::min(l.block, l.k - next_k);
-    out.fetch = fetch_part(next, rows, k.size, pass);
+    // Short panels follow each other so closely that the hardware fetches them.
+    if (kAlwaysFetch) out.fetch = fetch_part(next, rows, k.size, pass);
     if (panel.count != ldb) {
       tile_kernel(rows, ldb, out.fetch)(weights, b, ldb, k.size, sums_into(tile, false, out.fetch));
       finish_rows(l, g, k, panel, row, rows, tile, kTileCols);
