@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "kernels/conv_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_conv_inl.h"
 #include "kernels/simd_depthwise_inl.h"
 #include "kernels/simd_few_columns_inl.h"
 #include "kernels/simd_gemm_inl.h"
@@ -24,8 +25,9 @@
 // that and reads x itself.
 //
 // By default the weights are broadcast and pixels fill the vectors. Where an image has so few
-// pixels that many lanes would idle (7x7 fills 77% of four AVX-512 vectors), the roles are swapped:
-// output channels fill the vectors, and tiles are transposed when stored.
+// pixels that many lanes of AVX-512 would idle (7x7 fills 77% of four vectors), the roles are
+// swapped: output channels fill the vectors, and tiles are transposed when stored. Narrower vectors
+// leave few pixels over, which have kernels of their own.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -33,9 +35,6 @@ namespace {
 
 using std::int64_t;
 
-enum class Method { depthwise, pixels_in_lanes, channels_in_lanes };
-
-constexpr int64_t kLaneCount = kLanes;
 // Floats of the packed panels of one task, to stay in L2 beside the weights.
 constexpr int64_t kBlockFloats = 40 << 10;
 constexpr int64_t kMaxBlockPanels = 16;
@@ -53,122 +52,6 @@ constexpr int64_t kTileRowsPadded = (kMaxRows + 3) / 4 * 4;
 
 struct ScratchPanels {};
 struct ScratchTiles {};
-
-// What follows from a shape.
-struct Layout {
-  explicit Layout(const ConvShape& s)
-      : shape(s),
-        plane({s.in_h, s.in_w, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h, s.stride_w, s.pad_top,
-               s.pad_left, s.dilation_h, s.dilation_w}) {
-    rows = s.out_c / s.groups;
-    depth_c = s.in_c / s.groups;
-    taps = checked_mul(s.k_h, s.k_w);
-    k = checked_mul(depth_c, taps);
-    pixels = checked_mul(s.out_h, s.out_w);
-    block = depth_block(k);
-    in_place = s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
-               s.pad_left == 0 && s.out_h == s.in_h && s.out_w == s.in_w;
-    if (s.groups == s.in_c && s.groups == s.out_c && s.groups > 1) {
-      method = Method::depthwise;
-    } else {
-      const auto filled = [](int64_t n) {
-        return static_cast<double>(n) / static_cast<double>(round_up(n, kLaneCount));
-      };
-      const bool swap = kMaxRows >= 12 && pixels <= 8 * kLaneCount && k >= 4 * kLaneCount &&
-                        filled(pixels) < 0.92 * filled(rows);
-      method = swap ? Method::channels_in_lanes : Method::pixels_in_lanes;
-    }
-    dense = taps == 1;
-    height = tile_rows(method == Method::channels_in_lanes ? pixels : rows);
-  }
-
-  // Floats of one group's packed weights.
-  int64_t group_floats() const {
-    return checked_mul(method == Method::channels_in_lanes
-                           ? checked_mul(ceil_div(rows, kTileCols), kTileCols)
-                           : rows,
-                       k);
-  }
-
-  const ConvShape& shape;
-  PlaneLayout plane;  // of each channel's copy
-  Method method;
-  int64_t rows, depth_c, taps, k, pixels;  // of one group
-  int64_t block;                           // of k
-  bool in_place;                           // x is read where it is, not copied
-  bool dense;                              // the matrix of taps is the image as it is, or its copy
-  int64_t height;  // of a tile: output channels, or pixels where channels are in the lanes
-};
-
-// A vector of pixels of one output row, as it is copied for each row of a panel.
-struct Copy {
-  int64_t source;  // from the tap's value for output (0, 0)
-  int64_t lane;
-};
-
-constexpr int64_t kMaxPanelWidth = std::max(kTileCols, kMaxRows);
-
-// The copies that make pixels [begin, begin + count) up, in the order in which each may overwrite
-// what the one before has written too much. Returns their number, at most `count`.
-int find_copies(const Layout& l, int64_t begin, int64_t count, Copy* copies) {
-  const ConvShape& s = l.shape;
-  int n = 0;
-  int64_t oh = begin / s.out_w, ow = begin % s.out_w;
-  for (int64_t lane = 0; lane < count; ++oh, ow = 0) {
-    const int64_t length = std::min(count - lane, s.out_w - ow);
-    for (int64_t j = 0; j < length; j += kLaneCount)
-      copies[n++] = {oh * l.plane.out_row_floats + ow + j, lane + j};
-    lane += length;
-  }
-  return n;
-}
-
-// The rows of a panel for one number of copies, or any number where N is 0: the usual few stay in
-// registers.
-template <int N>
-void copy_taps(const Layout& l, const int64_t* tap_offsets, const float* image, int64_t k0,
-               int64_t depth, const Copy* list, int count, int64_t width, float* panel) {
-  const F32 d;
-  Copy copies[std::max(N, 1)];
-  for (int i = 0; i < N; ++i) copies[i] = list[i];
-  const float* plane = image + k0 / l.taps * l.plane.plane_floats;
-  int64_t tap = k0 % l.taps;
-  for (int64_t p = 0; p < depth; ++p, panel += width) {
-    const float* src = plane + tap_offsets[tap];
-    if constexpr (N == 0) {
-      for (int i = 0; i < count; ++i)
-        hn::StoreU(hn::LoadU(d, src + list[i].source), d, panel + list[i].lane);
-    } else {
-      MEZZO_UNROLL
-      for (int i = 0; i < N; ++i)
-        hn::StoreU(hn::LoadU(d, src + copies[i].source), d, panel + copies[i].lane);
-    }
-    if (++tap == l.taps) {
-      tap = 0;
-      plane += l.plane.plane_floats;
-    }
-  }
-}
-
-// Packs rows [k0, k0 + depth) of the matrix of taps for `count` pixels from `begin` on, as a panel
-// of `width` columns. `image` is the copied group of channels, or x itself. Up to a vector past the
-// panel may be overwritten.
-void pack_pixels(const Layout& l, const int64_t* tap_offsets, const float* image, int64_t k0,
-                 int64_t depth, int64_t begin, int64_t count, int64_t width, float* panel) {
-  if (l.dense)
-    return pack_panel(image + k0 * l.pixels + begin, 1, l.pixels, count, width, depth, panel);
-  Copy copies[kMaxPanelWidth];
-  const int n = find_copies(l, begin, count, copies);
-  // Columns past the pixels hold what the last copy brings along, and zeros behind it.
-  if (copies[n - 1].lane + kLaneCount < width) std::fill(panel, panel + depth * width, 0.0f);
-  const auto run = n == 1   ? copy_taps<1>
-                   : n == 2 ? copy_taps<2>
-                   : n == 3 ? copy_taps<3>
-                   : n == 4 ? copy_taps<4>
-                   : n == 5 ? copy_taps<5>
-                            : copy_taps<0>;
-  run(l, tap_offsets, image, k0, depth, copies, n, width, panel);
-}
 
 // One group of one run: pointers to its parts.
 struct Group {
@@ -192,7 +75,7 @@ struct Panel {
   int64_t image, begin, count;
 };
 
-Panel panel_at(const Layout& l, int64_t index, int64_t width) {
+Panel panel_at(const ConvLayout& l, int64_t index, int64_t width) {
   const int64_t per_image = ceil_div(l.pixels, width);
   const int64_t begin = index % per_image * width;
   return {index / per_image, begin, std::min(width, l.pixels - begin)};
@@ -206,8 +89,8 @@ struct Depth {
 };
 
 // y = clamp(sums + bias + add or, after the first block of k, sums + y) for rows of `count` pixels.
-void finish_rows(const Layout& l, const Group& g, const Depth& k, const Panel& panel, int64_t row,
-                 int64_t rows, const float* sums, int64_t stride) {
+void finish_rows(const ConvLayout& l, const Group& g, const Depth& k, const Panel& panel,
+                 int64_t row, int64_t rows, const float* sums, int64_t stride) {
   const F32 d;
   const VecF32 lo = hn::Set(d, k.min), hi = hn::Set(d, k.max);
   const int64_t offset = row * l.pixels + panel.begin;
@@ -223,11 +106,11 @@ void finish_rows(const Layout& l, const Group& g, const Depth& k, const Panel& p
 
 // The products of weight panels [begin, end) with a panel of pixels, number `pass` of the range's:
 // it lies packed at `b`, or (`packs`) is packed there by the first of them.
-void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth& k, int64_t pass,
-                    int64_t begin, int64_t end, bool packs, float* b) {
+void multiply_panel(const ConvLayout& l, const Group& g, const Range& r, const Depth& k,
+                    int64_t pass, int64_t begin, int64_t end, bool packs, float* b) {
   HWY_ALIGN float tile[kMaxRows * kTileCols];
   const Panel panel = panel_at(l, r.panel_begin + pass, kTileCols);
-  const int64_t ldb = round_up(panel.count, kLaneCount);
+  const int64_t ldb = round_up(panel.count, kConvLanes);
   const float* image = g.image + panel.image * g.image_stride + k.begin * l.pixels + panel.begin;
   float* y = g.y + panel.image * g.y_stride + panel.begin;
   const float* add =
@@ -262,23 +145,23 @@ void multiply_panel(const Layout& l, const Group& g, const Range& r, const Depth
 }
 
 // The same for a packed panel of few pixels.
-void multiply_few(const Layout& l, const Group& g, const Depth& k, const Panel& panel,
+void multiply_few(const ConvLayout& l, const Group& g, const Depth& k, const Panel& panel,
                   int64_t begin, int64_t end, const float* b) {
   HWY_ALIGN float tile[kFewTileRows * kFewColumns];
   const int64_t most = few_columns_panels(panel.count);
   for (int64_t w = begin; w < end; w += most) {
     const int64_t row = w * kFewRows, panels = std::min(most, end - w);
-    few_columns(panel.count, panels, g.weights + l.rows * k.begin + row * k.size, b, kLaneCount,
+    few_columns(panel.count, panels, g.weights + l.rows * k.begin + row * k.size, b, kConvLanes,
                 k.size, tile);
     finish_rows(l, g, k, panel, row, panels * kFewRows, tile, kFewColumns);
   }
 }
 
-void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Group& g,
+void run_pixels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, const Group& g,
                          const Range& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const int64_t panels = r.panel_end - r.panel_begin;
-  float* packed = thread_scratch<ScratchPanels>(panels * l.block * kTileCols + kLaneCount);
+  float* packed = thread_scratch<ScratchPanels>(panels * l.block * kTileCols + kConvLanes);
   for (int64_t k0 = 0; k0 < l.k; k0 += l.block) {
     const int64_t depth = std::min(l.block, l.k - k0);
     const bool last = k0 + depth == l.k;
@@ -289,7 +172,7 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
       const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
       if (l.dense && panel.count == kTileCols) continue;
       pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
-                  panel.count, round_up(panel.count, kLaneCount), packed + p * depth * kTileCols);
+                  panel.count, round_up(panel.count, kConvLanes), packed + p * depth * kTileCols);
     }
     const int64_t group = std::max<int64_t>(1, kWeightBlockFloats / (l.height * depth));
     for (int64_t begin = r.weight_begin; begin < r.weight_end; begin += group) {
@@ -308,13 +191,13 @@ void run_pixels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Grou
   }
 }
 
-void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Group& g,
+void run_channels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, const Group& g,
                            const Range& r) {
   constexpr int64_t kTileFloats = kTileRowsPadded * kTileCols;
   const F32 d;
   const int64_t panels = r.panel_end - r.panel_begin, weight_panels = r.weight_end - r.weight_begin;
   const int64_t padded_rows = round_up(l.rows, kTileCols);
-  float* packed = thread_scratch<ScratchPanels>(panels * l.block * l.height + kLaneCount);
+  float* packed = thread_scratch<ScratchPanels>(panels * l.block * l.height + kConvLanes);
   float* tiles = thread_scratch<ScratchTiles>(panels * weight_panels * kTileFloats);
   for (int64_t k0 = 0; k0 < l.k; k0 += l.block) {
     const int64_t depth = std::min(l.block, l.k - k0);
@@ -380,17 +263,17 @@ void run_channels_in_lanes(const Layout& l, const int64_t* tap_offsets, const Gr
 }  // namespace
 
 int64_t weights_floats(const ConvShape& s) {
-  const Layout l(s);
+  const ConvLayout l(s);
   return checked_mul(l.group_floats(), s.groups);
 }
 
 void run_pack_weights(const ConvShape& s, const float* weights, float* packed, ThreadPool& pool) {
-  const Layout l(s);
-  if (l.method == Method::depthwise) {
+  const ConvLayout l(s);
+  if (l.method == ConvMethod::depthwise) {
     std::copy(weights, weights + l.taps * s.groups, packed);
     return;
   }
-  const bool in_lanes = l.method == Method::channels_in_lanes;
+  const bool in_lanes = l.method == ConvMethod::channels_in_lanes;
   const int64_t width = in_lanes ? kTileCols : l.height,
                 extent = in_lanes ? round_up(l.rows, kTileCols) : l.rows;
   const int64_t panels = ceil_div(l.rows, width), blocks = ceil_div(l.k, l.block);
@@ -409,16 +292,16 @@ void run_pack_weights(const ConvShape& s, const float* weights, float* packed, T
 }
 
 int64_t scratch_floats(const ConvShape& s) {
-  const Layout l(s);
-  if (l.in_place || l.method == Method::depthwise) return 0;
-  return checked_add(checked_mul(checked_mul(s.batch, s.in_c), l.plane.plane_floats), kLaneCount);
+  const ConvLayout l(s);
+  if (l.in_place || l.method == ConvMethod::depthwise) return 0;
+  return checked_add(checked_mul(checked_mul(s.batch, s.in_c), l.plane.plane_floats), kConvLanes);
 }
 
 void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPool& pool) {
-  const Layout l(s);
+  const ConvLayout l(s);
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * l.pixels;
   const std::vector<int64_t> tap_offsets = l.plane.tap_offsets();
-  if (l.method == Method::depthwise)
+  if (l.method == ConvMethod::depthwise)
     return run_depthwise(l.plane, tap_offsets.data(), s.batch, s.in_c, args, y_stride, pool);
 
   if (!l.in_place) {
@@ -430,7 +313,7 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
                       });
   }
 
-  const bool in_lanes = l.method == Method::channels_in_lanes;
+  const bool in_lanes = l.method == ConvMethod::channels_in_lanes;
   const int64_t width = in_lanes ? l.height : kTileCols;
   const int64_t panels = s.batch * ceil_div(l.pixels, width),
                 weight_panels = ceil_div(l.rows, in_lanes ? kTileCols : l.height);
