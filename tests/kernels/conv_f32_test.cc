@@ -17,6 +17,11 @@ const ConvShape kShapes[] = {
     make_shape(3, 64, {7, 7}, 70, {1, 1}),
     make_shape(1, 512, {1, 1}, 100, {1, 1}),
     make_shape(2, 96, {13, 13}, 16, {1, 1}),
+    // One, two, three and four pixels left over by whole tiles, of several blocks of K.
+    make_shape(1, 600, {7, 7}, 52, {1, 1}),
+    make_shape(2, 33, {5, 10}, 44, {1, 1}),
+    make_shape(1, 300, {3, 9}, 12, {1, 1}),
+    make_shape(1, 40, {14, 14}, 36, {1, 1}),
     // 1x1 with strides, padding, crop.
     make_shape(2, 8, {9, 9}, 20, {1, 1}, {2, 2}),
     make_shape(1, 8, {9, 70}, 20, {1, 1}, {3, 2}),
@@ -62,6 +67,7 @@ const ConvShape kShapes[] = {
     make_shape(1, 3, {3, 1}, 3, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3),
     make_shape(2, 3, {40, 41}, 3, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3),
     make_shape(1, 3, {81, 90}, 3, {5, 5}, {2, 2}, {2, 2, 2, 2}, {1, 1}, 3),
+    make_shape(1, 3, {63, 113}, 3, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3),
 };
 
 TEST(ConvF32, EveryShapeAndEpilogue) {
