@@ -107,9 +107,9 @@ void finish_rows(const ConvLayout& l, const Group& g, const Depth& k, const Pane
 // The products of weight panels [begin, end) with a panel of pixels, number `pass` of the range's:
 // it lies packed at `b`, or (`packs`) is packed there by the first of them.
 void multiply_panel(const ConvLayout& l, const Group& g, const Range& r, const Depth& k,
-                    int64_t pass, int64_t begin, int64_t end, bool packs, float* b) {
+                    const Panel& panel, int64_t pass, int64_t begin, int64_t end, bool packs,
+                    float* b) {
   HWY_ALIGN float tile[kMaxRows * kTileCols];
-  const Panel panel = panel_at(l, r.panel_begin + pass, kTileCols);
   const int64_t ldb = round_up(panel.count, kConvLanes);
   const float* image = g.image + panel.image * g.image_stride + k.begin * l.pixels + panel.begin;
   float* y = g.y + panel.image * g.y_stride + panel.begin;
@@ -184,7 +184,7 @@ void run_pixels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, const 
           multiply_few(l, g, k, panel, begin, end, b);
         } else {
           const bool packs = l.dense && panel.count == kTileCols && begin == r.weight_begin;
-          multiply_panel(l, g, r, k, p, begin, end, packs, b);
+          multiply_panel(l, g, r, k, panel, p, begin, end, packs, b);
         }
       }
     }

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/conv_f32.h"
 #include "kernels/scratch.h"
@@ -79,8 +78,10 @@ inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets,
     const FlatMasks masks(s);
     return run([&] { return [&](const DepthwisePlane& p) { masks.run(p); }; });
   }
-  if (const MaskedRows rows = masked_rows(s); rows != nullptr) {
-    return run([&] {
+  const bool special = with_square_window(s, [&](auto k, auto stride) {
+    const auto rows = s.out_h * s.out_w >= 1024 ? depthwise_in_place<k, stride, true>
+                                                : depthwise_in_place<k, stride, false>;
+    run([&] {
       float* zeros = thread_scratch<ScratchPlane>(s.in_w);
       std::fill(zeros, zeros + s.in_w, 0.0f);
       return [=](DepthwisePlane p) {
@@ -88,28 +89,19 @@ inline void run_depthwise(const PlaneLayout& l, const std::int64_t* tap_offsets,
         rows(p);
       };
     });
-  }
+  });
 #else
-  const auto run_padded = [&](auto k, auto stride) {
-    const PaddedBand<k, stride> layout(s);
-    run([&] {
-      float* band = thread_scratch<ScratchBand>(layout.floats());
-      std::fill(band, band + layout.floats(), 0.0f);
-      return [&layout, band](const DepthwisePlane& p) { depthwise_padded(p, layout, band); };
-    });
-  };
-  using std::integral_constant;
-  const bool square = s.k_h == s.k_w && s.stride_h == s.stride_w && s.pad_left >= 0;
-  if (square && s.dilation_h == 1 && s.dilation_w == 1 && s.stride_w <= 2 &&
-      (s.k_w == 3 || s.k_w == 5)) {
-    constexpr integral_constant<int, 1> one;
-    constexpr integral_constant<int, 2> two;
-    constexpr integral_constant<int, 3> three;
-    constexpr integral_constant<int, 5> five;
-    if (s.k_w == 3) return s.stride_w == 1 ? run_padded(three, one) : run_padded(three, two);
-    return s.stride_w == 1 ? run_padded(five, one) : run_padded(five, two);
-  }
+  const bool special =
+      s.pad_left >= 0 && with_square_window(s, [&](auto k, auto stride) {
+        const PaddedBand<k, stride> layout(s);
+        run([&] {
+          float* band = thread_scratch<ScratchBand>(layout.floats());
+          std::fill(band, band + layout.floats(), 0.0f);
+          return [&layout, band](const DepthwisePlane& p) { depthwise_padded(p, layout, band); };
+        });
+      });
 #endif
+  if (special) return;
   run([&] { return [&](const DepthwisePlane& p) { depthwise_copied(p, l, tap_offsets); }; });
 }
 

@@ -83,13 +83,7 @@ HWY_INLINE void depthwise_rows(const DepthwisePlane& p, const VecF32 (&w)[K * K]
     const bool inside = ih >= 0 && ih < s.in_h;
     VecF32 x[K];
     taps.load(inside ? p.x + ih * s.in_w : p.zeros, x);
-    MEZZO_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const int kh = i - Stride * r;
-      if (kh < 0 || kh >= K) continue;
-      MEZZO_UNROLL
-      for (int kw = 0; kw < K; ++kw) sums[r] = hn::MulAdd(w[kh * K + kw], x[kw], sums[r]);
-    }
+    add_row<K, Stride>(i, w, x, sums);
   }
   if constexpr (Ahead) {
     const std::int64_t ahead = oh + p.rows_ahead;
@@ -201,24 +195,6 @@ class FlatMasks {
   static constexpr int kTaps = 9;
   std::vector<std::uint16_t> bits_;  // [vector of outputs][tap]
 };
-
-// A task's function for planes that are read in place; null: none.
-using MaskedRows = void (*)(DepthwisePlane);
-inline MaskedRows masked_rows(const SlidingWindow& s) {
-  if (s.dilation_h != 1 || s.dilation_w != 1 || s.k_h != s.k_w || s.stride_h != s.stride_w)
-    return nullptr;
-  const auto of = [&](MaskedRows stride1, MaskedRows stride2) {
-    return s.stride_h == 1 ? stride1 : s.stride_h == 2 ? stride2 : nullptr;
-  };
-  if (s.out_h * s.out_w >= 1024) {
-    return s.k_h == 3   ? of(depthwise_in_place<3, 1, true>, depthwise_in_place<3, 2, true>)
-           : s.k_h == 5 ? of(depthwise_in_place<5, 1, true>, depthwise_in_place<5, 2, true>)
-                        : nullptr;
-  }
-  return s.k_h == 3   ? of(depthwise_in_place<3, 1, false>, depthwise_in_place<3, 2, false>)
-         : s.k_h == 5 ? of(depthwise_in_place<5, 1, false>, depthwise_in_place<5, 2, false>)
-                      : nullptr;
-}
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

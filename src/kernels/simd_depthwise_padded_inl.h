@@ -122,18 +122,12 @@ struct PaddedRows {
       MEZZO_UNROLL
       for (int kw = 0; kw < K; ++kw)
         x[kw] = hn::LoadU(d, from + (kw % Stride == 0 ? 0 : pitch) + kw / Stride);
-      MEZZO_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const int kh = i - Stride * r;
-        if (kh < 0 || kh >= K) continue;
-        MEZZO_UNROLL
-        for (int kw = 0; kw < K; ++kw) sums[r] = hn::MulAdd(w[kh * K + kw], x[kw], sums[r]);
-      }
+      add_row<K, Stride>(i, w, x, sums);
     }
     const VecF32 lo = hn::Set(d, p.min), hi = hn::Set(d, p.max);
     // What a whole vector writes too much is the next row's, which is stored later. But the summand
     // may be y itself, and then is still needed there.
-    if (p.add == nullptr && y + (R - 1) * out_w + kLanes <= end) {
+    if (p.add == nullptr && (R - 1) * out_w + static_cast<std::int64_t>(kLanes) <= end - y) {
       MEZZO_UNROLL
       for (int r = 0; r < R; ++r) hn::StoreU(clamp(sums[r], lo, hi), d, y + r * out_w);
     } else {

@@ -267,7 +267,7 @@ inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols, const Fetch&
 
 // The kernel for that many rows and kTileCols columns that packs B.
 inline TileKernel packing_tile_kernel(std::int64_t rows) {
-  static constexpr auto kKernels = tile_kernels<kTileVectors, true, true>(TileRows{});
+  static constexpr auto kKernels = tile_kernels<kTileVectors, true, kAlwaysFetch>(TileRows{});
   return kKernels[static_cast<std::size_t>(rows - 1)];
 }
 
