@@ -52,8 +52,8 @@ inline std::int64_t tile_rows(std::int64_t m) {
   return m <= 0 ? 1 : ceil_div(m, ceil_div(m, kMaxRows));
 }
 
-// What a tile's sums are added to; with `nothing` they are not clamped either.
-enum class Start { nothing, row_bias, col_bias, c };
+// What a tile's sums are added to; with `nothing` and `sums`, which is C, they are not clamped.
+enum class Start { nothing, sums, row_bias, col_bias, c };
 
 inline constexpr std::int64_t kCacheLine = 16;  // floats
 inline constexpr float kZeros[kTileCols] = {};
@@ -124,7 +124,7 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
     }
   }
   // What comes from memory is asked for now, to be there when the sums are.
-  if (out.start != Start::nothing) {
+  if (out.start > Start::sums) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
       __builtin_prefetch(out.c + i * out.ldc, 1);
@@ -196,6 +196,14 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
     for (int i = 0; i < R; ++i, c += ldc) {
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) hn::StoreU(acc[0][i][v], d, c + v * kLanes);
+    }
+  } else if (out.start == Start::sums) {
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i, c += ldc) {
+      MEZZO_UNROLL
+      for (int v = 0; v < V; ++v) {
+        hn::StoreU(hn::Add(acc[0][i][v], hn::LoadU(d, c + v * kLanes)), d, c + v * kLanes);
+      }
     }
   } else if (out.start == Start::c) {
     MEZZO_UNROLL
@@ -273,9 +281,7 @@ inline TileKernel packing_tile_kernel(std::int64_t rows) {
 
 // Sums alone into a dense tile of row stride kTileCols; added to what is there where `accumulate`.
 inline TileOut sums_into(float* tile, bool accumulate, const Fetch& fetch) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return {tile,      kTileCols, accumulate ? Start::c : Start::nothing, nullptr, -kInfinity,
-          kInfinity, fetch};
+  return {tile, kTileCols, accumulate ? Start::sums : Start::nothing, nullptr, 0, 0, fetch};
 }
 
 // y[0, n) = clamp(sums + start + add, lo, hi); null `add` is zero.

@@ -1,0 +1,172 @@
+// The transforms of Winograd's F(4x4, 3x3), after A. Lavin and S. Gray, "Fast Algorithms for
+// Convolutional Neural Networks" (2016): y = A' [(G g G') .* (B' d B)] A for a tile of 4 x 4
+// outputs and its 6 x 6 inputs d. Included per target, like simd.h.
+//
+// The matrices are those of the points 0, +-3/4, +-3/2 and infinity, not of the paper's 0, +-1,
+// +-2: the powers stay closer to 1, which takes the largest error to a quarter at the same cost.
+// What G would scale the points' rows by is in A' instead: weights are transformed in each run.
+
+#if defined(MEZZO_KERNELS_SIMD_WINOGRAD_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_WINOGRAD_INL
+#undef MEZZO_KERNELS_SIMD_WINOGRAD_INL
+#else
+#define MEZZO_KERNELS_SIMD_WINOGRAD_INL
+#endif
+
+#include <cstdint>
+
+#include "kernels/simd_gemm_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+inline constexpr int kTile = 4, kInput = 6, kProducts = kInput * kInput;
+inline constexpr float kP = 0.75f, kQ = 1.5f;  // the points
+
+// B' d for one column or row of six.
+HWY_INLINE void transform_input(const VecF32 (&x)[kInput], VecF32 (&out)[kInput]) {
+  const F32 d;
+  constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
+  const VecF32 p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2), sum = hn::Set(d, kP2 + kQ2),
+               product = hn::Set(d, kP2 * kQ2), p = hn::Set(d, kP), q = hn::Set(d, kQ);
+  const VecF32 even_p = hn::NegMulAdd(q2, x[2], x[4]), odd_p = hn::NegMulAdd(q2, x[1], x[3]);
+  const VecF32 even_q = hn::NegMulAdd(p2, x[2], x[4]), odd_q = hn::NegMulAdd(p2, x[1], x[3]);
+  out[0] = hn::MulAdd(product, x[0], hn::NegMulAdd(sum, x[2], x[4]));
+  out[1] = hn::MulAdd(p, odd_p, even_p);
+  out[2] = hn::NegMulAdd(p, odd_p, even_p);
+  out[3] = hn::MulAdd(q, odd_q, even_q);
+  out[4] = hn::NegMulAdd(q, odd_q, even_q);
+  out[5] = hn::MulAdd(product, x[1], hn::NegMulAdd(sum, x[3], x[5]));
+}
+
+// A' m.
+HWY_INLINE void transform_output(const VecF32 (&m)[kInput], VecF32 (&out)[kTile]) {
+  const F32 d;
+  constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
+  constexpr float kScaleP = 1 / (2 * kP2 * (kP2 - kQ2)), kScaleQ = 1 / (2 * kQ2 * (kQ2 - kP2));
+  const VecF32 sum_p = hn::Add(m[1], m[2]), difference_p = hn::Sub(m[1], m[2]);
+  const VecF32 sum_q = hn::Add(m[3], m[4]), difference_q = hn::Sub(m[3], m[4]);
+  out[0] = hn::MulAdd(hn::Set(d, kScaleQ), sum_q, hn::MulAdd(hn::Set(d, kScaleP), sum_p, m[0]));
+  out[1] = hn::MulAdd(hn::Set(d, kScaleQ * kQ), difference_q,
+                      hn::Mul(hn::Set(d, kScaleP * kP), difference_p));
+  out[2] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2), sum_q, hn::Mul(hn::Set(d, kScaleP * kP2), sum_p));
+  out[3] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2 * kQ), difference_q,
+                      hn::MulAdd(hn::Set(d, kScaleP * kP2 * kP), difference_p, m[5]));
+}
+
+// G g.
+HWY_INLINE void transform_weights(const VecF32 (&g)[3], VecF32 (&out)[kInput]) {
+  const F32 d;
+  constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
+  const VecF32 even_p = hn::MulAdd(hn::Set(d, kP2), g[2], g[0]);
+  const VecF32 even_q = hn::MulAdd(hn::Set(d, kQ2), g[2], g[0]);
+  out[0] = hn::Mul(hn::Set(d, 1 / (kP2 * kQ2)), g[0]);
+  out[1] = hn::MulAdd(hn::Set(d, kP), g[1], even_p);
+  out[2] = hn::NegMulAdd(hn::Set(d, kP), g[1], even_p);
+  out[3] = hn::MulAdd(hn::Set(d, kQ), g[1], even_q);
+  out[4] = hn::NegMulAdd(hn::Set(d, kQ), g[1], even_q);
+  out[5] = g[2];
+}
+
+// Row R of the transformed weights of `depth` channels of x: element c of it goes to
+// u + c * stride, [depth][kTileCols], from g [depth][3][3][kTileCols].
+template <int R>
+HWY_NOINLINE void transform_taps(const float* g, std::int64_t depth, std::int64_t stride,
+                                 float* u) {
+  const F32 d;
+  constexpr float kPoint = R == 1 ? kP : R == 2 ? -kP : R == 3 ? kQ : -kQ;
+  for (std::int64_t k = 0; k < depth; ++k, g += 9 * kTileCols, u += kTileCols) {
+    MEZZO_UNROLL
+    for (int v = 0; v < kTileVectors; ++v) {
+      VecF32 in[3], out[kInput];
+      MEZZO_UNROLL
+      for (int c = 0; c < 3; ++c) {
+        const float* from = g + c * kTileCols + v * kLanes;
+        if constexpr (R == 0) {
+          in[c] = hn::Mul(hn::Set(d, 1 / (kP * kP * kQ * kQ)), hn::LoadU(d, from));
+        } else if constexpr (R == 5) {
+          in[c] = hn::LoadU(d, from + 6 * kTileCols);
+        } else {
+          in[c] = hn::MulAdd(hn::Set(d, kPoint), hn::LoadU(d, from + 3 * kTileCols),
+                             hn::MulAdd(hn::Set(d, kPoint * kPoint),
+                                        hn::LoadU(d, from + 6 * kTileCols), hn::LoadU(d, from)));
+        }
+      }
+      transform_weights(in, out);
+      MEZZO_UNROLL
+      for (int c = 0; c < kInput; ++c) hn::StoreU(out[c], d, u + c * stride + v * kLanes);
+    }
+  }
+}
+
+inline void transform_taps(int row, const float* g, std::int64_t depth, std::int64_t stride,
+                           float* u) {
+  static constexpr decltype(&transform_taps<0>) kRows[kInput] = {
+      transform_taps<0>, transform_taps<1>, transform_taps<2>,
+      transform_taps<3>, transform_taps<4>, transform_taps<5>};
+  kRows[row](g, depth, stride, u);
+}
+
+// Sorts rows of overlapping tiles by column: out[c * stride + t] is column c of tile t. Up to three
+// elements more than `count` of each are written.
+inline void split_tiles(const float* row, std::int64_t count, std::int64_t stride, float* out) {
+  const hn::FixedTag<float, 4> d;
+  for (std::int64_t t = 0; t < count; t += 4, row += 4 * kTile) {
+    auto c0 = hn::LoadU(d, row), c1 = hn::LoadU(d, row + 4), c2 = hn::LoadU(d, row + 8),
+         c3 = hn::LoadU(d, row + 12);
+    auto c4 = c1, c5 = c2, c6 = c3, c7 = hn::LoadU(d, row + 16);
+    transpose_blocks(d, c0, c1, c2, c3);
+    transpose_blocks(d, c4, c5, c6, c7);
+    hn::StoreU(c0, d, out + t);
+    hn::StoreU(c1, d, out + stride + t);
+    hn::StoreU(c2, d, out + 2 * stride + t);
+    hn::StoreU(c3, d, out + 3 * stride + t);
+    hn::StoreU(c4, d, out + 4 * stride + t);
+    hn::StoreU(c5, d, out + 5 * stride + t);
+  }
+}
+
+// Stores the 128-bit blocks of a vector `stride` apart.
+template <class D>
+HWY_INLINE void store_blocks(D d, hn::Vec<D> v, float* to, std::int64_t stride) {
+  if constexpr (hn::MaxLanes(D()) <= 4) {
+    hn::StoreU(v, d, to);
+  } else {
+    const hn::Half<D> half;
+    constexpr std::int64_t kBlocks = hn::MaxLanes(half) / 4;
+    store_blocks(half, hn::LowerHalf(half, v), to, stride);
+    store_blocks(half, hn::UpperHalf(half, v), to + kBlocks * stride, stride);
+  }
+}
+
+// The outputs of one tile for a vector of channels, m + i * m_stride being product i: channel c's
+// row r goes to out[(c * kTile + r) * pitch].
+HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, float* out,
+                               std::int64_t pitch) {
+  const F32 d;
+  VecF32 columns[kInput][kTile];
+  MEZZO_UNROLL
+  for (int c = 0; c < kInput; ++c) {
+    VecF32 in[kInput];
+    MEZZO_UNROLL
+    for (int r = 0; r < kInput; ++r) in[r] = hn::LoadU(d, m + (r * kInput + c) * m_stride);
+    transform_output(in, columns[c]);
+  }
+  MEZZO_UNROLL
+  for (int r = 0; r < kTile; ++r) {
+    VecF32 in[kInput], y[kTile];
+    MEZZO_UNROLL
+    for (int c = 0; c < kInput; ++c) in[c] = columns[c][r];
+    transform_output(in, y);
+    // Block b of y[i] becomes pixels 0 to 3 of channel 4 b + i.
+    transpose_blocks(d, y[0], y[1], y[2], y[3]);
+    MEZZO_UNROLL
+    for (int i = 0; i < kTile; ++i)
+      store_blocks(d, y[i], out + (i * kTile + r) * pitch, kTile * kTile * pitch);
+  }
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
