@@ -107,23 +107,38 @@ inline void transform_taps(int row, const float* g, std::int64_t depth, std::int
   kRows[row](g, depth, stride, u);
 }
 
-// Sorts rows of overlapping tiles by column: out[c * stride + t] is column c of tile t. Up to three
-// elements more than `count` of each are written.
+// Sorts N rows of overlapping tiles by column: out[c * stride + t] is column c of tile t.
+template <int N>
+HWY_INLINE void split_tiles(const float* row, std::int64_t stride, float* out) {
+  const hn::FixedTag<float, N> d;
+  // Block b holds pixels from b * 4 * kTile on.
+  const auto load = [&](const float* from) HWY_ATTR {
+    if constexpr (N == 8) {
+      const hn::Half<decltype(d)> half;
+      return hn::Combine(d, hn::LoadU(half, from + 4 * kTile), hn::LoadU(half, from));
+    } else {
+      return hn::LoadU(d, from);
+    }
+  };
+  auto c0 = load(row), c1 = load(row + 4), c2 = load(row + 8), c3 = load(row + 12);
+  auto c4 = c1, c5 = c2, c6 = c3, c7 = load(row + 16);
+  transpose_blocks(d, c0, c1, c2, c3);
+  transpose_blocks(d, c4, c5, c6, c7);
+  hn::StoreU(c0, d, out);
+  hn::StoreU(c1, d, out + stride);
+  hn::StoreU(c2, d, out + 2 * stride);
+  hn::StoreU(c3, d, out + 3 * stride);
+  hn::StoreU(c4, d, out + 4 * stride);
+  hn::StoreU(c5, d, out + 5 * stride);
+}
+
+// The same for `count` tiles. Up to three more are read, and written.
 inline void split_tiles(const float* row, std::int64_t count, std::int64_t stride, float* out) {
-  const hn::FixedTag<float, 4> d;
-  for (std::int64_t t = 0; t < count; t += 4, row += 4 * kTile) {
-    auto c0 = hn::LoadU(d, row), c1 = hn::LoadU(d, row + 4), c2 = hn::LoadU(d, row + 8),
-         c3 = hn::LoadU(d, row + 12);
-    auto c4 = c1, c5 = c2, c6 = c3, c7 = hn::LoadU(d, row + 16);
-    transpose_blocks(d, c0, c1, c2, c3);
-    transpose_blocks(d, c4, c5, c6, c7);
-    hn::StoreU(c0, d, out + t);
-    hn::StoreU(c1, d, out + stride + t);
-    hn::StoreU(c2, d, out + 2 * stride + t);
-    hn::StoreU(c3, d, out + 3 * stride + t);
-    hn::StoreU(c4, d, out + 4 * stride + t);
-    hn::StoreU(c5, d, out + 5 * stride + t);
+  std::int64_t t = 0;
+  if constexpr (kLanes >= 8) {
+    for (; t + 4 < count; t += 8) split_tiles<8>(row + t * kTile, stride, out + t);
   }
+  for (; t < count; t += 4) split_tiles<4>(row + t * kTile, stride, out + t);
 }
 
 // Stores the 128-bit blocks of a vector `stride` apart.

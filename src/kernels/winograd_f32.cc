@@ -34,9 +34,12 @@ constexpr int64_t kLaneCount = kLanes;
 constexpr int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
 // Channels of a chunk: six of U's products, which is what is in use at a time, fit L1.
 constexpr int64_t kMaxChunk = 48;
-// From one of U's products to the next: no power of two, which would put the 36 streams into the
-// same sets of the caches.
+// From one of U's and M's products to the next: no power of two, which would put the streams into
+// the same sets of the caches.
 constexpr int64_t kStrideU = kMaxChunk * kTileCols + kCacheLine;
+constexpr int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
+// From one column of the tiles of a block to the next.
+constexpr int64_t kColumnStride = round_up(kMaxTiles, kLaneCount) + kLaneCount;
 // Whether a vector of tiles is two whole panels.
 constexpr bool kPairsOfPanels = kLaneCount == 2 * kMaxRows;
 // Channels of x whose transforms are written together: a cache line of each of V's products.
@@ -61,14 +64,14 @@ struct Layout {
         std::clamp(kBlockFloats / checked_mul(kProducts, s.in_c), kMinTiles, kMaxTiles);
     blocks = ceil_div(tiles, block_tiles);
     if (blocks > 1) blocks = round_up(blocks, threads);
-    chunk = ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk));
+    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kGroup);
   }
   int64_t block_begin(int64_t block) const { return tiles * block / blocks; }
 
   const ConvShape& shape;
   int64_t tiles_w, tiles_per_image, tiles, blocks;
   int64_t channel_panels;
-  int64_t chunk;  // of in_c
+  int64_t chunk;  // of in_c, whole groups
 };
 
 // Tiles beside each other in one image.
@@ -139,12 +142,11 @@ void transform_columns(const ConvShape& s, const Segment& segment, const float* 
   fill(first + j, pitch - kLaneCount);
 }
 
-// The six rows of B' d of one channel, sorted by column: [6][6][stride].
+// B' d of one channel, sorted by column: [6][6][kColumnStride].
 void transform_columns(const Layout& l, const Block& b, const float* x, int64_t channel,
-                       float* columns, int64_t stride) {
+                       float* columns) {
   const ConvShape& s = l.shape;
-  const int64_t longest = std::min(l.tiles_w, b.count);
-  const int64_t pitch = round_up(longest, 4) * kTile + 4 + 2 * kLaneCount;
+  const int64_t pitch = round_up(std::min(l.tiles_w, b.count), 4) * kTile + 4 + 2 * kLaneCount;
   float* rows = thread_scratch<ScratchRows>((kInput + 1) * pitch);
   float* zeros = rows + kInput * pitch;
   std::fill(zeros, zeros + pitch, 0.0f);
@@ -152,47 +154,52 @@ void transform_columns(const Layout& l, const Block& b, const float* x, int64_t 
     const Segment segment = segment_at(l, b.begin + t, b.begin + b.count);
     transform_columns(s, segment, x + (segment.image * s.in_c + channel) * s.in_h * s.in_w, zeros,
                       pitch, rows);
-    for (int r = 0; r < kInput; ++r)
-      split_tiles(rows + r * pitch, segment.count, stride, columns + r * kInput * stride + t);
+    for (int r = 0; r < kInput; ++r) {
+      split_tiles(rows + r * pitch, segment.count, kColumnStride,
+                  columns + r * kInput * kColumnStride + t);
+    }
     t += segment.count;
   }
 }
 
-// V of channels [begin, end).
+// Row r of the transforms of a vector of tiles, from what transform_columns wrote.
+HWY_INLINE void transform_row(const float* columns, int r, VecF32 (&out)[kInput]) {
+  const F32 d;
+  VecF32 in[kInput];
+  MEZZO_UNROLL
+  for (int i = 0; i < kInput; ++i) in[i] = hn::LoadU(d, columns + (r * kInput + i) * kColumnStride);
+  transform_input(in, out);
+}
+
+// V of the groups of channels [begin, end).
 void transform_inputs(const Layout& l, const Block& b, const float* x, int64_t begin, int64_t end) {
   const F32 d;
-  const int64_t stride = round_up(b.count, kLaneCount) + kLaneCount;
-  float* columns = thread_scratch<ScratchColumns>(kGroup * kProducts * stride);
-  // Row r of the transforms of the vector of tiles at `from`.
-  const auto transform_row = [&](const float* from, int r, VecF32(&out)[kInput]) HWY_ATTR {
-    VecF32 in[kInput];
-    MEZZO_UNROLL
-    for (int i = 0; i < kInput; ++i) in[i] = hn::LoadU(d, from + (r * kInput + i) * stride);
-    transform_input(in, out);
-  };
-  for (int64_t c0 = begin; c0 < end; c0 += kGroup) {
-    const int64_t channels = std::min(kGroup, end - c0);
-    int64_t k0[kGroup], depth[kGroup];  // the chunk of each channel
-    for (int64_t i = 0; i < channels; ++i) {
-      k0[i] = (c0 + i) / l.chunk * l.chunk;
-      depth[i] = std::min(l.chunk, l.shape.in_c - k0[i]);
-      transform_columns(l, b, x, c0 + i, columns + i * kProducts * stride, stride);
-    }
+  const int64_t v_stride = b.v_stride;
+  float* columns = thread_scratch<ScratchColumns>(kGroup * kProducts * kColumnStride);
+  for (int64_t group = begin; group < end; ++group) {
+    const int64_t c0 = group * kGroup, k0 = c0 / l.chunk * l.chunk;
+    const int64_t channels = std::min(kGroup, l.shape.in_c - c0);
+    const int64_t depth = std::min(l.chunk, l.shape.in_c - k0);
+    for (int64_t i = 0; i < channels; ++i)
+      transform_columns(l, b, x, c0 + i, columns + i * kProducts * kColumnStride);
     int64_t panel = 0;
     if constexpr (kPairsOfPanels) {
       const hn::Half<F32> half;
       for (; (panel + 2) * kMaxRows <= b.count; panel += 2) {
         for (int r = 0; r < kInput; ++r) {
+          const float* from = columns + panel * kMaxRows;
+          float* to =
+              b.v + r * kInput * v_stride + b.count * k0 + (panel * depth + c0 - k0) * kMaxRows;
           for (int64_t i = 0; i < channels; ++i) {
             VecF32 out[kInput];
-            transform_row(columns + i * kProducts * stride + panel * kMaxRows, r, out);
-            float* to = b.v + r * kInput * b.v_stride + b.count * k0[i] +
-                        (panel * depth[i] + c0 + i - k0[i]) * kMaxRows;
+            transform_row(from, r, out);
             MEZZO_UNROLL
-            for (int j = 0; j < kInput; ++j, to += b.v_stride) {
-              hn::StoreU(hn::LowerHalf(half, out[j]), half, to);
-              hn::StoreU(hn::UpperHalf(half, out[j]), half, to + depth[i] * kMaxRows);
+            for (int j = 0; j < kInput; ++j) {
+              hn::StoreU(hn::LowerHalf(half, out[j]), half, to + j * v_stride);
+              hn::StoreU(hn::UpperHalf(half, out[j]), half, to + depth * kMaxRows + j * v_stride);
             }
+            from += kProducts * kColumnStride;
+            to += kMaxRows;
           }
         }
       }
@@ -200,16 +207,16 @@ void transform_inputs(const Layout& l, const Block& b, const float* x, int64_t b
     for (; panel < b.panels; ++panel) {
       const int64_t first = b.panel_begin(panel), width = b.panel_begin(panel + 1) - first;
       for (int64_t i = 0; i < channels; ++i) {
-        // Whole vectors may overwrite rows of the panel that are written later.
-        const int64_t rows_left = std::min(end, k0[i] + depth[i]) - (c0 + i);
+        float* row = b.v + b.count * k0 + first * depth + (c0 + i - k0) * width;
         for (int64_t j = 0; j < width; j += kLaneCount) {
-          const bool whole = j + kLaneCount <= rows_left * width;
-          float* to = b.v + b.count * k0[i] + first * depth[i] + (c0 + i - k0[i]) * width + j;
+          // Whole vectors may overwrite rows of the panel that are written later.
+          const bool whole = j + kLaneCount <= (channels - i) * width;
+          float* to = row + j;
           for (int r = 0; r < kInput; ++r) {
             VecF32 out[kInput];
-            transform_row(columns + i * kProducts * stride + first + j, r, out);
+            transform_row(columns + i * kProducts * kColumnStride + first + j, r, out);
             MEZZO_UNROLL
-            for (int q = 0; q < kInput; ++q, to += b.v_stride) {
+            for (int q = 0; q < kInput; ++q, to += v_stride) {
               if (whole) {
                 hn::StoreU(out[q], d, to);
               } else {
@@ -229,11 +236,9 @@ struct Products {
       : begin_panel(begin_panel),
         end_panel(end_panel),
         begin(b.panel_begin(begin_panel)),
-        count(b.panel_begin(end_panel) - begin),
-        stride(count * kTileCols + kCacheLine) {}
+        count(b.panel_begin(end_panel) - begin) {}
 
   int64_t begin_panel, end_panel, begin, count;
-  int64_t stride;  // from one of the 36 products to the next
   float* m = nullptr;
 };
 
@@ -244,21 +249,20 @@ void multiply(const Layout& l, const Block& b, const float* weights, int64_t cha
   float* u = thread_scratch<ScratchU>(kInput * kStrideU);
   for (int64_t k0 = 0; k0 < in_c; k0 += l.chunk) {
     const int64_t depth = std::min(l.chunk, in_c - k0);
-    const float* next = weights + (k0 + depth) * 9 * kTileCols;
+    const float* taps = weights + k0 * 9 * kTileCols;
+    const float* next_taps = taps + depth * 9 * kTileCols;
     for (int row = 0; row < kInput; ++row) {
-      transform_taps(row, weights + k0 * 9 * kTileCols, depth, kStrideU, u);
-      for (int64_t c = 0; c < kInput; ++c) {
-        const int64_t product = row * kInput + c;
+      transform_taps(row, taps, depth, kStrideU, u);
+      for (int64_t column = 0; column < kInput; ++column) {
+        const int64_t product = row * kInput + column;
         const float* v = b.v + product * b.v_stride + b.count * k0;
-        float* m = to.m + product * to.stride;
-        for (int64_t p = to.begin_panel; p < to.end_panel; ++p) {
+        float* m = to.m + product * kStrideM;
+        // The first tiles of each product fetch a 36th of the next weights.
+        Fetch fetch = fetch_part(next_taps + product * depth * kTileCols / 4, kTileCols, depth, 0);
+        for (int64_t p = to.begin_panel; p < to.end_panel; ++p, fetch = {}) {
           const int64_t first = b.panel_begin(p), height = b.panel_begin(p + 1) - first;
-          const Fetch fetch =
-              p == to.begin_panel
-                  ? fetch_part(next + product * depth * (kTileCols / 4), kTileCols, depth, 0)
-                  : Fetch{};
           tile_kernel(height, channels, fetch)(
-              v + first * depth, u + c * kStrideU, kTileCols, depth,
+              v + first * depth, u + column * kStrideU, kTileCols, depth,
               sums_into(m + (first - to.begin) * kTileCols, k0 != 0, fetch));
         }
       }
@@ -284,7 +288,7 @@ void transform_outputs(const Layout& l, const Block& b, const ConvArgs& args, in
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
       for (int64_t i = 0; i < segment.count; ++i)
-        transform_tile(m + (t + i) * kTileCols, from.stride, rows + i * kTile, pitch);
+        transform_tile(m + (t + i) * kTileCols, kStrideM, rows + i * kTile, pitch);
       t += segment.count;
       const int64_t oh = segment.row * kTile, ow = segment.column * kTile;
       const int64_t height = std::min<int64_t>(kTile, s.out_h - oh),
@@ -310,7 +314,7 @@ void run_block(const Layout& l, int64_t index, const ConvArgs& args, ThreadPool&
   b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
   // A transform costs about as much as ten multiply-adds of the products for each of the 36.
   const auto grain = [&](int64_t work) { return std::max<int64_t>(1, kTaskWork / work); };
-  pool.parallel_for(s.in_c, grain(b.count * kProducts * 10),
+  pool.parallel_for(ceil_div(s.in_c, kGroup), grain(b.count * kProducts * 10 * kGroup),
                     [&](int64_t begin, int64_t end)
                         HWY_ATTR { transform_inputs(l, b, args.x, begin, end); });
   // Where panels of channels are too few for the threads, tiles are divided too: each part
@@ -323,7 +327,7 @@ void run_block(const Layout& l, int64_t index, const ConvArgs& args, ThreadPool&
         for (int64_t i = begin; i < end; ++i) {
           const int64_t panel = i / parts, part = i % parts;
           Products products(b, b.panels * part / parts, b.panels * (part + 1) / parts);
-          products.m = thread_scratch<ScratchM>(checked_mul(kProducts, products.stride));
+          products.m = thread_scratch<ScratchM>(kProducts * kStrideM);
           multiply(l, b, args.packed_weights + panel * s.in_c * 9 * kTileCols,
                    std::min(kTileCols, s.out_c - panel * kTileCols), products);
           transform_outputs(l, b, args, panel, products);
@@ -336,9 +340,9 @@ void run_block(const Layout& l, int64_t index, const ConvArgs& args, ThreadPool&
 bool pays(const ConvShape& s) {
   // The transforms of x and y cost as much as some ten channels.
   if (s.in_c < 8 || s.out_c < 8 || s.in_c + s.out_c < 32) return false;
-  // Those of the weights cost as much as this many direct multiply-adds.
+  // Those of the weights cost about as much as multiplying five tiles.
   const int64_t pixels = checked_mul(checked_mul(s.batch, s.out_h), s.out_w);
-  if (pixels < 36) return false;
+  if (pixels < 49) return false;
   // Tiles that are cut off at the edges must not eat half of the gain up.
   return pixels / (kTile * kTile / 2) >= Layout(s, 1).tiles;
 }

@@ -11,12 +11,12 @@ namespace mezzo::kernels {
 /// Whether the method applies: 3x3, strides and dilations of 1, one group. Any padding.
 bool winograd_applies(const ConvShape& shape);
 /// Whether it is faster than `conv` for a shape it applies to. It needs enough channels to hide the
-/// transforms, and so many pixels that reading weights of four times the bytes pays.
+/// transforms of x and y, and enough pixels to hide those of the weights.
 bool winograd_pays(const ConvShape& shape);
 
-/// Bytes of the transformed weights. The layout depends on the active target and the channels only.
+/// Bytes of the packed weights. The layout depends on the active target and the channels only.
 std::size_t winograd_weights_bytes(const ConvShape& shape);
-/// Transforms and packs weights [out_c, in_c, 3, 3] once, for any number of runs.
+/// Packs weights [out_c, in_c, 3, 3] once, for any number of runs.
 void pack_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
                            ThreadPool& pool);
 /// As `conv`, with the weights of pack_winograd_weights. Needs no scratch memory of the caller's.
