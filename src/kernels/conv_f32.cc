@@ -116,7 +116,7 @@ void multiply_panel(const ConvLayout& l, const Group& g, const Range& r, const D
   const float* add =
       g.add == nullptr || !k.first ? nullptr : g.add + panel.image * g.add_stride + panel.begin;
   TileOut out{y, l.pixels, k.first ? Start::row_bias : Start::c, kZeros, k.min, k.max, {}, add, b};
-  for (int64_t w = begin; w < end; ++w) {
+  for (int64_t w = begin; w < end; w += out.tiles) {
     const int64_t row = w * l.height, rows = std::min(l.height, l.rows - row);
     const float* weights = g.weights + l.rows * k.begin + row * k.size;
     // The panel after this one, or the first of the next block of k.
@@ -127,6 +127,7 @@ void multiply_panel(const ConvLayout& l, const Group& g, const Range& r, const D
                                        r.weight_begin * l.height * std::min(l.block, l.k - next_k);
     // Short panels follow each other so closely that the hardware fetches them.
     if (kAlwaysFetch) out.fetch = fetch_part(next, rows, k.size, pass);
+    out.tiles = 1;
     if (panel.count != ldb) {
       tile_kernel(rows, ldb, out.fetch)(weights, b, ldb, k.size, sums_into(tile, false, out.fetch));
       finish_rows(l, g, k, panel, row, rows, tile, kTileCols);
@@ -139,6 +140,8 @@ void multiply_panel(const ConvLayout& l, const Group& g, const Range& r, const D
       packing_tile_kernel(rows)(weights, image, l.pixels, k.size, out);
       packs = false;
     } else {
+      // All that are of this height.
+      if (!kAlwaysFetch) out.tiles = std::max<int64_t>(1, std::min(end, l.rows / l.height) - w);
       tile_kernel(rows, ldb, out.fetch)(weights, b, ldb, k.size, out);
     }
   }

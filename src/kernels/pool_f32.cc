@@ -22,11 +22,19 @@ constexpr int64_t kLaneCount = kLanes;
 
 struct ScratchPlane {};
 
-struct MaxOf {
+struct MaxOrNan {
+  static constexpr bool kFiniteOnly = false;
   static constexpr float kFill = -std::numeric_limits<float>::infinity();
   static VecF32 combine(VecF32 a, VecF32 b) { return max_or_nan(a, b); }
 };
+// x86's maximum, which may lose a NaN, in a third of the time.
+struct MaxOf {
+  static constexpr bool kFiniteOnly = true;
+  static constexpr float kFill = MaxOrNan::kFill;
+  static VecF32 combine(VecF32 a, VecF32 b) { return hn::Max(a, b); }
+};
 struct SumOf {
+  static constexpr bool kFiniteOnly = false;
   static constexpr float kFill = 0;
   static VecF32 combine(VecF32 a, VecF32 b) { return hn::Add(a, b); }
 };
@@ -93,29 +101,39 @@ class RowsFirst {
     return shape.dilation_w == 1 && shape.stride_w <= 2;
   }
 
-  void run(const float* x, float* y, ThreadPool& pool) const {
-    const int64_t work = s_.out_h * (s_.in_w * s_.k_h + s_.out_w * s_.k_w);
-    pool.parallel_for(
-        s_.planes, std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
-        [&](int64_t begin, int64_t end) HWY_ATTR {
-          // Behind the columns is what whole vectors read beyond them.
-          const int64_t floats = columns_ + 4 * kLaneCount;
-          float* row = thread_scratch<ScratchPlane>(floats);
-          std::fill(row, row + floats, Op::kFill);
-          for (int64_t plane = begin; plane < end; ++plane) {
-            run_plane(x + plane * s_.in_h * s_.in_w, row, y + plane * s_.out_h * s_.out_w);
-          }
-        });
+  // Windows of the usual sizes have loops of a length that is known; and of a copy the compiler
+  // knows that what is stored does not change it. False, and y is unfinished, where x is not finite
+  // and has to be.
+  HWY_NOINLINE bool run_plane(const float* x, float* y) const {
+    const RowsFirst copy = *this;
+    if (s_.k_h == 3 && s_.k_w == 3) return copy.run<3, 3>(x, y);
+    if (s_.k_h == 2 && s_.k_w == 2) return copy.run<2, 2>(x, y);
+    return copy.run<0, 0>(x, y);
   }
 
  private:
-  HWY_INLINE void run_plane(const float* x, float* row, float* y) const {
+  template <int KH, int KW>
+  HWY_INLINE bool run(const float* x, float* y) const {
     const F32 d;
-    for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w) {
-      combine_rows(x, oh * s_.stride_h - s_.pad_top, row);
+    // Behind the columns is what whole vectors read beyond them.
+    const int64_t floats = columns_ + 4 * kLaneCount;
+    float* row = thread_scratch<ScratchPlane>(2 * floats);
+    std::fill(row, row + 2 * floats, Op::kFill);
+    float* next = row + floats;
+    Watch watch{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+    combine_rows<KH>(x, -s_.pad_top, row, watch);
+    for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w, std::swap(row, next)) {
+      // One row ahead: what was stored just now would have to be waited for.
+      if (oh + 1 < s_.out_h) combine_rows<KH>(x, (oh + 1) * s_.stride_h - s_.pad_top, next, watch);
       const VecF32 weight = hn::Set(d, row_weights_ != nullptr ? row_weights_[oh] : 1.0f);
       for (int64_t ow = 0; ow < s_.out_w; ow += kLaneCount) {
-        VecF32 v = s_.stride_w == 1 ? neighbours(row + ow) : every_second(row + 2 * ow);
+        VecF32 v;
+        if (s_.stride_w == 1) {
+          v = neighbours<KW>(row + ow);
+        } else {
+          const float* from = row + 2 * ow;
+          v = hn::ConcatEven(d, neighbours<KW>(from + kLaneCount), neighbours<KW>(from));
+        }
         const int64_t rest = s_.out_w - ow;
         const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
         if (col_weights_ != nullptr) {
@@ -128,12 +146,26 @@ class RowsFirst {
         }
       }
     }
+    return !Op::kFiniteOnly || watch.all_finite();
   }
+
+  // Sees whether values are finite: zero as long as they are, and NaN from then on.
+  struct Watch {
+    VecF32 sums[3];
+
+    HWY_INLINE void see(VecF32 v, int64_t i) {
+      if constexpr (Op::kFiniteOnly) sums[i] = hn::MulAdd(hn::Zero(F32()), v, sums[i]);
+    }
+    HWY_INLINE bool all_finite() const {
+      const VecF32 sum = hn::Add(hn::Add(sums[0], sums[1]), sums[2]);
+      return hn::AllFalse(F32(), hn::IsNaN(sum));
+    }
+  };
 
   // The rows of the window that begins at input row `top`, in `row`, whose ends stay what they are:
   // padding.
-  HWY_INLINE void combine_rows(const float* x, int64_t top, float* row) const {
-    const F32 d;
+  template <int KH>
+  HWY_INLINE void combine_rows(const float* x, int64_t top, float* row, Watch& watch) const {
     const int64_t step = s_.dilation_h;
     int64_t tap = 0, end = s_.k_h;
     while (tap < end && top + tap * step < 0) ++tap;
@@ -144,70 +176,89 @@ class RowsFirst {
       return;
     }
     const float* from = x + (top + tap * step) * s_.in_w;
-    const int64_t rows = end - tap, stride = step * s_.in_w;
+    if (end - tap == KH) {
+      combine<KH>(from, KH, step * s_.in_w, out, watch);
+    } else {
+      combine<0>(from, end - tap, step * s_.in_w, out, watch);
+    }
+  }
+
+  // Of `rows` rows, which is K where K is not 0.
+  template <int K>
+  HWY_INLINE void combine(const float* from, int64_t rows, int64_t stride, float* out,
+                          Watch& watch) const {
+    const F32 d;
+    const int64_t count = K != 0 ? K : rows;
+    const auto column_of = [&](int64_t column, const auto& load) HWY_ATTR {
+      VecF32 v = load(from + column);
+      watch.see(v, 0);
+      for (int64_t r = 1; r < count; ++r) {
+        const VecF32 next = load(from + column + r * stride);
+        watch.see(next, K != 0 ? r % 3 : 0);
+        v = Op::combine(v, next);
+      }
+      return v;
+    };
     int64_t column = first_;
     for (; column + kLaneCount <= last_; column += kLaneCount) {
-      VecF32 v = hn::LoadU(d, from + column);
-      for (int64_t r = 1; r < rows; ++r) {
-        v = Op::combine(v, hn::LoadU(d, from + column + r * stride));
-      }
-      hn::StoreU(v, d, out + column);
+      hn::StoreU(column_of(column, [&](const float* p) HWY_ATTR { return hn::LoadU(d, p); }), d,
+                 out + column);
     }
     if (column >= last_) return;
     const auto n = static_cast<std::size_t>(last_ - column);
-    VecF32 v = load_n(d, from + column, n);
-    for (int64_t r = 1; r < rows; ++r) {
-      v = Op::combine(v, load_n(d, from + column + r * stride, n));
-    }
-    store_n(v, d, out + column, n);
+    store_n(column_of(column, [&](const float* p) HWY_ATTR { return load_n(d, p, n); }), d,
+            out + column, n);
   }
 
+  // Of each element with the k_w - 1 after it.
+  template <int K>
   HWY_INLINE VecF32 neighbours(const float* row) const {
     const F32 d;
+    const int64_t count = K != 0 ? K : s_.k_w;
     VecF32 v = hn::LoadU(d, row);
-    for (int64_t t = 1; t < s_.k_w; ++t) v = Op::combine(v, hn::LoadU(d, row + t));
+    for (int64_t t = 1; t < count; ++t) v = Op::combine(v, hn::LoadU(d, row + t));
     return v;
   }
 
-  HWY_INLINE VecF32 every_second(const float* row) const {
-    const F32 d;
-    VecF32 v, odd;
-    hn::LoadInterleaved2(d, row, v, odd);
-    if (s_.k_w > 1) v = Op::combine(v, odd);
-    for (int64_t t = 2; t < s_.k_w; t += 2) {
-      VecF32 even;
-      hn::LoadInterleaved2(d, row + t, even, odd);
-      v = Op::combine(v, even);
-      if (t + 1 < s_.k_w) v = Op::combine(v, odd);
-    }
-    return v;
-  }
-
-  const PoolShape& s_;
+  PoolShape s_;
   const float *row_weights_, *col_weights_;
   int64_t columns_;       // of the padded input that outputs meet
   int64_t first_, last_;  // the columns of the input that are among them
 };
 
-template <class Op>
-void pool_windows(const PoolShape& shape, const float* row_weights, const float* col_weights,
-                  const float* x, float* y, ThreadPool& pool) {
-  if (RowsFirst<Op>::applies(shape)) {
-    RowsFirst<Op>(shape, row_weights, col_weights).run(x, y, pool);
-  } else {
-    pool_planes<Op>(shape, row_weights, col_weights, x, y, pool);
-  }
+// Calls body(plane) for all planes.
+template <class Body>
+void for_planes(const PoolShape& s, ThreadPool& pool, const Body& body) {
+  const int64_t work = s.out_h * (s.in_w * s.k_h + s.out_w * s.k_w);
+  pool.parallel_for(s.planes, std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      for (int64_t plane = begin; plane < end; ++plane) body(plane);
+                    });
 }
 
 }  // namespace
 
 void run_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
-  pool_windows<MaxOf>(shape, nullptr, nullptr, x, y, pool);
+  if (!RowsFirst<MaxOf>::applies(shape))
+    return pool_planes<MaxOrNan>(shape, nullptr, nullptr, x, y, pool);
+  const RowsFirst<MaxOf> fast(shape, nullptr, nullptr);
+  const RowsFirst<MaxOrNan> careful(shape, nullptr, nullptr);
+  const int64_t in = shape.in_h * shape.in_w, out = shape.out_h * shape.out_w;
+  for_planes(shape, pool, [&](int64_t plane) HWY_ATTR {
+    if (!fast.run_plane(x + plane * in, y + plane * out))
+      careful.run_plane(x + plane * in, y + plane * out);
+  });
 }
 
 void run_average_pool(const PoolShape& shape, const float* row_weights, const float* col_weights,
                       const float* x, float* y, ThreadPool& pool) {
-  pool_windows<SumOf>(shape, row_weights, col_weights, x, y, pool);
+  if (!RowsFirst<SumOf>::applies(shape))
+    return pool_planes<SumOf>(shape, row_weights, col_weights, x, y, pool);
+  const RowsFirst<SumOf> rows_first(shape, row_weights, col_weights);
+  const int64_t in = shape.in_h * shape.in_w, out = shape.out_h * shape.out_w;
+  for_planes(shape, pool, [&](int64_t plane) HWY_ATTR {
+    rows_first.run_plane(x + plane * in, y + plane * out);
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -88,6 +88,7 @@ struct TileOut {
   Fetch fetch;
   const float* add = nullptr;  // with Start::row_bias, what is added as well: rows `ldc` apart
   float* packed = nullptr;     // of kernels that pack: where B goes
+  std::int64_t tiles = 1;      // below each other, of one height
 };
 
 HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
@@ -110,8 +111,9 @@ inline constexpr std::int64_t kRowsAhead = 12;
 // C[R, V * kLanes] = clamp(start + A * B). Whole vectors of
 // C are written. Where `Pack`, B is also written as a panel, at no cost: the additions take longer.
 template <int R, int V, bool Pack, bool Fetches>
-HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
-                               std::int64_t ldb, std::int64_t k, const TileOut& out) {
+HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
+                             std::int64_t ldb, std::int64_t k, const TileOut& out, float* c,
+                             const float* bias_at, const float* add) {
   const F32 d;
   // Small tiles have too few accumulators to hide the latency of the additions: they take several
   // steps of k side by side.
@@ -125,19 +127,20 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
       for (int v = 0; v < V; ++v) acc[s][i][v] = hn::Zero(d);
     }
   }
-  // What comes from memory is asked for now, to be there when the sums are.
-  if (out.start > Start::sums) {
+  // What comes from memory is asked for now, to be there when the sums are. Short tiles end too soon
+  // for C to gain by it.
+  if (kMaxRows >= 12 && out.start > Start::sums) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
-      __builtin_prefetch(out.c + i * out.ldc, 1);
-      __builtin_prefetch(out.c + i * out.ldc + V * kLanes - 1, 1);
+      __builtin_prefetch(c + i * out.ldc, 1);
+      __builtin_prefetch(c + i * out.ldc + V * kLanes - 1, 1);
     }
   }
-  if (out.add != nullptr) {
+  if (add != nullptr) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
-      __builtin_prefetch(out.add + i * out.ldc);
-      __builtin_prefetch(out.add + i * out.ldc + V * kLanes - 1);
+      __builtin_prefetch(add + i * out.ldc);
+      __builtin_prefetch(add + i * out.ldc + V * kLanes - 1);
     }
   }
   [[maybe_unused]] const float* fetch = out.fetch.from;
@@ -191,7 +194,6 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   }
 
   const VecF32 lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
-  float* c = out.c;
   const std::int64_t ldc = out.ldc;
   if (out.start == Start::nothing) {
     MEZZO_UNROLL
@@ -216,11 +218,10 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
                    c + v * kLanes);
       }
     }
-  } else if (out.start == Start::row_bias && out.add != nullptr) {
-    const float* add = out.add;
+  } else if (out.start == Start::row_bias && add != nullptr) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i, c += ldc, add += ldc) {
-      const VecF32 bias = hn::Set(d, out.bias[i]);
+      const VecF32 bias = hn::Set(d, bias_at[i]);
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) {
         const VecF32 sum = hn::Add(acc[0][i][v], bias);
@@ -230,7 +231,7 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   } else if (out.start == Start::row_bias) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i, c += ldc) {
-      const VecF32 bias = hn::Set(d, out.bias[i]);
+      const VecF32 bias = hn::Set(d, bias_at[i]);
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v)
         hn::StoreU(clamp(hn::Add(acc[0][i][v], bias), lo, hi), d, c + v * kLanes);
@@ -238,7 +239,7 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   } else {
     MEZZO_UNROLL
     for (int v = 0; v < V; ++v) {
-      const VecF32 bias = hn::LoadU(d, out.bias + v * kLanes);
+      const VecF32 bias = hn::LoadU(d, bias_at + v * kLanes);
       MEZZO_UNROLL
       for (int i = 0; i < R; ++i) {
         hn::StoreU(clamp(hn::Add(acc[0][i][v], bias), lo, hi), d, c + i * ldc + v * kLanes);
@@ -247,11 +248,28 @@ HWY_NOINLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RES
   }
 }
 
+// The same for `out.tiles` panels of A, and as many tiles of C.
+template <int R, int V, bool Pack, bool Fetches>
+HWY_NOINLINE void compute_tiles(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
+                                std::int64_t ldb, std::int64_t k, const TileOut& out) {
+  float* c = out.c;
+  const float *bias = out.bias, *add = out.add;
+  const std::int64_t bias_step = bias == kZeros ? 0 : R,
+                     add_step = add == nullptr ? 0 : R * out.ldc;
+  for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
+    compute_tile<R, V, Pack, Fetches>(a, b, ldb, k, out, c, bias, add);
+    a += R * k;
+    c += R * out.ldc;
+    bias += bias_step;
+    add += add_step;
+  }
+}
+
 using TileKernel = void (*)(const float*, const float*, std::int64_t, std::int64_t, const TileOut&);
 
 template <int V, bool Pack, bool Fetches, int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
-  return {compute_tile<R + 1, V, Pack, Fetches>...};
+  return {compute_tiles<R + 1, V, Pack, Fetches>...};
 }
 using TileRows = std::make_integer_sequence<int, kMaxRows>;
 
