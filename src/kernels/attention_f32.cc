@@ -95,10 +95,13 @@ void multiply(const float* a, int64_t m, int64_t k, int64_t height, const float*
   int64_t k0 = 0;
   do {
     const int64_t depth = std::min(block, k - k0);
-    for (int64_t row = 0; row < m; row += height) {
+    for (int64_t row = 0; row < m;) {
       const int64_t rows = std::min(height, m - row);
+      TileOut out = sums_into(c + row * kTileCols, k0 > 0, {});
+      out.tiles = (m - row) / rows;
       tile_kernel(rows, cols, {})(a + m * k0 + row * depth, b + k0 * kTileCols, kTileCols, depth,
-                                  sums_into(c + row * kTileCols, k0 > 0, {}));
+                                  out);
+      row += out.tiles * rows;
     }
     k0 += depth;
   } while (k0 < k);

@@ -62,10 +62,7 @@ void unary_range(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) 
     case Unary::erf:
       return run([](VecF32 v) HWY_ATTR { return erf_f32(v); });
     case Unary::gelu_erf:
-      return run([&](VecF32 v) HWY_ATTR {
-        const VecF32 h = hn::Mul(v, half);
-        return hn::MulAdd(h, erf_f32(hn::Mul(v, hn::Set(d, 0.70710678f))), h);
-      });
+      return run([](VecF32 v) HWY_ATTR { return gelu_f32(v); });
     case Unary::gelu_tanh:
       return run([&](VecF32 v) HWY_ATTR {
         const VecF32 h = hn::Mul(v, half), cube = hn::Mul(hn::Mul(v, v), v);

@@ -133,14 +133,17 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
       const int64_t ldb = g.b_row_stride != 0 ? g.b_row_stride : kTileCols;
       const float* next =
           g.b_row_stride == 0 && col + kTileCols < col_end ? b + kTileCols * depth : nullptr;
-      for (int64_t row = row_begin; row < row_end; row += height) {
-        const Fetch fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
+      TileOut out{
+          nullptr, g.ldc, Start::c, nullptr, last ? e.min : -kInfinity, last ? e.max : kInfinity,
+          {}};
+      for (int64_t row = row_begin; row < row_end; row += out.tiles * height) {
+        out.fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
         const int64_t rows = std::min(height, g.rows - row);
         const float* a = g.a + panel_offset(g.rows, k0, depth, row / height, height);
-        const TileKernel kernel = tile_kernel(rows, cols, fetch);
+        const TileKernel kernel = tile_kernel(rows, cols, out.fetch);
+        out.tiles = 1;
         if (plain && cols % kLanes == 0) {
-          TileOut out{g.c + row * g.ldc + col,  g.ldc, Start::c, nullptr, last ? e.min : -kInfinity,
-                      last ? e.max : kInfinity, fetch};
+          out.c = g.c + row * g.ldc + col;
           if (first && e.col_bias != nullptr) {
             out.start = Start::col_bias;
             out.bias = e.col_bias + g.col0 + col;
@@ -148,9 +151,12 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
             out.start = Start::row_bias;
             out.bias = e.row_bias != nullptr ? e.row_bias + g.row0 + row : kZeros;
           }
+          // All that are of this height, where there is nothing to be fetched.
+          if (out.fetch.step == 0)
+            out.tiles = std::max<int64_t>(1, (std::min(row_end, g.rows) - row) / height);
           kernel(a, b, ldb, depth, out);
         } else {
-          kernel(a, b, ldb, depth, sums_into(tile, false, fetch));
+          kernel(a, b, ldb, depth, sums_into(tile, false, out.fetch));
           finish_tile(tile, g, row, col, rows, cols, first, last);
         }
       }

@@ -127,8 +127,8 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
       for (int v = 0; v < V; ++v) acc[s][i][v] = hn::Zero(d);
     }
   }
-  // What comes from memory is asked for now, to be there when the sums are. Short tiles end too soon
-  // for C to gain by it.
+  // What comes from memory is asked for now, to be there when the sums are. Short tiles end too
+  // soon for C to gain by it.
   if (kMaxRows >= 12 && out.start > Start::sums) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
@@ -254,7 +254,7 @@ HWY_NOINLINE void compute_tiles(const float* HWY_RESTRICT a, const float* HWY_RE
                                 std::int64_t ldb, std::int64_t k, const TileOut& out) {
   float* c = out.c;
   const float *bias = out.bias, *add = out.add;
-  const std::int64_t bias_step = bias == kZeros ? 0 : R,
+  const std::int64_t bias_step = out.start == Start::row_bias && bias != kZeros ? R : 0,
                      add_step = add == nullptr ? 0 : R * out.ldc;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
     compute_tile<R, V, Pack, Fetches>(a, b, ldb, k, out, c, bias, add);

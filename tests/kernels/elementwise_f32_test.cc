@@ -101,7 +101,7 @@ const Accuracy kUnaries[] = {
     {Unary::tanh, {}, "tanh", 3, 0},
     {Unary::sigmoid, {}, "sigmoid", 4, 0},
     {Unary::erf, {}, "erf", 3, 0},
-    {Unary::gelu_erf, {}, "gelu_erf", 4, 2},
+    {Unary::gelu_erf, {}, "gelu_erf", 4, 3},
     {Unary::gelu_tanh, {}, "gelu_tanh", 4, 4},
     {Unary::relu, {}, "relu", 0, 0},
     {Unary::leaky_relu, {0.3f, 0}, "leaky_relu", 0.5, 0},
