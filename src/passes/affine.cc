@@ -106,8 +106,9 @@ Recipe scaled(const Affine& affine) {
     const auto from = base.values<float>();
     const auto to = result.mutable_values<float>();
     const std::size_t inner = from.size() / factor.size();
-    for (std::size_t i = 0; i < from.size(); ++i) {
-      to[i] = static_cast<float>(static_cast<double>(from[i]) * factor[i / inner]);
+    for (std::size_t c = 0; c < factor.size(); ++c) {
+      for (std::size_t i = c * inner; i < (c + 1) * inner; ++i)
+        to[i] = static_cast<float>(static_cast<double>(from[i]) * factor[c]);
     }
     return result;
   };
