@@ -32,9 +32,7 @@ constexpr int64_t kTaskBlocks = 4;
 HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
   const F32 d;
   const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
-  const ReducedExp e = reduce_exp(hn::IfThenZeroElse(vanishes, x));
-  const VecF32 power = power_of_two(e.n);
-  return hn::IfThenZeroElse(vanishes, hn::MulAdd(power, e.minus_one, power));
+  return hn::IfThenZeroElse(vanishes, exp_ordinary(hn::IfThenZeroElse(vanishes, x)));
 }
 
 // Adds the mask to the scaled scores [keys][kTileCols] of `vectors` vectors of queries, takes their

@@ -121,8 +121,11 @@ std::int64_t aligned(std::int64_t bytes) {
 
 kernels::ConvShape conv_shape(const Convolution& conv) {
   const WindowAxis one;
-  const WindowAxis& h = conv.windows.size() == 2 ? conv.windows[0] : one;
-  const WindowAxis& w = conv.windows.back();
+  const bool two = conv.windows.size() == 2;
+  const WindowAxis &first = two ? conv.windows[0] : one, &last = conv.windows.back();
+  // A last axis of one element is as good as none: the kernels want long rows.
+  const bool column = last.in == 1 && last.out == 1 && last.kernel == 1 && last.pad_begin == 0;
+  const WindowAxis &h = column ? last : first, &w = column ? first : last;
   return {.batch = conv.batch,
           .in_c = conv.in_c,
           .in_h = h.in,

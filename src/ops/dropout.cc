@@ -37,11 +37,16 @@ void keep_all(Run& run) {
     std::fill_n(run.out<bool>(1), count, true);
     return;
   }
+  if (count == 0) return;
   const float one = 1;
   const std::int64_t bytes = moved_bytes(op.out(1).dtype);
   auto* mask = run.out<char>(1);
-  for (std::int64_t i = 0; i < count; ++i) {
-    convert(DType::f32, &one, op.out(1).dtype, mask + i * bytes, 1);
+  convert(DType::f32, &one, op.out(1).dtype, mask, 1);
+  // What is filled already is copied behind itself.
+  for (std::int64_t filled = 1; filled < count;) {
+    const std::int64_t more = std::min(filled, count - filled);
+    std::copy_n(mask, more * bytes, mask + filled * bytes);
+    filled += more;
   }
 }
 
