@@ -24,14 +24,31 @@ Found argument_of_erf(const Program& program, int slot) {
   return {program.beside_number(mul, 1 / kSqrt2), {mul}};
 }
 
-// Steps that compute x^3 in `slot`.
-std::vector<int> cube(const Program& program, int slot, int x) {
-  const int pow = program.maker_of(slot, "Pow");
-  if (pow >= 0 && program.in(pow, 0) == x && program.is_number(program.in(pow, 1), 3)) return {pow};
-  const int outer = program.maker_of(slot, "Mul");
-  const int inner = program.maker_of(program.other(outer, x), "Mul");
-  if (inner >= 0 && program.in(inner, 0) == x && program.in(inner, 1) == x) return {inner, outer};
-  return {};
+// The factors of a product, however it is bracketed, and its steps.
+struct Product {
+  int xs = 0, constants = 0;  // how often x, and 0.044715
+  std::vector<int> members;
+};
+
+// Adds the factors of the product in `slot`. False where it has others.
+bool add_factors(const Program& program, int slot, int x, Product& product) {
+  const int mul = program.maker_of(slot, "Mul");
+  if (mul < 0 || product.members.size() >= 4) return false;
+  product.members.push_back(mul);
+  for (int input = 0; input < 2; ++input) {
+    const int factor = program.in(mul, input), pow = program.maker_of(factor, "Pow");
+    if (factor == x) {
+      ++product.xs;
+    } else if (program.is_number(factor, 0.044715)) {
+      ++product.constants;
+    } else if (pow >= 0 && program.in(pow, 0) == x && program.is_number(program.in(pow, 1), 3)) {
+      product.xs += 3;
+      product.members.push_back(pow);
+    } else if (!add_factors(program, factor, x, product)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // sqrt(2 / pi) * (x + 0.044715 x^3).
@@ -40,11 +57,11 @@ Found argument_of_tanh(const Program& program, int slot) {
   const int sum = program.maker_of(program.beside_number(scale, kSqrt2OverPi), "Add");
   for (int input = 0; sum >= 0 && input < 2; ++input) {
     const int x = program.in(sum, input);
-    const int mul = program.maker(sum, 1 - input, "Mul");
-    const std::vector<int> cubes = cube(program, program.beside_number(mul, 0.044715), x);
-    if (cubes.empty()) continue;
-    Found found{x, {scale, sum, mul}};
-    found.members.insert(found.members.end(), cubes.begin(), cubes.end());
+    Product product;
+    if (!add_factors(program, program.in(sum, 1 - input), x, product)) continue;
+    if (product.xs != 3 || product.constants != 1) continue;
+    Found found{x, {scale, sum}};
+    found.members.insert(found.members.end(), product.members.begin(), product.members.end());
     return found;
   }
   return {};

@@ -99,16 +99,20 @@ TEST(TransformerPasses, GeluByErf) {
 
 TEST(TransformerPasses, GeluByTanh) {
   for (int order = 0; order < 3; ++order) {
-    for (const bool pow : {false, true}) {
+    for (const std::string cube : {"power", "product", "factor innermost"}) {
       G g = with_input();
       g.constant("three", number(3)).constant("k", number(0.044715F)).constant("one", number(1));
       g.constant("root", number(0.79788458347320557F));
-      if (pow) {
-        g.node("Pow", {"x", "three"}, {"cube"});
-      } else {
+      if (cube == "power") {
+        g.node("Pow", {"x", "three"}, {"cube"}).node("Mul", {"k", "cube"}, {"small"});
+      } else if (cube == "product") {
         g.node("Mul", {"x", "x"}, {"square"}).node("Mul", {"square", "x"}, {"cube"});
+        g.node("Mul", {"k", "cube"}, {"small"});
+      } else {
+        g.node("Mul", {"k", "x"}, {"first"}).node("Mul", {"x", "first"}, {"second"});
+        g.node("Mul", {"x", "second"}, {"small"});
       }
-      g.node("Mul", {"k", "cube"}, {"small"}).node("Add", {"x", "small"}, {"inner"});
+      g.node("Add", {"x", "small"}, {"inner"});
       g.node("Mul", {"root", "inner"}, {"argument"}).node("Tanh", {"argument"}, {"tanh"});
       g.node("Add", {"one", "tanh"}, {"sum"});
       product(g, "sum", order);
@@ -116,6 +120,17 @@ TEST(TransformerPasses, GeluByTanh) {
       EXPECT_EQ(plan.rfind("1 steps, ", 0), 0U) << plan;
     }
   }
+}
+
+TEST(TransformerPasses, OtherPowersAreNoGelu) {
+  G g = with_input();
+  g.constant("k", number(0.044715F)).constant("one", number(1));
+  g.constant("root", number(0.79788458347320557F));
+  g.node("Mul", {"k", "x"}, {"first"}).node("Mul", {"x", "first"}, {"small"});
+  g.node("Add", {"x", "small"}, {"inner"}).node("Mul", {"root", "inner"}, {"argument"});
+  g.node("Tanh", {"argument"}, {"tanh"}).node("Add", {"one", "tanh"}, {"sum"});
+  product(g, "sum", 0);
+  EXPECT_FALSE(is_by(Session(g.finish(), {.threads = 1}).explain(rows()), "gelu"));
 }
 
 TEST(TransformerPasses, OtherNumbersAreNoGelu) {
