@@ -154,10 +154,11 @@ HWY_INLINE void store_blocks(D d, hn::Vec<D> v, float* to, std::int64_t stride) 
   }
 }
 
-// The outputs of one tile for a vector of channels, m + i * m_stride being product i: channel c's
-// row r goes to out[(c * kTile + r) * pitch].
-HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, float* out,
-                               std::int64_t pitch) {
+// clamp(bias + the outputs of one tile) for a vector of channels, m + i * m_stride being product i:
+// row r of channel c goes to out[c * channel_stride + r * row_stride].
+HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, VecF32 bias, VecF32 lo,
+                               VecF32 hi, float* out, std::int64_t channel_stride,
+                               std::int64_t row_stride) {
   const F32 d;
   VecF32 columns[kInput][kTile];
   MEZZO_UNROLL
@@ -173,11 +174,13 @@ HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, float* out
     MEZZO_UNROLL
     for (int c = 0; c < kInput; ++c) in[c] = columns[c][r];
     transform_output(in, y);
+    MEZZO_UNROLL
+    for (int i = 0; i < kTile; ++i) y[i] = clamp(hn::Add(y[i], bias), lo, hi);
     // Block b of y[i] becomes pixels 0 to 3 of channel 4 b + i.
     transpose_blocks(d, y[0], y[1], y[2], y[3]);
     MEZZO_UNROLL
     for (int i = 0; i < kTile; ++i)
-      store_blocks(d, y[i], out + (i * kTile + r) * pitch, kTile * kTile * pitch);
+      store_blocks(d, y[i], out + i * channel_stride + r * row_stride, kTile * channel_stride);
   }
 }
 

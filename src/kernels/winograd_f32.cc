@@ -1,6 +1,7 @@
 #include "kernels/winograd_f32.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/shape.h"
 
@@ -52,7 +53,6 @@ struct ScratchU {};
 struct ScratchM {};
 struct ScratchRows {};
 struct ScratchColumns {};
-struct ScratchOutput {};
 
 struct Layout {
   Layout(const ConvShape& s, int threads) : shape(s) {
@@ -259,12 +259,41 @@ void multiply(const Layout& l, const Block& b, const float* weights, int64_t cha
         float* m = to.m + product * kStrideM;
         // The first tiles of each product fetch a 36th of the next weights.
         Fetch fetch = fetch_part(next_taps + product * depth * kTileCols / 4, kTileCols, depth, 0);
-        for (int64_t p = to.begin_panel; p < to.end_panel; ++p, fetch = {}) {
+        for (int64_t p = to.begin_panel; p < to.end_panel; fetch = {}) {
           const int64_t first = b.panel_begin(p), height = b.panel_begin(p + 1) - first;
-          tile_kernel(height, channels, fetch)(
-              v + first * depth, u + column * kStrideU, kTileCols, depth,
-              sums_into(m + (first - to.begin) * kTileCols, k0 != 0, fetch));
+          TileOut out = sums_into(m + (first - to.begin) * kTileCols, k0 != 0, fetch);
+          // All that are of this height, where they are sure to be.
+          if (kPairsOfPanels && fetch.step == 0) out.tiles = (to.begin + to.count - first) / height;
+          tile_kernel(height, channels, fetch)(v + first * depth, u + column * kStrideU, kTileCols,
+                                               depth, out);
+          p += out.tiles;
         }
+      }
+    }
+  }
+}
+
+// What of a tile [kLanes][kTile][kTile] lies in the image, Width pixels of each row, with `add`
+// (null: nothing) and clamped: channel c's row r goes to y[c * pixels + r * out_w].
+template <int Width>
+void finish_tile(const float* tile, int64_t channels, int64_t height, const float* add, float* y,
+                 int64_t pixels, int64_t out_w, float lo, float hi) {
+  const hn::FixedTag<float, kTile> d;
+  HWY_ALIGN float row[kTile] = {};
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t r = 0; r < height; ++r) {
+      const int64_t at = c * pixels + r * out_w;
+      auto v = hn::LoadU(d, tile + (c * kTile + r) * kTile);
+      if (add != nullptr) {
+        for (int i = 0; i < Width; ++i) row[i] = add[at + i];
+        v = hn::Add(v, hn::Load(d, row));
+      }
+      v = hn::Min(hn::Set(d, hi), hn::Max(hn::Set(d, lo), v));
+      if constexpr (Width == kTile) {
+        hn::StoreU(v, d, y + at);
+      } else {
+        hn::Store(v, d, row);
+        for (int i = 0; i < Width; ++i) y[at + i] = row[i];
       }
     }
   }
@@ -273,36 +302,43 @@ void multiply(const Layout& l, const Block& b, const float* weights, int64_t cha
 // y of a panel of channels.
 void transform_outputs(const Layout& l, const Block& b, const ConvArgs& args, int64_t panel,
                        const Products& from) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const F32 d;
   const ConvShape& s = l.shape;
   const int64_t pixels = s.out_h * s.out_w;
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * pixels;
-  const int64_t pitch = std::min(l.tiles_w, from.count) * kTile;
-  const VecF32 lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
-  float* rows = thread_scratch<ScratchOutput>(kLaneCount * kTile * pitch + kLaneCount);
   const int64_t panel_end = std::min(s.out_c, (panel + 1) * kTileCols);
+  HWY_ALIGN float tile[kLaneCount * kTile * kTile];
   for (int64_t channel = panel * kTileCols; channel < panel_end; channel += kLaneCount) {
     const int64_t channels = std::min(kLaneCount, panel_end - channel);
+    const VecF32 bias = args.bias == nullptr
+                            ? hn::Zero(d)
+                            : load_n(d, args.bias + channel, static_cast<std::size_t>(channels));
     const float* m = from.m + channel % kTileCols;
     for (int64_t t = 0; t < from.count;) {
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
-      for (int64_t i = 0; i < segment.count; ++i)
-        transform_tile(m + (t + i) * kTileCols, kStrideM, rows + i * kTile, pitch);
-      t += segment.count;
-      const int64_t oh = segment.row * kTile, ow = segment.column * kTile;
-      const int64_t height = std::min<int64_t>(kTile, s.out_h - oh),
-                    width = std::min(segment.count * kTile, s.out_w - ow);
-      for (int64_t c = 0; c < channels; ++c) {
-        const float bias = args.bias == nullptr ? 0.0f : args.bias[channel + c];
-        const int64_t at = (channel + c) * pixels + oh * s.out_w + ow;
+      const int64_t oh = segment.row * kTile, height = std::min<int64_t>(kTile, s.out_h - oh);
+      for (int64_t i = 0; i < segment.count; ++i, ++t) {
+        const int64_t ow = (segment.column + i) * kTile;
+        const int64_t width = std::min<int64_t>(kTile, s.out_w - ow);
+        const int64_t at = channel * pixels + oh * s.out_w + ow;
         float* y = args.y + segment.image * y_stride + at;
-        const float* add =
-            args.add == nullptr ? nullptr : args.add + segment.image * s.out_c * pixels + at;
-        for (int64_t r = 0; r < height; ++r) {
-          finish_row(rows + (c * kTile + r) * pitch, bias,
-                     add == nullptr ? nullptr : add + r * s.out_w, y + r * s.out_w, width, lo, hi);
+        const float* products = m + t * kTileCols;
+        if (args.add == nullptr && channels == kLaneCount && height == kTile && width == kTile) {
+          transform_tile(products, kStrideM, bias, hn::Set(d, args.min), hn::Set(d, args.max), y,
+                         pixels, s.out_w);
+          continue;
         }
+        transform_tile(products, kStrideM, bias, hn::Set(d, -kInfinity), hn::Set(d, kInfinity),
+                       tile, kTile * kTile, kTile);
+        const auto finish = width == 4   ? finish_tile<4>
+                            : width == 3 ? finish_tile<3>
+                            : width == 2 ? finish_tile<2>
+                                         : finish_tile<1>;
+        finish(tile, channels, height,
+               args.add == nullptr ? nullptr : args.add + segment.image * s.out_c * pixels + at, y,
+               pixels, s.out_w, args.min, args.max);
       }
     }
   }
