@@ -104,6 +104,19 @@ TEST(PoolF32, MaximumAndAverages) {
   }
 }
 
+TEST(PoolF32, InfinitiesAreNumbers) {
+  const Case c = make_case(2, 9, 20, 3, 3, 2, 2, {1, 1, 1, 1});
+  std::vector<float> x = random_floats(2 * 9 * 20, 1);
+  x[4 * 20 + 7] = kInfinity;
+  for (int i = 0; i < 5 * 20; ++i) x[static_cast<std::size_t>(9 * 20 + i)] = -kInfinity;
+  const Windows expected = reference(c, x);
+  for_each_target([&] {
+    std::vector<float> y(expected.max.size());
+    max_pool(c.shape, x.data(), y.data(), test_pool());
+    for (std::size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], expected.max[i]) << i;
+  });
+}
+
 TEST(PoolF32, NanReachesTheWindowsThatHoldIt) {
   const Case c = make_case(2, 9, 20, 3, 3, 2, 2, {1, 1, 1, 1});
   std::vector<float> x = random_floats(2 * 9 * 20, 1);

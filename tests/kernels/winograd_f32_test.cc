@@ -30,6 +30,7 @@ const ConvShape kShapes[] = {
     make_3x3(1, 300, {25, 25}, 70),
     make_3x3(1, 800, {8, 8}, 40),
     make_3x3(5, 40, {7, 7}, 40),
+    make_3x3(7, 60, {14, 13}, 50),
 };
 
 // The error that winograd_f32.h promises, against the spread of all results.

@@ -29,15 +29,19 @@ onnx::ValueInfo input(const std::string& name, const Shape& shape) {
 
 // y = Conv(x, w), the weights being constant or fed.
 struct Convolution {
-  Convolution(const Shape& x, const Shape& w, bool constant) : feeds{{"x", wave(x, 0.37f)}} {
+  Convolution(const Shape& x, const Shape& w, bool constant,
+              std::vector<onnx::Attribute> attributes = {})
+      : feeds{{"x", wave(x, 0.37f)}} {
     const Tensor weights = wave(w, 0.61f);
     std::vector<onnx::ValueInfo> inputs = {input("x", x)};
     if (!constant) {
       inputs.push_back(input("w", w));
       feeds.emplace_back("w", weights);
     }
-    onnx::Graph graph = onnx::graph({onnx::node("Conv", {"x", "w"}, {"y"})}, inputs,
-                                    {onnx::value("y", DType::undefined)});
+    onnx::Node node = onnx::node("Conv", {"x", "w"}, {"y"});
+    node.attributes = std::move(attributes);
+    onnx::Graph graph =
+        onnx::graph({std::move(node)}, inputs, {onnx::value("y", DType::undefined)});
     if (constant) graph.initializers.push_back(onnx::initializer("w", weights));
     bytes = onnx::write_memory(onnx::model(std::move(graph), 21));
   }
@@ -56,6 +60,7 @@ TEST(Conv, WinogradIsTakenWhereItPays) {
     return text.find(part) != std::string::npos;
   };
   EXPECT_TRUE(has(Convolution({1, 64, 34, 34}, {64, 64, 3, 3}, true).explain(), "by Winograd"));
+  EXPECT_TRUE(has(Convolution({1, 64, 9, 9}, {64, 64, 3, 3}, true).explain(), "by Winograd"));
   EXPECT_TRUE(
       has(Convolution({1, 64, 34, 34}, {64, 64, 5, 5}, true).explain(), "not Winograd: not 3x3"));
   EXPECT_TRUE(
@@ -79,6 +84,35 @@ TEST(Conv, WinogradCanBeTurnedOff) {
     ASSERT_NEAR(with.values<float>()[static_cast<std::size_t>(i)],
                 without.values<float>()[static_cast<std::size_t>(i)], 1e-3)
         << "at " << i;
+  }
+}
+
+// An image of one column, which the kernels see as a row.
+TEST(Conv, AlongAColumn) {
+  constexpr std::int64_t kIn = 3, kOut = 5, kHeight = 61, kTaps = 5, kStride = 2, kDilation = 3,
+                         kTop = 4, kBottom = 1;
+  const Convolution conv({2, kIn, kHeight, 1}, {kOut, kIn, kTaps, 1}, true,
+                         {onnx::attribute("strides", std::vector<std::int64_t>{kStride, 1}),
+                          onnx::attribute("dilations", std::vector<std::int64_t>{kDilation, 1}),
+                          onnx::attribute("pads", std::vector<std::int64_t>{kTop, 0, kBottom, 0})});
+  const Tensor y = conv.session().run(conv.feeds)[0];
+  constexpr std::int64_t kRows =
+      (kHeight + kTop + kBottom - (kTaps - 1) * kDilation - 1) / kStride + 1;
+  ASSERT_EQ(y.shape(), (Shape{2, kOut, kRows, 1}));
+  const auto x = [](std::int64_t i) { return std::sin(0.37f * static_cast<float>(i)); };
+  const auto w = [](std::int64_t i) { return std::sin(0.61f * static_cast<float>(i)); };
+  for (std::int64_t i = 0; i < y.size(); ++i) {
+    const std::int64_t row = i % kRows, out = i / kRows % kOut, image = i / kRows / kOut;
+    double sum = 0;
+    for (std::int64_t c = 0; c < kIn; ++c) {
+      for (std::int64_t t = 0; t < kTaps; ++t) {
+        const std::int64_t at = row * kStride + t * kDilation - kTop;
+        if (at < 0 || at >= kHeight) continue;
+        sum += static_cast<double>(x((image * kIn + c) * kHeight + at)) *
+               static_cast<double>(w((out * kIn + c) * kTaps + t));
+      }
+    }
+    ASSERT_NEAR(y.values<float>()[static_cast<std::size_t>(i)], sum, 1e-4) << "at " << i;
   }
 }
 
