@@ -229,5 +229,8 @@ def test_family(family, target, tmp_path):
         op, version, attributes, inputs, outputs = family(draw)
         model = model_of(op, version, attributes, inputs, outputs, draw.chance())
         feeds = {info.name: inputs[int(info.name[1:])] for info in model.graph.input}
-        cases.add(f"{number}_{op}", model, feeds, onnxruntime_outputs(model, feeds), 1e-3, 2e-5)
+        expected = onnxruntime_outputs(model, feeds)
+        # The small numbers of a state that grows (with Elu, to thousands) are differences of large ones.
+        largest = max(np.max(np.abs(value), initial=0, where=np.isfinite(value)) for value in expected)
+        cases.add(f"{number}_{op}", model, feeds, expected, 1e-3, 2e-5 + 1e-7 * float(largest))
     assert not cases.failures(target)
