@@ -20,8 +20,8 @@
 //   W [panel of channels][in_c][9][kTileCols]             weights, packed ahead
 //   U [36][channels of a chunk][kTileCols]                W of one panel and chunk, transformed
 //   M [36][tile][kTileCols]                               products of one panel
-// U is four times W. It would cost more to read from memory than it does to compute: even where a
-// block has few tiles, transforming a weight takes less than multiplying it.
+// U is four times W, and costs more to read from memory than to compute: even for a few tiles,
+// transforming a weight takes less than multiplying it.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -33,6 +33,7 @@ constexpr int64_t kLaneCount = kLanes;
 // Tiles of a block: so many that transforming the weights for them costs little, so few that their
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
 constexpr int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
+static_assert(kMinTiles >= kMaxRows);
 // Channels of a chunk: six of U's products, which is what is in use at a time, fit L1.
 constexpr int64_t kMaxChunk = 48;
 // From one of U's and M's products to the next: no power of two, which would put the streams into
@@ -60,16 +61,23 @@ struct Layout {
     tiles_per_image = checked_mul(ceil_div(s.out_h, kTile), tiles_w);
     tiles = checked_mul(s.batch, tiles_per_image);
     channel_panels = ceil_div(s.out_c, kTileCols);
+    panels = ceil_div(tiles, kMaxRows);
     const int64_t block_tiles =
         std::clamp(kBlockFloats / checked_mul(kProducts, s.in_c), kMinTiles, kMaxTiles);
-    blocks = ceil_div(tiles, block_tiles);
-    if (blocks > 1) blocks = round_up(blocks, threads);
+    blocks = ceil_div(panels, block_tiles / kMaxRows);
+    // As many for each thread, unless they got too small.
+    const int64_t rounded = round_up(blocks, threads);
+    if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
     chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kGroup);
   }
-  int64_t block_begin(int64_t block) const { return tiles * block / blocks; }
+  // Whole panels: how a tile is summed must not depend on the threads.
+  int64_t block_begin(int64_t block) const {
+    return std::min(tiles, panels * block / blocks * kMaxRows);
+  }
 
   const ConvShape& shape;
-  int64_t tiles_w, tiles_per_image, tiles, blocks;
+  int64_t tiles_w, tiles_per_image, tiles;
+  int64_t panels, blocks;  // of tiles
   int64_t channel_panels;
   int64_t chunk;  // of in_c, whole groups
 };
@@ -399,11 +407,15 @@ void run_pack_winograd(const ConvShape& s, const float* weights, float* packed, 
 
 void run_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
   const Layout l(s, pool.size());
-  // A thread that has a block to itself keeps it in its own caches; a single one is shared.
-  if (l.blocks == 1) return run_block(l, 0, args, pool);
-  pool.parallel_for(l.blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run_block(l, i, args, pool);
-  });
+  // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
+  // threads share each of them.
+  if (l.blocks % pool.size() == 0) {
+    pool.parallel_for(l.blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) run_block(l, i, args, pool);
+    });
+  } else {
+    for (int64_t i = 0; i < l.blocks; ++i) run_block(l, i, args, pool);
+  }
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
