@@ -184,6 +184,32 @@ HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, VecF32 bia
   }
 }
 
+// What of a tile [kLanes][kTile][kTile] lies in the image, Width pixels of each row, with `add`
+// (null: nothing) and clamped: channel c's row r goes to y[c * pixels + r * out_w].
+template <int Width>
+void finish_tile(const float* tile, std::int64_t channels, std::int64_t height, const float* add,
+                 float* y, std::int64_t pixels, std::int64_t out_w, float lo, float hi) {
+  const hn::FixedTag<float, kTile> d;
+  HWY_ALIGN float row[kTile] = {};
+  for (std::int64_t c = 0; c < channels; ++c) {
+    for (std::int64_t r = 0; r < height; ++r) {
+      const std::int64_t at = c * pixels + r * out_w;
+      auto v = hn::LoadU(d, tile + (c * kTile + r) * kTile);
+      if (add != nullptr) {
+        for (int i = 0; i < Width; ++i) row[i] = add[at + i];
+        v = hn::Add(v, hn::Load(d, row));
+      }
+      v = hn::Min(hn::Set(d, hi), hn::Max(hn::Set(d, lo), v));
+      if constexpr (Width == kTile) {
+        hn::StoreU(v, d, y + at);
+      } else {
+        hn::Store(v, d, row);
+        for (int i = 0; i < Width; ++i) y[at + i] = row[i];
+      }
+    }
+  }
+}
+
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -10,6 +10,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_winograd_inl.h"
+#include "kernels/simd_winograd_tiles_inl.h"
 
 // 3x3 convolution by Winograd's method (simd_winograd_inl.h): summed over channels, the products .*
 // of all tiles become 36 matrix products [tiles, in_c] x [in_c, out_c].
@@ -30,22 +31,7 @@ namespace {
 using std::int64_t;
 
 constexpr int64_t kLaneCount = kLanes;
-// Tiles of a block: so many that transforming the weights for them costs little, so few that their
-// products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
-constexpr int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
-static_assert(kMinTiles >= kMaxRows);
-// Channels of a chunk: six of U's products, which is what is in use at a time, fit L1.
-constexpr int64_t kMaxChunk = 48;
-// From one of U's and M's products to the next: no power of two, which would put the streams into
-// the same sets of the caches.
-constexpr int64_t kStrideU = kMaxChunk * kTileCols + kCacheLine;
-constexpr int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
-// From one column of the tiles of a block to the next.
-constexpr int64_t kColumnStride = round_up(kMaxTiles, kLaneCount) + kLaneCount;
-// Whether a vector of tiles is two whole panels.
-constexpr bool kPairsOfPanels = kLaneCount == 2 * kMaxRows;
-// Channels of x whose transforms are written together: a cache line of each of V's products.
-constexpr int64_t kGroup = 4;
+
 // Multiply-adds worth handing to another thread: some ten microseconds.
 constexpr int64_t kTaskWork = int64_t{1} << 19;
 
@@ -54,62 +40,6 @@ struct ScratchU {};
 struct ScratchM {};
 struct ScratchRows {};
 struct ScratchColumns {};
-
-struct Layout {
-  Layout(const ConvShape& s, int threads) : shape(s) {
-    tiles_w = ceil_div(s.out_w, kTile);
-    tiles_per_image = checked_mul(ceil_div(s.out_h, kTile), tiles_w);
-    tiles = checked_mul(s.batch, tiles_per_image);
-    channel_panels = ceil_div(s.out_c, kTileCols);
-    panels = ceil_div(tiles, kMaxRows);
-    const int64_t block_tiles =
-        std::clamp(kBlockFloats / checked_mul(kProducts, s.in_c), kMinTiles, kMaxTiles);
-    blocks = ceil_div(panels, block_tiles / kMaxRows);
-    // As many for each thread, unless they got too small.
-    const int64_t rounded = round_up(blocks, threads);
-    if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
-    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kGroup);
-  }
-  // Whole panels: how a tile is summed must not depend on the threads.
-  int64_t block_begin(int64_t block) const {
-    return std::min(tiles, panels * block / blocks * kMaxRows);
-  }
-
-  const ConvShape& shape;
-  int64_t tiles_w, tiles_per_image, tiles;
-  int64_t panels, blocks;  // of tiles
-  int64_t channel_panels;
-  int64_t chunk;  // of in_c, whole groups
-};
-
-// Tiles beside each other in one image.
-struct Segment {
-  int64_t image, row, column, count;  // row and column of the first tile
-};
-
-Segment segment_at(const Layout& l, int64_t tile, int64_t end) {
-  const int64_t in_image = tile % l.tiles_per_image, column = in_image % l.tiles_w;
-  return {tile / l.tiles_per_image, in_image / l.tiles_w, column,
-          std::min(l.tiles_w - column, end - tile)};
-}
-
-// A block of tiles and where its transforms lie.
-struct Block {
-  Block(const Layout& l, int64_t index) {
-    begin = l.block_begin(index);
-    count = l.block_begin(index + 1) - begin;
-    panels = ceil_div(count, kMaxRows);
-    // Room for a vector that is stored whole; and no power of two, as with U.
-    v_stride = checked_add(checked_mul(round_up(count, 16), l.shape.in_c), 80);
-  }
-  int64_t panel_begin(int64_t panel) const {
-    return kPairsOfPanels ? std::min(count, panel * kMaxRows) : count * panel / panels;
-  }
-
-  int64_t begin, count, panels;
-  int64_t v_stride;  // from one of the 36 products to the next
-  float* v = nullptr;
-};
 
 // First half of the input transform of one channel's segment: B' d along the columns, as six rows
 // of `pitch` floats with zeros for the padding.
@@ -151,7 +81,7 @@ void transform_columns(const ConvShape& s, const Segment& segment, const float* 
 }
 
 // B' d of one channel, sorted by column: [6][6][kColumnStride].
-void transform_columns(const Layout& l, const Block& b, const float* x, int64_t channel,
+void transform_columns(const WinogradLayout& l, const Block& b, const float* x, int64_t channel,
                        float* columns) {
   const ConvShape& s = l.shape;
   const int64_t pitch = round_up(std::min(l.tiles_w, b.count), 4) * kTile + 4 + 2 * kLaneCount;
@@ -180,7 +110,8 @@ HWY_INLINE void transform_row(const float* columns, int r, VecF32 (&out)[kInput]
 }
 
 // V of the groups of channels [begin, end).
-void transform_inputs(const Layout& l, const Block& b, const float* x, int64_t begin, int64_t end) {
+void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, int64_t begin,
+                      int64_t end) {
   const F32 d;
   const int64_t v_stride = b.v_stride;
   float* columns = thread_scratch<ScratchColumns>(kGroup * kProducts * kColumnStride);
@@ -238,20 +169,8 @@ void transform_inputs(const Layout& l, const Block& b, const float* x, int64_t b
   }
 }
 
-// Tiles of a block, from and up to the first one of a panel, and where their products lie.
-struct Products {
-  Products(const Block& b, int64_t begin_panel, int64_t end_panel)
-      : begin_panel(begin_panel),
-        end_panel(end_panel),
-        begin(b.panel_begin(begin_panel)),
-        count(b.panel_begin(end_panel) - begin) {}
-
-  int64_t begin_panel, end_panel, begin, count;
-  float* m = nullptr;
-};
-
 // M of a panel of channels, with `weights` its part of W.
-void multiply(const Layout& l, const Block& b, const float* weights, int64_t channels,
+void multiply(const WinogradLayout& l, const Block& b, const float* weights, int64_t channels,
               const Products& to) {
   const int64_t in_c = l.shape.in_c;
   float* u = thread_scratch<ScratchU>(kInput * kStrideU);
@@ -281,34 +200,8 @@ void multiply(const Layout& l, const Block& b, const float* weights, int64_t cha
   }
 }
 
-// What of a tile [kLanes][kTile][kTile] lies in the image, Width pixels of each row, with `add`
-// (null: nothing) and clamped: channel c's row r goes to y[c * pixels + r * out_w].
-template <int Width>
-void finish_tile(const float* tile, int64_t channels, int64_t height, const float* add, float* y,
-                 int64_t pixels, int64_t out_w, float lo, float hi) {
-  const hn::FixedTag<float, kTile> d;
-  HWY_ALIGN float row[kTile] = {};
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t r = 0; r < height; ++r) {
-      const int64_t at = c * pixels + r * out_w;
-      auto v = hn::LoadU(d, tile + (c * kTile + r) * kTile);
-      if (add != nullptr) {
-        for (int i = 0; i < Width; ++i) row[i] = add[at + i];
-        v = hn::Add(v, hn::Load(d, row));
-      }
-      v = hn::Min(hn::Set(d, hi), hn::Max(hn::Set(d, lo), v));
-      if constexpr (Width == kTile) {
-        hn::StoreU(v, d, y + at);
-      } else {
-        hn::Store(v, d, row);
-        for (int i = 0; i < Width; ++i) y[at + i] = row[i];
-      }
-    }
-  }
-}
-
 // y of a panel of channels.
-void transform_outputs(const Layout& l, const Block& b, const ConvArgs& args, int64_t panel,
+void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& args, int64_t panel,
                        const Products& from) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const F32 d;
@@ -352,7 +245,7 @@ void transform_outputs(const Layout& l, const Block& b, const ConvArgs& args, in
   }
 }
 
-void run_block(const Layout& l, int64_t index, const ConvArgs& args, ThreadPool& pool) {
+void run_block(const WinogradLayout& l, int64_t index, const ConvArgs& args, ThreadPool& pool) {
   const ConvShape& s = l.shape;
   Block b(l, index);
   b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
@@ -388,7 +281,7 @@ bool pays(const ConvShape& s) {
   const int64_t pixels = checked_mul(checked_mul(s.batch, s.out_h), s.out_w);
   if (pixels < 49) return false;
   // Tiles that are cut off at the edges must not eat half of the gain up.
-  return pixels / (kTile * kTile / 2) >= Layout(s, 1).tiles;
+  return pixels / (kTile * kTile / 2) >= WinogradLayout(s, 1).tiles;
 }
 
 int64_t winograd_floats(const ConvShape& s) {
@@ -406,7 +299,7 @@ void run_pack_winograd(const ConvShape& s, const float* weights, float* packed, 
 }
 
 void run_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
-  const Layout l(s, pool.size());
+  const WinogradLayout l(s, pool.size());
   // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
   // threads share each of them.
   if (l.blocks % pool.size() == 0) {

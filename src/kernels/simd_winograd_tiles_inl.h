@@ -1,0 +1,111 @@
+// How Winograd's convolution divides its work: tiles in blocks and panels, channels in panels and
+// chunks. Included per target, like simd.h.
+
+#if defined(MEZZO_KERNELS_SIMD_WINOGRAD_TILES_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_WINOGRAD_TILES_INL
+#undef MEZZO_KERNELS_SIMD_WINOGRAD_TILES_INL
+#else
+#define MEZZO_KERNELS_SIMD_WINOGRAD_TILES_INL
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/shape.h"
+#include "kernels/conv_f32.h"
+#include "kernels/simd_winograd_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+inline constexpr std::int64_t kWinogradLanes = kLanes;
+
+// Tiles of a block: so many that transforming the weights for them costs little, so few that their
+// products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
+inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
+static_assert(kMinTiles >= kMaxRows);
+// Channels of a chunk: six of U's products, which is what is in use at a time, fit L1.
+inline constexpr std::int64_t kMaxChunk = 48;
+// From one of U's and M's products to the next: no power of two, which would put the streams into
+// the same sets of the caches.
+inline constexpr std::int64_t kStrideU = kMaxChunk * kTileCols + kCacheLine;
+inline constexpr std::int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
+// From one column of the tiles of a block to the next.
+inline constexpr std::int64_t kColumnStride = round_up(kMaxTiles, kWinogradLanes) + kWinogradLanes;
+// Whether a vector of tiles is two whole panels.
+inline constexpr bool kPairsOfPanels = kWinogradLanes == 2 * kMaxRows;
+// Channels of x whose transforms are written together: a cache line of each of V's products.
+inline constexpr std::int64_t kGroup = 4;
+
+struct WinogradLayout {
+  WinogradLayout(const ConvShape& s, int threads) : shape(s) {
+    tiles_w = ceil_div(s.out_w, kTile);
+    tiles_per_image = checked_mul(ceil_div(s.out_h, kTile), tiles_w);
+    tiles = checked_mul(s.batch, tiles_per_image);
+    channel_panels = ceil_div(s.out_c, kTileCols);
+    panels = ceil_div(tiles, kMaxRows);
+    const std::int64_t block_tiles =
+        std::clamp(kBlockFloats / checked_mul(kProducts, s.in_c), kMinTiles, kMaxTiles);
+    blocks = ceil_div(panels, block_tiles / kMaxRows);
+    // As many for each thread, unless they got too small.
+    const std::int64_t rounded = round_up(blocks, threads);
+    if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
+    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kGroup);
+  }
+  // Whole panels: how a tile is summed must not depend on the threads.
+  std::int64_t block_begin(std::int64_t block) const {
+    return std::min(tiles, panels * block / blocks * kMaxRows);
+  }
+
+  const ConvShape& shape;
+  std::int64_t tiles_w, tiles_per_image, tiles;
+  std::int64_t panels, blocks;  // of tiles
+  std::int64_t channel_panels;
+  std::int64_t chunk;  // of in_c, whole groups
+};
+
+// Tiles beside each other in one image.
+struct Segment {
+  std::int64_t image, row, column, count;  // row and column of the first tile
+};
+
+inline Segment segment_at(const WinogradLayout& l, std::int64_t tile, std::int64_t end) {
+  const std::int64_t in_image = tile % l.tiles_per_image, column = in_image % l.tiles_w;
+  return {tile / l.tiles_per_image, in_image / l.tiles_w, column,
+          std::min(l.tiles_w - column, end - tile)};
+}
+
+// A block of tiles and where its transforms lie.
+struct Block {
+  Block(const WinogradLayout& l, std::int64_t index) {
+    begin = l.block_begin(index);
+    count = l.block_begin(index + 1) - begin;
+    panels = ceil_div(count, kMaxRows);
+    // Room for a vector that is stored whole; and no power of two, as with U.
+    v_stride = checked_add(checked_mul(round_up(count, 16), l.shape.in_c), 80);
+  }
+  std::int64_t panel_begin(std::int64_t panel) const {
+    return kPairsOfPanels ? std::min(count, panel * kMaxRows) : count * panel / panels;
+  }
+
+  std::int64_t begin, count, panels;
+  std::int64_t v_stride;  // from one of the 36 products to the next
+  float* v = nullptr;
+};
+
+// Tiles of a block, from and up to the first one of a panel, and where their products lie.
+struct Products {
+  Products(const Block& b, std::int64_t begin_panel, std::int64_t end_panel)
+      : begin_panel(begin_panel),
+        end_panel(end_panel),
+        begin(b.panel_begin(begin_panel)),
+        count(b.panel_begin(end_panel) - begin) {}
+
+  std::int64_t begin_panel, end_panel, begin, count;
+  float* m = nullptr;
+};
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
