@@ -47,15 +47,16 @@ struct Minimum {
   static VecF32 combine(VecF32 a, VecF32 b) { return min_or_nan(a, b); }
 };
 
-// All lanes combined, in halves.
+// All lanes combined, in halves. Not through memory: a load waits for the stores that it overlaps
+// in part.
 template <class Op>
 float combine_lanes(VecF32 v) {
   const F32 d;
-  HWY_ALIGN float lanes[2 * kLanes] = {};
-  for (std::size_t n = kLanes; n > 1; n /= 2) {
-    hn::Store(v, d, lanes);
-    v = Op::combine(v, hn::LoadU(d, lanes + n / 2));
-  }
+  static_assert(kLanes >= 4 && kLanes <= 16);
+  if constexpr (kLanes == 16) v = Op::combine(v, hn::SwapAdjacentBlocks(v));
+  if constexpr (kLanes >= 8) v = Op::combine(v, hn::ReverseBlocks(d, v));
+  v = Op::combine(v, hn::Shuffle1032(v));
+  v = Op::combine(v, hn::Shuffle2301(v));
   return hn::GetLane(v);
 }
 
