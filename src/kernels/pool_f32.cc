@@ -39,6 +39,16 @@ struct SumOf {
   static VecF32 combine(VecF32 a, VecF32 b) { return hn::Add(a, b); }
 };
 
+// Calls what start() returns, which each task calls once, for all planes; `work` is that of one.
+template <class Start>
+void for_planes(int64_t planes, int64_t work, ThreadPool& pool, const Start& start) {
+  const int64_t grain = (int64_t{1} << 19) / std::max<int64_t>(work, 1);
+  pool.parallel_for(planes, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) HWY_ATTR {
+    const auto run = start();
+    for (int64_t plane = begin; plane < end; ++plane) run(plane);
+  });
+}
+
 // Combines each window of each plane; `row_weights` [out_h] and `col_weights` [out_w] multiply the
 // result where given.
 template <class Op>
@@ -49,38 +59,37 @@ void pool_planes(const PoolShape& shape, const float* row_weights, const float* 
                        shape.dilation_h, shape.dilation_w});
   const SlidingWindow& w = l.window;
   const std::vector<int64_t> taps = l.tap_offsets();
-  const int64_t pixels = w.out_h * w.out_w, work = pixels * (static_cast<int64_t>(taps.size()) + 9);
-  pool.parallel_for(shape.planes,
-                    std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      const F32 d;
-                      float* copy = thread_scratch<ScratchPlane>(l.plane_floats + kLaneCount);
-                      for (int64_t plane = begin; plane < end; ++plane) {
-                        copy_plane(l, x + plane * w.in_h * w.in_w, Op::kFill, copy);
-                        float* out = y + plane * pixels;
-                        for (int64_t oh = 0; oh < w.out_h; ++oh, out += w.out_w) {
-                          const float* row = copy + oh * l.out_row_floats;
-                          for (int64_t ow = 0; ow < w.out_w; ow += kLaneCount) {
-                            VecF32 v = hn::LoadU(d, row + ow + taps[0]);
-                            for (std::size_t t = 1; t < taps.size(); ++t)
-                              v = Op::combine(v, hn::LoadU(d, row + ow + taps[t]));
-                            const int64_t rest = w.out_w - ow;
-                            const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
-                            const bool whole = rest >= kLaneCount;
-                            if (row_weights != nullptr) {
-                              const VecF32 cols = whole ? hn::LoadU(d, col_weights + ow)
-                                                        : load_n(d, col_weights + ow, n);
-                              v = hn::Mul(v, hn::Mul(cols, hn::Set(d, row_weights[oh])));
-                            }
-                            if (whole) {
-                              hn::StoreU(v, d, out + ow);
-                            } else {
-                              store_n(v, d, out + ow, n);
-                            }
-                          }
-                        }
-                      }
-                    });
+  const int64_t pixels = w.out_h * w.out_w;
+  const auto run_plane = [&](int64_t plane, float* copy) HWY_ATTR {
+    const F32 d;
+    copy_plane(l, x + plane * w.in_h * w.in_w, Op::kFill, copy);
+    float* out = y + plane * pixels;
+    for (int64_t oh = 0; oh < w.out_h; ++oh, out += w.out_w) {
+      const float* row = copy + oh * l.out_row_floats;
+      for (int64_t ow = 0; ow < w.out_w; ow += kLaneCount) {
+        VecF32 v = hn::LoadU(d, row + ow + taps[0]);
+        for (std::size_t t = 1; t < taps.size(); ++t)
+          v = Op::combine(v, hn::LoadU(d, row + ow + taps[t]));
+        const int64_t rest = w.out_w - ow;
+        const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
+        const bool whole = rest >= kLaneCount;
+        if (row_weights != nullptr) {
+          const VecF32 cols =
+              whole ? hn::LoadU(d, col_weights + ow) : load_n(d, col_weights + ow, n);
+          v = hn::Mul(v, hn::Mul(cols, hn::Set(d, row_weights[oh])));
+        }
+        if (whole) {
+          hn::StoreU(v, d, out + ow);
+        } else {
+          store_n(v, d, out + ow, n);
+        }
+      }
+    }
+  };
+  for_planes(shape.planes, pixels * (static_cast<int64_t>(taps.size()) + 9), pool, [&]() HWY_ATTR {
+    float* copy = thread_scratch<ScratchPlane>(l.plane_floats + kLaneCount);
+    return [&, copy](int64_t plane) HWY_ATTR { run_plane(plane, copy); };
+  });
 }
 
 // The same, rows first: the rows of a window are combined to one, whose neighbours are combined
@@ -101,25 +110,33 @@ class RowsFirst {
     return shape.dilation_w == 1 && shape.stride_w <= 2;
   }
 
+  int64_t work_of_plane() const { return s_.out_h * (s_.in_w * s_.k_h + s_.out_w * s_.k_w); }
+
+  // Memory for run_plane: two rows, all padding.
+  float* make_rows() const {
+    float* rows = thread_scratch<ScratchPlane>(2 * row_floats());
+    std::fill(rows, rows + 2 * row_floats(), Op::kFill);
+    return rows;
+  }
+
   // Windows of the usual sizes have loops of a length that is known; and of a copy the compiler
   // knows that what is stored does not change it. False, and y is unfinished, where x is not finite
   // and has to be.
-  HWY_NOINLINE bool run_plane(const float* x, float* y) const {
+  HWY_NOINLINE bool run_plane(const float* x, float* y, float* rows) const {
     const RowsFirst copy = *this;
-    if (s_.k_h == 3 && s_.k_w == 3) return copy.run<3, 3>(x, y);
-    if (s_.k_h == 2 && s_.k_w == 2) return copy.run<2, 2>(x, y);
-    return copy.run<0, 0>(x, y);
+    if (s_.k_h == 3 && s_.k_w == 3) return copy.run<3, 3>(x, y, rows);
+    if (s_.k_h == 2 && s_.k_w == 2) return copy.run<2, 2>(x, y, rows);
+    return copy.run<0, 0>(x, y, rows);
   }
 
  private:
+  // Behind the columns is what whole vectors read beyond them.
+  int64_t row_floats() const { return columns_ + 4 * kLaneCount; }
+
   template <int KH, int KW>
-  HWY_INLINE bool run(const float* x, float* y) const {
+  HWY_INLINE bool run(const float* x, float* y, float* rows) const {
     const F32 d;
-    // Behind the columns is what whole vectors read beyond them.
-    const int64_t floats = columns_ + 4 * kLaneCount;
-    float* row = thread_scratch<ScratchPlane>(2 * floats);
-    std::fill(row, row + 2 * floats, Op::kFill);
-    float* next = row + floats;
+    float *row = rows, *next = rows + row_floats();
     Watch watch{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
     combine_rows<KH>(x, -s_.pad_top, row, watch);
     for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w, std::swap(row, next)) {
@@ -226,16 +243,6 @@ class RowsFirst {
   int64_t first_, last_;  // the columns of the input that are among them
 };
 
-// Calls body(plane) for all planes.
-template <class Body>
-void for_planes(const PoolShape& s, ThreadPool& pool, const Body& body) {
-  const int64_t work = s.out_h * (s.in_w * s.k_h + s.out_w * s.k_w);
-  pool.parallel_for(s.planes, std::max<int64_t>(1, (int64_t{1} << 19) / std::max<int64_t>(work, 1)),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t plane = begin; plane < end; ++plane) body(plane);
-                    });
-}
-
 }  // namespace
 
 void run_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
@@ -244,9 +251,12 @@ void run_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& 
   const RowsFirst<MaxOf> fast(shape, nullptr, nullptr);
   const RowsFirst<MaxOrNan> careful(shape, nullptr, nullptr);
   const int64_t in = shape.in_h * shape.in_w, out = shape.out_h * shape.out_w;
-  for_planes(shape, pool, [&](int64_t plane) HWY_ATTR {
-    if (!fast.run_plane(x + plane * in, y + plane * out))
-      careful.run_plane(x + plane * in, y + plane * out);
+  for_planes(shape.planes, fast.work_of_plane(), pool, [&]() HWY_ATTR {
+    float* rows = fast.make_rows();  // which `careful` would make alike
+    return [&, rows](int64_t plane) HWY_ATTR {
+      if (!fast.run_plane(x + plane * in, y + plane * out, rows))
+        careful.run_plane(x + plane * in, y + plane * out, rows);
+    };
   });
 }
 
@@ -256,8 +266,10 @@ void run_average_pool(const PoolShape& shape, const float* row_weights, const fl
     return pool_planes<SumOf>(shape, row_weights, col_weights, x, y, pool);
   const RowsFirst<SumOf> rows_first(shape, row_weights, col_weights);
   const int64_t in = shape.in_h * shape.in_w, out = shape.out_h * shape.out_w;
-  for_planes(shape, pool, [&](int64_t plane) HWY_ATTR {
-    rows_first.run_plane(x + plane * in, y + plane * out);
+  for_planes(shape.planes, rows_first.work_of_plane(), pool, [&]() HWY_ATTR {
+    float* rows = rows_first.make_rows();
+    return [&, rows](int64_t plane)
+               HWY_ATTR { rows_first.run_plane(x + plane * in, y + plane * out, rows); };
   });
 }
 

@@ -98,7 +98,10 @@ HWY_INLINE void store_n(VecF32 v, F32 d, float* p, std::size_t n) {
 }
 
 // min(max(v, lo), hi) that lets NaN through: x86 returns the second operand where either is NaN.
-HWY_INLINE VecF32 clamp(VecF32 v, VecF32 lo, VecF32 hi) { return hn::Min(hi, hn::Max(lo, v)); }
+template <class V>
+HWY_INLINE V clamp(V v, V lo, V hi) {
+  return hn::Min(hi, hn::Max(lo, v));
+}
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

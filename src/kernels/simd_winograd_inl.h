@@ -185,7 +185,8 @@ HWY_INLINE void transform_tile(const float* m, std::int64_t m_stride, VecF32 bia
 }
 
 // What of a tile [kLanes][kTile][kTile] lies in the image, Width pixels of each row, with `add`
-// (null: nothing) and clamped: channel c's row r goes to y[c * pixels + r * out_w].
+// (null: nothing) and clamped: channel c's row r goes to y[c * pixels + r * out_w]. finish_row does
+// the same for rows of any length, and would take a convolution of such tiles 3 to 5 % more.
 template <int Width>
 void finish_tile(const float* tile, std::int64_t channels, std::int64_t height, const float* add,
                  float* y, std::int64_t pixels, std::int64_t out_w, float lo, float hi) {
@@ -199,7 +200,7 @@ void finish_tile(const float* tile, std::int64_t channels, std::int64_t height, 
         for (int i = 0; i < Width; ++i) row[i] = add[at + i];
         v = hn::Add(v, hn::Load(d, row));
       }
-      v = hn::Min(hn::Set(d, hi), hn::Max(hn::Set(d, lo), v));
+      v = clamp(v, hn::Set(d, lo), hn::Set(d, hi));
       if constexpr (Width == kTile) {
         hn::StoreU(v, d, y + at);
       } else {

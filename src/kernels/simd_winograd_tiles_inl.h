@@ -18,22 +18,20 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-inline constexpr std::int64_t kWinogradLanes = kLanes;
-
 // Tiles of a block: so many that transforming the weights for them costs little, so few that their
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
 inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
 static_assert(kMinTiles >= kMaxRows);
-// Channels of a chunk: six of U's products, which is what is in use at a time, fit L1.
+// Channels of a chunk: U fits L1.
 inline constexpr std::int64_t kMaxChunk = 48;
 // From one of U's and M's products to the next: no power of two, which would put the streams into
 // the same sets of the caches.
 inline constexpr std::int64_t kStrideU = kMaxChunk * kTileCols + kCacheLine;
 inline constexpr std::int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
 // From one column of the tiles of a block to the next.
-inline constexpr std::int64_t kColumnStride = round_up(kMaxTiles, kWinogradLanes) + kWinogradLanes;
+inline constexpr std::int64_t kColumnStride = round_up(kMaxTiles, kLanes) + kLanes;
 // Whether a vector of tiles is two whole panels.
-inline constexpr bool kPairsOfPanels = kWinogradLanes == 2 * kMaxRows;
+inline constexpr bool kPairsOfPanels = kLanes == 2 * kMaxRows;
 // Channels of x whose transforms are written together: a cache line of each of V's products.
 inline constexpr std::int64_t kGroup = 4;
 

@@ -19,10 +19,10 @@
 // of x in chunks:
 //   V [36][panel of tiles][in_c][tiles of the panel]      transformed inputs of a block
 //   W [panel of channels][in_c][9][kTileCols]             weights, packed ahead
-//   U [36][channels of a chunk][kTileCols]                W of one panel and chunk, transformed
+//   U [6][channels of a chunk][kTileCols]                 a row of W of one panel, transformed
 //   M [36][tile][kTileCols]                               products of one panel
-// U is four times W, and costs more to read from memory than to compute: even for a few tiles,
-// transforming a weight takes less than multiplying it.
+// All of W transformed would be four times W, and costs more to read from memory than to compute:
+// even for a few tiles, transforming a weight takes less than multiplying it.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -209,6 +209,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
   const int64_t pixels = s.out_h * s.out_w;
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * pixels;
   const int64_t panel_end = std::min(s.out_c, (panel + 1) * kTileCols);
+  const VecF32 lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
   HWY_ALIGN float tile[kLaneCount * kTile * kTile];
   for (int64_t channel = panel * kTileCols; channel < panel_end; channel += kLaneCount) {
     const int64_t channels = std::min(kLaneCount, panel_end - channel);
@@ -225,10 +226,11 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
         const int64_t width = std::min<int64_t>(kTile, s.out_w - ow);
         const int64_t at = channel * pixels + oh * s.out_w + ow;
         float* y = args.y + segment.image * y_stride + at;
+        const float* add =
+            args.add == nullptr ? nullptr : args.add + segment.image * s.out_c * pixels + at;
         const float* products = m + t * kTileCols;
-        if (args.add == nullptr && channels == kLaneCount && height == kTile && width == kTile) {
-          transform_tile(products, kStrideM, bias, hn::Set(d, args.min), hn::Set(d, args.max), y,
-                         pixels, s.out_w);
+        if (add == nullptr && channels == kLaneCount && height == kTile && width == kTile) {
+          transform_tile(products, kStrideM, bias, lo, hi, y, pixels, s.out_w);
           continue;
         }
         transform_tile(products, kStrideM, bias, hn::Set(d, -kInfinity), hn::Set(d, kInfinity),
@@ -237,9 +239,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
                             : width == 3 ? finish_tile<3>
                             : width == 2 ? finish_tile<2>
                                          : finish_tile<1>;
-        finish(tile, channels, height,
-               args.add == nullptr ? nullptr : args.add + segment.image * s.out_c * pixels + at, y,
-               pixels, s.out_w, args.min, args.max);
+        finish(tile, channels, height, add, y, pixels, s.out_w, args.min, args.max);
       }
     }
   }
