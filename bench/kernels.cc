@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/blocked_f32.h"
 #include "kernels/conv_f32.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise_f32.h"
@@ -110,6 +111,26 @@ std::vector<Floats> cold_copies(std::size_t bytes) {
   return copies;
 }
 
+double operations(const ConvShape& s) {
+  return 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c / s.groups *
+                                   s.k_h * s.k_w);
+}
+
+// A convolution in the blocked layout.
+void bench_blocked(const Report& report, ThreadPool& pool, const ConvShape& s) {
+  const std::vector<Floats> weights = cold_copies(blocked_weights_bytes(s));
+  Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
+      bias(s.out_c), scratch(blocked_scratch_bytes(s) / 4);
+  std::size_t next = 0;
+  ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
+  const double warm = median_time([&] { blocked_conv(s, args, scratch.get(), pool); });
+  const double cold = median_time([&] {
+    args.packed_weights = weights[next++ % weights.size()].get();
+    blocked_conv(s, args, scratch.get(), pool);
+  });
+  report.flops("  in blocks of 8 channels", operations(s), warm, cold, 0);
+}
+
 double bench_conv(const Report& report, ThreadPool& pool, const std::string& net, ConvShape s,
                   std::int64_t pad_bottom, int times) {
   s.out_h = (s.in_h + s.pad_top + pad_bottom - s.k_h) / s.stride_h + 1;
@@ -141,9 +162,8 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
     args.packed_weights = weights[next++ % weights.size()].get();
     call();
   });
-  const double count = 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c /
-                                                 s.groups * s.k_h * s.k_w);
-  report.flops(name, count, warm, cold, report.peer->conv(s, median_time));
+  report.flops(name, operations(s), warm, cold, report.peer->conv(s, median_time));
+  if (blocked_conv_applies(s)) bench_blocked(report, pool, s);
   return cold * times;
 }
 

@@ -95,7 +95,8 @@ HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 // sum += a * b, in the register of the sum: GCC otherwise moves sums about, and there are no
 // registers to spare.
-HWY_INLINE void add_product(VecF32& sum, VecF32 a, VecF32 b) {
+template <class V>
+HWY_INLINE void add_product(V& sum, V a, V b) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && HWY_COMPILER_GCC_ACTUAL
   auto raw = sum.raw;
   asm("vfmadd231ps %2, %1, %0" : "+v"(raw) : "v"(a.raw), "v"(b.raw));

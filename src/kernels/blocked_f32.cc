@@ -1,0 +1,430 @@
+#include "kernels/blocked_f32.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/shape.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/blocked_f32.cc"
+#include "kernels/simd.h"
+#include "kernels/simd_blocked_depthwise_inl.h"
+#include "kernels/simd_blocked_inl.h"
+
+// A convolution takes blocks of k (taps of input channels) in turn: panels of weights that stay in
+// L1 meet all tiles of pixels of a stretch that stays in L2. Sums wait in y between blocks of k.
+// Where windows reach beyond the image, it is copied first with its padding.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+// Steps of k of a block: a panel of weights of that length fills most of L1.
+constexpr int64_t kBlockDepth = 256;
+// Floats of x that a task reads for each panel of weights.
+constexpr int64_t kTaskFloats = 40 << 10;
+// Multiply-adds worth handing to another thread: some ten microseconds.
+constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Pixels after which a flat image is cut: whole tiles of any size.
+constexpr int64_t kStretch = 48;
+
+bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
+
+// What follows from a shape, but for depthwise convolutions.
+struct BlockedLayout {
+  explicit BlockedLayout(const ConvShape& s) : shape(s) {
+    const bool blocked = s.in_c % kBlockChannels == 0;
+    lanes = blocked ? kBlockChannels : 1;
+    planes = s.in_c / lanes;
+    const int64_t window_h = checked_mul(s.k_h - 1, s.dilation_h) + 1,
+                  window_w = checked_mul(s.k_w - 1, s.dilation_w) + 1;
+    image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h), window_h);
+    image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w), window_w);
+    copies = s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
+    if (!copies) {
+      image_h = s.in_h;
+      image_w = s.in_w;
+    }
+    plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
+    step = s.stride_w * lanes;
+    segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
+    out_blocks = s.out_c / kBlockChannels;
+    panels = ceil_div(out_blocks, kTileBlocks);
+    pixels = checked_mul(s.out_h, s.out_w);
+    // A window of one pixel at every pixel does not mind the ends of rows.
+    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+                      s.out_h == s.in_h && s.out_w == s.in_w;
+    rows = flat ? 1 : s.out_h;
+    row_pixels = flat ? pixels : s.out_w;
+    stretch = flat ? kStretch : row_pixels;
+    row_floats = s.stride_h * image_w * lanes;
+    block_segments = std::max<int64_t>(1, kBlockDepth / lanes);
+    block_segments = ceil_div(segments, ceil_div(segments, block_segments));
+  }
+
+  // The first output block of a panel.
+  int64_t panel_begin(int64_t panel) const { return out_blocks * panel / panels; }
+  int64_t k() const { return segments * lanes; }
+
+  std::vector<int64_t> offsets() const {
+    std::vector<int64_t> list;
+    list.reserve(static_cast<std::size_t>(segments));
+    for (int64_t p = 0; p < planes; ++p) {
+      for (int64_t kh = 0; kh < shape.k_h; ++kh) {
+        for (int64_t kw = 0; kw < shape.k_w; ++kw) {
+          list.push_back(p * plane_floats +
+                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes);
+        }
+      }
+    }
+    return list;
+  }
+
+  const ConvShape& shape;
+  int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
+  bool copies;            // x is copied with its padding
+  int64_t image_h, image_w, plane_floats;
+  int64_t step, segments, block_segments;
+  int64_t out_blocks, panels, pixels;
+  int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
+  int64_t stretch;                       // pixels of a row that are taken together
+};
+
+// The image with its padding, or a part of it.
+void copy_padded(const BlockedLayout& l, const float* x, float* copy) {
+  const ConvShape& s = l.shape;
+  const int64_t first = std::clamp<int64_t>(s.pad_left, 0, l.image_w);
+  const int64_t end = std::clamp<int64_t>(s.in_w + s.pad_left, first, l.image_w);
+  const auto bytes = [&](int64_t columns) {
+    return static_cast<std::size_t>(columns * l.lanes) * sizeof(float);
+  };
+  for (int64_t r = 0; r < l.image_h; ++r, copy += l.image_w * l.lanes) {
+    const int64_t row = r - s.pad_top;
+    if (row < 0 || row >= s.in_h) {
+      std::memset(copy, 0, bytes(l.image_w));
+      continue;
+    }
+    std::memset(copy, 0, bytes(first));
+    std::memcpy(copy + first * l.lanes, x + (row * s.in_w + first - s.pad_left) * l.lanes,
+                bytes(end - first));
+    std::memset(copy + end * l.lanes, 0, bytes(l.image_w - end));
+  }
+}
+
+// Stretches of pixels, counted through rows and images, times panels of weights.
+struct BlockedRange {
+  int64_t stretch_begin, stretch_end, panel_begin, panel_end;
+};
+
+void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
+               const int64_t* offsets, int64_t y_stride, const BlockedRange& r) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
+  const int64_t per_row = ceil_div(l.row_pixels, l.stretch);
+  const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
+  for (int64_t s0 = 0; s0 < l.segments; s0 += l.block_segments) {
+    const int64_t segments = std::min(l.block_segments, l.segments - s0);
+    const bool last = s0 + segments == l.segments;
+    for (int64_t panel = r.panel_begin; panel < r.panel_end; ++panel) {
+      const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
+      const int64_t most = kTilePixels[blocks - 1];
+      const float* weights =
+          args.packed_weights + (block * l.k() + s0 * l.lanes * blocks) * kBlockChannels;
+      BlockedOut out{nullptr,
+                     block_floats,
+                     s0 > 0                 ? nullptr
+                     : args.bias == nullptr ? kNoBias
+                                            : args.bias + block * kBlockChannels,
+                     nullptr,
+                     last ? args.min : -kInfinity,
+                     last ? args.max : kInfinity,
+                     weights,
+                     0};
+      // The panel after this one is asked for, each tile taking a part.
+      const int64_t panel_floats = segments * l.lanes * blocks * kBlockChannels;
+      const float* next =
+          panel + 1 < r.panel_end
+              ? args.packed_weights + l.panel_begin(panel + 1) * l.k() * kBlockChannels +
+                    s0 * l.lanes * (l.panel_begin(panel + 2) - l.panel_begin(panel + 1)) *
+                        kBlockChannels
+              : nullptr;
+      int64_t fetched = 0;
+      for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
+        const int64_t row = stretch / per_row % l.rows, n = stretch / per_row / l.rows;
+        const int64_t begin = stretch % per_row * l.stretch;
+        const int64_t count = std::min(l.stretch, l.row_pixels - begin);
+        const int64_t tiles = ceil_div(count, most);
+        const float* x = image + n * image_floats + row * l.row_floats;
+        const int64_t at = (row * l.row_pixels) * kBlockChannels + block * block_floats;
+        for (int64_t t = 0; t < tiles; ++t) {
+          const int64_t pixel = begin + count * t / tiles,
+                        pixels = begin + count * (t + 1) / tiles - pixel;
+          const int64_t to = at + pixel * kBlockChannels;
+          out.y = args.y + n * y_stride + to;
+          out.add = args.add == nullptr ? nullptr : args.add + n * l.out_blocks * block_floats + to;
+          if (next != nullptr && fetched < panel_floats) {
+            out.fetch = next + fetched;
+            out.fetch_step = 2 * kCacheLine;
+            fetched += segments * out.fetch_step;
+          } else {
+            out.fetch_step = 0;
+          }
+          blocked_tile_kernel(pixels, blocks, l.step)(x + pixel * l.step, offsets + s0, segments,
+                                                      weights, out);
+        }
+      }
+    }
+  }
+}
+
+void run_depthwise(const ConvShape& s, const ConvArgs& args, int64_t y_stride, ThreadPool& pool) {
+  const int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
+  const int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
+                out_floats = s.out_h * s.out_w * kBlockChannels;
+  // Rows of large planes are tasks of their own.
+  const int64_t row_work = s.out_w * taps * kBlockChannels;
+  const int64_t parts = std::clamp<int64_t>(s.out_h * row_work / kTaskWork, 1, s.out_h);
+  const int64_t tasks = s.batch * blocks * parts;
+  const int64_t grain = std::max<int64_t>(1, kTaskWork / 4 * parts / (s.out_h * row_work));
+  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t part = t % parts, block = t / parts % blocks, n = t / parts / blocks;
+      blocked_depthwise(
+          s, args.x + (n * blocks + block) * in_floats,
+          args.packed_weights + block * taps * kBlockChannels,
+          args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
+          args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
+          args.y + n * y_stride + block * out_floats, args.min, args.max, s.out_h * part / parts,
+          s.out_h * (part + 1) / parts);
+    }
+  });
+}
+
+}  // namespace
+
+int64_t blocked_weights_floats(const ConvShape& s) {
+  return checked_mul(s.out_c, checked_mul(s.in_c / s.groups, checked_mul(s.k_h, s.k_w)));
+}
+
+void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, ThreadPool& pool) {
+  const int64_t taps = s.k_h * s.k_w, depth = s.in_c / s.groups;
+  const BlockedLayout l(s);
+  const int64_t panels = is_depthwise(s) ? l.out_blocks : l.panels;
+  pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t block = is_depthwise(s) ? panel : l.panel_begin(panel);
+      const int64_t blocks = is_depthwise(s) ? 1 : l.panel_begin(panel + 1) - block;
+      const int64_t width = blocks * kBlockChannels, lanes = is_depthwise(s) ? 1 : l.lanes;
+      float* to = packed + block * kBlockChannels * depth * taps;
+      const float* from = weights + block * kBlockChannels * depth * taps;
+      for (int64_t plane = 0; plane < depth / lanes; ++plane) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          for (int64_t lane = 0; lane < lanes; ++lane, to += width) {
+            const float* source = from + (plane * lanes + lane) * taps + tap;
+            for (int64_t c = 0; c < width; ++c) to[c] = source[c * depth * taps];
+          }
+        }
+      }
+    }
+  });
+}
+
+int64_t blocked_scratch_floats(const ConvShape& s) {
+  if (is_depthwise(s)) return 0;
+  const BlockedLayout l(s);
+  return l.copies ? checked_mul(checked_mul(s.batch, l.planes), l.plane_floats) : 0;
+}
+
+void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPool& pool) {
+  const int64_t y_stride =
+      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.out_h * s.out_w;
+  if (is_depthwise(s)) return run_depthwise(s, args, y_stride, pool);
+  const BlockedLayout l(s);
+  const float* image = args.x;
+  if (l.copies) {
+    pool.parallel_for(s.batch * l.planes, std::max<int64_t>(1, (1 << 15) / l.plane_floats),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t t = begin; t < end; ++t)
+                          copy_padded(l, args.x + t * s.in_h * s.in_w * l.lanes,
+                                      scratch + t * l.plane_floats);
+                      });
+    image = scratch;
+  }
+  const std::vector<int64_t> offsets = l.offsets();
+  const int64_t stretches = s.batch * l.rows * ceil_div(l.row_pixels, l.stretch);
+  const int64_t stretch_floats = std::min(l.stretch, l.row_pixels) * l.block_segments * l.lanes /
+                                 (s.k_h * s.k_w) * s.stride_h * s.stride_w;
+  const int64_t most =
+      std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);
+  int64_t stretch_groups = ceil_div(stretches, most), panel_groups = 1;
+  const int64_t work = s.batch * l.pixels * s.out_c * l.k();
+  // Too few tasks for the threads: smaller ones, while they are worth it.
+  while (pool.size() > 1 && stretch_groups * panel_groups < 16 * pool.size() &&
+         work / (stretch_groups * panel_groups) > kTaskWork) {
+    if (stretch_groups < stretches) {
+      stretch_groups = std::min(2 * stretch_groups, stretches);
+    } else if (panel_groups < l.panels) {
+      panel_groups = std::min(2 * panel_groups, l.panels);
+    } else {
+      break;
+    }
+  }
+  const int64_t tasks = stretch_groups * panel_groups;
+  const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
+  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t t = begin; t < end;) {
+      const int64_t p = t % panel_groups, g = t / panel_groups;
+      int64_t g_end = g + 1;
+      const int64_t p_end = std::min(panel_groups, p + end - t);
+      const auto first = [&](int64_t i) { return stretches * i / stretch_groups; };
+      while (p == 0 && p_end == panel_groups && g_end < stretch_groups &&
+             t + (g_end + 1 - g) * panel_groups <= end && first(g_end + 1) - first(g) <= most) {
+        ++g_end;
+      }
+      t += (g_end - g - 1) * panel_groups + p_end - p;
+      run_range(
+          l, args, image, offsets.data(), y_stride,
+          {first(g), first(g_end), l.panels * p / panel_groups, l.panels * p_end / panel_groups});
+    }
+  });
+}
+
+namespace {
+
+// Planes of eight channels, between [8][pixels] and [pixels][8].
+template <bool Block>
+void reorder(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  const int64_t floats = pixels * kBlockChannels;
+  pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      for (int64_t plane = begin; plane < end; ++plane) {
+                        const float* from = x + plane * floats;
+                        float* to = y + plane * floats;
+                        int64_t p = 0;
+                        for (; p + 4 <= pixels; p += 4) {
+                          for (int64_t c = 0; c < kBlockChannels; c += 4) {
+                            if constexpr (Block) {
+                              transpose_4x4(from + c * pixels + p, pixels,
+                                            to + p * kBlockChannels + c, kBlockChannels);
+                            } else {
+                              transpose_4x4(from + p * kBlockChannels + c, kBlockChannels,
+                                            to + c * pixels + p, pixels);
+                            }
+                          }
+                        }
+                        for (; p < pixels; ++p) {
+                          for (int64_t c = 0; c < kBlockChannels; ++c) {
+                            if constexpr (Block) {
+                              to[p * kBlockChannels + c] = from[c * pixels + p];
+                            } else {
+                              to[c * pixels + p] = from[p * kBlockChannels + c];
+                            }
+                          }
+                        }
+                      }
+                    });
+}
+
+}  // namespace
+
+void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  reorder<true>(planes, pixels, x, y, pool);
+}
+
+void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  reorder<false>(planes, pixels, x, y, pool);
+}
+
+void run_blocked_mean(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  const BlockF32 d;
+  const int64_t floats = pixels * kBlockChannels;
+  pool.parallel_for(
+      planes, std::max<int64_t>(1, (1 << 15) / floats), [&](int64_t begin, int64_t end) HWY_ATTR {
+        constexpr int kSums = 4;
+        const VecBlock scale = hn::Set(d, 1.0f / static_cast<float>(pixels));
+        for (int64_t plane = begin; plane < end; ++plane) {
+          for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+            const float* from = x + plane * floats + part;
+            VecBlock sums[kSums] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+            int64_t p = 0;
+            for (; p + kSums <= pixels; p += kSums) {
+              MEZZO_UNROLL
+              for (int i = 0; i < kSums; ++i)
+                sums[i] = hn::Add(sums[i], hn::LoadU(d, from + (p + i) * kBlockChannels));
+            }
+            for (; p < pixels; ++p)
+              sums[0] = hn::Add(sums[0], hn::LoadU(d, from + p * kBlockChannels));
+            const VecBlock sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
+            hn::StoreU(hn::Mul(sum, scale), d, y + plane * kBlockChannels + part);
+          }
+        }
+      });
+}
+
+// Eight lanes are what the layout was made for: more idle, fewer have tiles of another kind.
+bool run_blocked_pays() { return kLanes == kBlockChannels; }
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(blocked_weights_floats);
+HWY_EXPORT(run_pack_blocked);
+HWY_EXPORT(blocked_scratch_floats);
+HWY_EXPORT(run_blocked_conv);
+HWY_EXPORT(run_to_blocked);
+HWY_EXPORT(run_from_blocked);
+HWY_EXPORT(run_blocked_mean);
+HWY_EXPORT(run_blocked_pays);
+}  // namespace
+
+bool blocked_conv_applies(const ConvShape& s) {
+  if (s.out_c % kBlockChannels != 0) return false;
+  if (s.groups > 1) return s.groups == s.in_c && s.groups == s.out_c;
+  return s.stride_w <= 2;
+}
+
+bool blocked_conv_pays(const ConvShape&) { return MEZZO_DISPATCH(run_blocked_pays)(); }
+
+bool blocked_conv_takes_blocked(const ConvShape& s) { return s.in_c % kBlockChannels == 0; }
+
+std::size_t blocked_weights_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(
+      checked_mul(MEZZO_DISPATCH(blocked_weights_floats)(shape), sizeof(float)));
+}
+
+void pack_blocked_weights(const ConvShape& shape, const float* weights, float* packed,
+                          ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_blocked)(shape, weights, packed, pool);
+}
+
+std::size_t blocked_scratch_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(
+      checked_mul(MEZZO_DISPATCH(blocked_scratch_floats)(shape), sizeof(float)));
+}
+
+void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_conv)(shape, args, static_cast<float*>(scratch), pool);
+}
+
+void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_to_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
+}
+
+void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                  float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
+}
+
+void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
+                  ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_mean)(planes, pixels, x, y, pool);
+}
+}  // namespace mezzo::kernels
+#endif

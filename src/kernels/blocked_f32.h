@@ -1,0 +1,49 @@
+// Kernels of float32 images in the blocked layout nChw8c: [batch, channels / 8, height, width, 8].
+//
+// Eight channels of a pixel lie together, whatever the width of the target's vectors. Convolutions
+// then take neighbouring pixels without looking for them, channels fill vectors whatever the
+// image's size, and depthwise ones need no element of a neighbour's vector.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/thread_pool.h"
+#include "kernels/conv_f32.h"
+
+namespace mezzo::kernels {
+
+/// Channels of a block.
+inline constexpr std::int64_t kBlockChannels = 8;
+
+/// Whether `blocked_conv` takes that shape: whole blocks of output channels, one group or as many
+/// as there are input and output channels, strides along the rows of at most 2.
+bool blocked_conv_applies(const ConvShape& shape);
+/// Whether it is the better kernel on the active target, were all tensors in its layout.
+bool blocked_conv_pays(const ConvShape& shape);
+/// Whether its x is blocked; else, the channels not being whole blocks, x is plain NCHW.
+bool blocked_conv_takes_blocked(const ConvShape& shape);
+
+/// Bytes of the packed weights.
+std::size_t blocked_weights_bytes(const ConvShape& shape);
+/// Packs weights [out_c, in_c / groups, k_h, k_w]. The layout depends on the active target, on the
+/// channels and on the window alone.
+void pack_blocked_weights(const ConvShape& shape, const float* weights, float* packed,
+                          ThreadPool& pool);
+/// Bytes of scratch memory that `blocked_conv` needs (a padded copy of x); may be 0. Throws
+/// Error(limit) on overflow.
+std::size_t blocked_scratch_bytes(const ConvShape& shape);
+/// Like `conv`, but that y and `add` are blocked, and x where blocked_conv_takes_blocked(shape).
+void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool);
+
+/// y [batch, channels / 8, pixels, 8] = x [batch, channels, pixels]; channels are whole blocks.
+void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                float* y, ThreadPool& pool);
+/// The way back.
+void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                  float* y, ThreadPool& pool);
+/// y [planes, 8]: the means over the pixels of x [planes, pixels, 8].
+void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
+                  ThreadPool& pool);
+
+}  // namespace mezzo::kernels
