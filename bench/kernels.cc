@@ -117,16 +117,24 @@ double operations(const ConvShape& s) {
 }
 
 // A convolution in the blocked layout.
-void bench_blocked(const Report& report, ThreadPool& pool, const ConvShape& s) {
-  const std::vector<Floats> weights = cold_copies(blocked_weights_bytes(s));
+void bench_blocked(const Report& report, ThreadPool& pool, const ConvShape& s, bool winograd) {
+  const std::vector<Floats> weights =
+      cold_copies(winograd ? winograd_weights_bytes(s) : blocked_weights_bytes(s));
   Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
       bias(s.out_c), scratch(blocked_scratch_bytes(s) / 4);
   std::size_t next = 0;
   ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
-  const double warm = median_time([&] { blocked_conv(s, args, scratch.get(), pool); });
+  const auto call = [&] {
+    if (winograd) {
+      blocked_winograd_conv(s, args, pool);
+    } else {
+      blocked_conv(s, args, scratch.get(), pool);
+    }
+  };
+  const double warm = median_time(call);
   const double cold = median_time([&] {
     args.packed_weights = weights[next++ % weights.size()].get();
-    blocked_conv(s, args, scratch.get(), pool);
+    call();
   });
   report.flops("  in blocks of 8 channels", operations(s), warm, cold, 0);
 }
@@ -163,7 +171,8 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
     call();
   });
   report.flops(name, operations(s), warm, cold, report.peer->conv(s, median_time));
-  if (blocked_conv_applies(s)) bench_blocked(report, pool, s);
+  if (blocked_conv_applies(s))
+    bench_blocked(report, pool, s, winograd && s.in_c % kBlockChannels == 0);
   return cold * times;
 }
 

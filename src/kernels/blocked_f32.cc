@@ -292,78 +292,6 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
   });
 }
 
-namespace {
-
-// Planes of eight channels, between [8][pixels] and [pixels][8].
-template <bool Block>
-void reorder(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  const int64_t floats = pixels * kBlockChannels;
-  pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t plane = begin; plane < end; ++plane) {
-                        const float* from = x + plane * floats;
-                        float* to = y + plane * floats;
-                        int64_t p = 0;
-                        for (; p + 4 <= pixels; p += 4) {
-                          for (int64_t c = 0; c < kBlockChannels; c += 4) {
-                            if constexpr (Block) {
-                              transpose_4x4(from + c * pixels + p, pixels,
-                                            to + p * kBlockChannels + c, kBlockChannels);
-                            } else {
-                              transpose_4x4(from + p * kBlockChannels + c, kBlockChannels,
-                                            to + c * pixels + p, pixels);
-                            }
-                          }
-                        }
-                        for (; p < pixels; ++p) {
-                          for (int64_t c = 0; c < kBlockChannels; ++c) {
-                            if constexpr (Block) {
-                              to[p * kBlockChannels + c] = from[c * pixels + p];
-                            } else {
-                              to[c * pixels + p] = from[p * kBlockChannels + c];
-                            }
-                          }
-                        }
-                      }
-                    });
-}
-
-}  // namespace
-
-void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  reorder<true>(planes, pixels, x, y, pool);
-}
-
-void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  reorder<false>(planes, pixels, x, y, pool);
-}
-
-void run_blocked_mean(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  const BlockF32 d;
-  const int64_t floats = pixels * kBlockChannels;
-  pool.parallel_for(
-      planes, std::max<int64_t>(1, (1 << 15) / floats), [&](int64_t begin, int64_t end) HWY_ATTR {
-        constexpr int kSums = 4;
-        const VecBlock scale = hn::Set(d, 1.0f / static_cast<float>(pixels));
-        for (int64_t plane = begin; plane < end; ++plane) {
-          for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-            const float* from = x + plane * floats + part;
-            VecBlock sums[kSums] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-            int64_t p = 0;
-            for (; p + kSums <= pixels; p += kSums) {
-              MEZZO_UNROLL
-              for (int i = 0; i < kSums; ++i)
-                sums[i] = hn::Add(sums[i], hn::LoadU(d, from + (p + i) * kBlockChannels));
-            }
-            for (; p < pixels; ++p)
-              sums[0] = hn::Add(sums[0], hn::LoadU(d, from + p * kBlockChannels));
-            const VecBlock sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
-            hn::StoreU(hn::Mul(sum, scale), d, y + plane * kBlockChannels + part);
-          }
-        }
-      });
-}
-
 // Eight lanes are what the layout was made for: more idle, fewer have tiles of another kind.
 bool run_blocked_pays() { return kLanes == kBlockChannels; }
 
@@ -377,9 +305,6 @@ HWY_EXPORT(blocked_weights_floats);
 HWY_EXPORT(run_pack_blocked);
 HWY_EXPORT(blocked_scratch_floats);
 HWY_EXPORT(run_blocked_conv);
-HWY_EXPORT(run_to_blocked);
-HWY_EXPORT(run_from_blocked);
-HWY_EXPORT(run_blocked_mean);
 HWY_EXPORT(run_blocked_pays);
 }  // namespace
 
@@ -412,19 +337,5 @@ void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, T
   MEZZO_DISPATCH(run_blocked_conv)(shape, args, static_cast<float*>(scratch), pool);
 }
 
-void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                float* y, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_to_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
-}
-
-void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                  float* y, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
-}
-
-void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
-                  ThreadPool& pool) {
-  MEZZO_DISPATCH(run_blocked_mean)(planes, pixels, x, y, pool);
-}
 }  // namespace mezzo::kernels
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/conv_f32.h"
+#include "kernels/pool_f32.h"
 
 namespace mezzo::kernels {
 
@@ -36,12 +37,18 @@ std::size_t blocked_scratch_bytes(const ConvShape& shape);
 /// Like `conv`, but that y and `add` are blocked, and x where blocked_conv_takes_blocked(shape).
 void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool);
 
+/// Like `winograd_conv`, with weights packed for that, but that x, y and `add` are blocked: whole
+/// blocks of channels.
+void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool);
+
 /// y [batch, channels / 8, pixels, 8] = x [batch, channels, pixels]; channels are whole blocks.
 void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
                 float* y, ThreadPool& pool);
 /// The way back.
 void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
                   float* y, ThreadPool& pool);
+/// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8].
+void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool);
 /// y [planes, 8]: the means over the pixels of x [planes, pixels, 8].
 void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
                   ThreadPool& pool);

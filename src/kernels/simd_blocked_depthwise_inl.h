@@ -1,8 +1,8 @@
 // Depthwise convolutions in the blocked layout. Included per target, like simd.h.
 //
 // Every output vector is a sum of input vectors of the same channels, each times its tap's weights.
-// Outputs whose windows lie inside the rows come several at a time; the few at the ends of a row
-// by themselves.
+// Outputs come several at a time, those at the ends of a row with zeros for what is missing; where
+// a window reaches far beyond its row, they come by themselves.
 
 #if defined(MEZZO_KERNELS_SIMD_BLOCKED_DEPTHWISE_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_BLOCKED_DEPTHWISE_INL
@@ -46,31 +46,47 @@ HWY_INLINE void finish_depthwise(const DepthwiseRow& r, VecBlock* sums, std::int
   }
 }
 
-// N outputs, with all taps along the row. K of them, side by side, and outputs `Step` floats apart;
-// or any, where K is 0.
-template <int K, int Step, int N>
-HWY_NOINLINE void depthwise_outputs(const DepthwiseRow& r, const float* x, const float* add,
+// Pixels that may be missing at either end of what N outputs read.
+inline constexpr int kMostMissing = 2;
+
+// N outputs. K taps along the row, side by side, and outputs `Step` floats apart, of whose pixels
+// the first `left` and the last `right` are zero where Ends; or, where K is 0, any number of taps.
+template <int K, int Step, bool Ends, int N>
+HWY_NOINLINE void depthwise_outputs(const DepthwiseRow& r, [[maybe_unused]] int left,
+                                    [[maybe_unused]] int right, const float* x, const float* add,
                                     float* y) {
   const BlockF32 d;
+  constexpr int kChannels = kBlockChannels;
   MEZZO_UNROLL
-  for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+  for (int part = 0; part < kChannels; part += kPartLanes) {
     VecBlock acc[N];
     MEZZO_UNROLL
     for (int n = 0; n < N; ++n) acc[n] = hn::Zero(d);
     const float *rows = x + part, *weights = r.weights + part;
-    const std::int64_t step = K > 0 ? Step : r.step, tap_w = K > 0 ? kBlockChannels : r.tap_w;
     for (std::int64_t kh = 0; kh < r.k_h; ++kh, rows += r.tap_h, weights += r.weights_h) {
-      const auto tap = [&](std::int64_t kw) HWY_ATTR {
-        const VecBlock w = hn::LoadU(d, weights + kw * kBlockChannels);
-        const float* xs = rows + kw * tap_w;
-        MEZZO_UNROLL
-        for (int n = 0; n < N; ++n) acc[n] = hn::MulAdd(hn::LoadU(d, xs + n * step), w, acc[n]);
-      };
       if constexpr (K > 0) {
+        constexpr int kPixels = (N - 1) * Step / kChannels + K;
+        const auto pixel = [&](int p) HWY_ATTR {
+          const float* from = rows + p * kChannels;
+          if (Ends && p < kMostMissing && p < left) from = kZeros;
+          if (Ends && p >= kPixels - kMostMissing && p >= kPixels - right) from = kZeros;
+          return hn::LoadU(d, from);
+        };
         MEZZO_UNROLL
-        for (int kw = 0; kw < K; ++kw) tap(kw);
+        for (int kw = 0; kw < K; ++kw) {
+          const VecBlock w = hn::LoadU(d, weights + kw * kChannels);
+          MEZZO_UNROLL
+          for (int n = 0; n < N; ++n)
+            acc[n] = hn::MulAdd(pixel(n * Step / kChannels + kw), w, acc[n]);
+        }
       } else {
-        for (std::int64_t kw = 0; kw < r.k_w; ++kw) tap(kw);
+        for (std::int64_t kw = 0; kw < r.k_w; ++kw) {
+          const VecBlock w = hn::LoadU(d, weights + kw * kChannels);
+          const float* from = rows + kw * r.tap_w;
+          MEZZO_UNROLL
+          for (int n = 0; n < N; ++n)
+            acc[n] = hn::MulAdd(hn::LoadU(d, from + n * r.step), w, acc[n]);
+        }
       }
     }
     finish_depthwise<N>(r, acc, part, add, y);
@@ -95,25 +111,37 @@ inline void depthwise_output(const DepthwiseRow& r, std::int64_t begin, std::int
 }
 
 inline constexpr std::int64_t kDepthwiseOutputs = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 8 : 12;
-using DepthwiseKernel = void (*)(const DepthwiseRow&, const float*, const float*, float*);
+using DepthwiseKernel = void (*)(const DepthwiseRow&, int, int, const float*, const float*, float*);
 using DepthwiseKernels = std::array<DepthwiseKernel, kDepthwiseOutputs>;
 
-template <int K, int Step, int... N>
+template <int K, int Step, bool Ends, int... N>
 constexpr DepthwiseKernels depthwise_kernels(std::integer_sequence<int, N...>) {
-  return {depthwise_outputs<K, Step, N + 1>...};
+  return {depthwise_outputs<K, Step, Ends, N + 1>...};
 }
 
 // The kernels for 1, 2, ... outputs.
-inline const DepthwiseKernels& depthwise_kernels(const ConvShape& s) {
+struct DepthwiseChoice {
+  const DepthwiseKernels* inner;  // that miss nothing
+  const DepthwiseKernels* ends;   // null: these must not miss anything
+};
+
+template <int K, int Step>
+DepthwiseChoice depthwise_choice() {
   using Outputs = std::make_integer_sequence<int, kDepthwiseOutputs>;
+  static constexpr DepthwiseKernels kInner = depthwise_kernels<K, Step, false>(Outputs{});
+  if constexpr (K == 0) return {&kInner, nullptr};
+  static constexpr DepthwiseKernels kEnds = depthwise_kernels<K, Step, true>(Outputs{});
+  return {&kInner, &kEnds};
+}
+
+inline DepthwiseChoice depthwise_choice(const ConvShape& s) {
   constexpr int kOne = kBlockChannels, kTwo = 2 * kBlockChannels;
-  static constexpr DepthwiseKernels kAny = depthwise_kernels<0, 0>(Outputs{}),
-                                    kOf3[] = {depthwise_kernels<3, kOne>(Outputs{}),
-                                              depthwise_kernels<3, kTwo>(Outputs{})},
-                                    kOf5[] = {depthwise_kernels<5, kOne>(Outputs{}),
-                                              depthwise_kernels<5, kTwo>(Outputs{})};
-  if (s.dilation_w != 1 || s.stride_w > 2) return kAny;
-  return s.k_w == 3 ? kOf3[s.stride_w - 1] : s.k_w == 5 ? kOf5[s.stride_w - 1] : kAny;
+  if (s.dilation_w == 1 && s.stride_w <= 2) {
+    const bool one = s.stride_w == 1;
+    if (s.k_w == 3) return one ? depthwise_choice<3, kOne>() : depthwise_choice<3, kTwo>();
+    if (s.k_w == 5) return one ? depthwise_choice<5, kOne>() : depthwise_choice<5, kTwo>();
+  }
+  return depthwise_choice<0, 0>();
 }
 
 // Rows [begin, end) of one block of channels of one image.
@@ -130,35 +158,29 @@ inline void blocked_depthwise(const ConvShape& s, const float* x, const float* w
   r.bias = bias;
   r.min = min;
   r.max = max;
-  // The windows' first columns run from -pad on; those of outputs [inside, outside) lie, with all
-  // of their taps, in the row.
+  // The windows' first columns run from -pad on. Those of outputs [inside, outside) reach beyond
+  // the row by no more than what their kernel takes.
+  const DepthwiseChoice choice = depthwise_choice(s);
+  const std::int64_t missing = choice.ends == nullptr ? 0 : kMostMissing;
   const std::int64_t reach = (s.k_w - 1) * s.dilation_w;
-  const std::int64_t inside = std::clamp<std::int64_t>(
-      ceil_div(std::max<std::int64_t>(s.pad_left, 0), s.stride_w), 0, s.out_w);
-  const std::int64_t last = s.in_w - 1 - reach + s.pad_left;  // the last first column, plus pad
+  const std::int64_t before = std::max<std::int64_t>(0, s.pad_left - missing);
+  const std::int64_t inside = std::min(ceil_div(before, s.stride_w), s.out_w);
+  const std::int64_t last = s.in_w - 1 + missing - reach + s.pad_left;  // first column, plus pad
   const std::int64_t outside =
       last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
-  const DepthwiseKernels& kernels = depthwise_kernels(s);
   const std::int64_t count = outside - inside, tiles = ceil_div(count, kDepthwiseOutputs);
-  const auto taps_inside = [](std::int64_t first, std::int64_t in, std::int64_t k,
-                              std::int64_t dilation) {
-    const std::int64_t from = first >= 0 ? 0 : std::min(k, ceil_div(-first, dilation));
-    const std::int64_t to =
-        first >= in ? from : std::clamp<std::int64_t>(ceil_div(in - first, dilation), from, k);
-    return std::pair(from, to);
-  };
   for (std::int64_t oh = begin; oh < end; ++oh) {
     const std::int64_t first = oh * s.stride_h - s.pad_top;
-    const auto [from_h, to_h] = taps_inside(first, s.in_h, s.k_h, s.dilation_h);
-    r.k_h = to_h - from_h;
-    r.weights = weights + from_h * r.weights_h;
-    const float* row = x + (first + from_h * s.dilation_h) * s.in_w * kChannels;
+    const Taps rows = taps_inside(first, s.in_h, s.k_h, s.dilation_h);
+    r.k_h = rows.end - rows.begin;
+    r.weights = weights + rows.begin * r.weights_h;
+    const float* row = x + (first + rows.begin * s.dilation_h) * s.in_w * kChannels;
     const std::int64_t at = oh * s.out_w;
     const auto outputs = [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t ow = from; ow < to; ++ow) {
         const std::int64_t column = ow * s.stride_w - s.pad_left;
-        const auto [from_w, to_w] = taps_inside(column, s.in_w, s.k_w, s.dilation_w);
-        depthwise_output(r, from_w, to_w, row + column * kChannels,
+        const Taps taps = taps_inside(column, s.in_w, s.k_w, s.dilation_w);
+        depthwise_output(r, taps.begin, taps.end, row + column * kChannels,
                          add == nullptr ? nullptr : add + (at + ow) * kChannels,
                          y + (at + ow) * kChannels);
       }
@@ -166,8 +188,12 @@ inline void blocked_depthwise(const ConvShape& s, const float* x, const float* w
     outputs(0, inside);
     for (std::int64_t t = 0; t < tiles; ++t) {
       const std::int64_t ow = inside + count * t / tiles, n = inside + count * (t + 1) / tiles - ow;
+      const std::int64_t column = ow * s.stride_w - s.pad_left;
+      const std::int64_t beyond = column + (n - 1) * s.stride_w + reach + 1 - s.in_w;
+      const DepthwiseKernels& kernels = column < 0 || beyond > 0 ? *choice.ends : *choice.inner;
       kernels[static_cast<std::size_t>(n - 1)](
-          r, row + (ow * s.stride_w - s.pad_left) * kChannels,
+          r, static_cast<int>(std::max<std::int64_t>(0, -column)),
+          static_cast<int>(std::max<std::int64_t>(0, beyond)), row + column * kChannels,
           add == nullptr ? nullptr : add + (at + ow) * kChannels, y + (at + ow) * kChannels);
     }
     outputs(outside, s.out_w);

@@ -11,6 +11,7 @@
 #define MEZZO_KERNELS_SIMD_BLOCKED_INL
 #endif
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -26,6 +27,16 @@ using BlockF32 = hn::CappedTag<float, kBlockChannels>;
 using VecBlock = hn::Vec<BlockF32>;
 inline constexpr int kPartLanes = HWY_MIN(HWY_LANES(float), int{kBlockChannels});
 inline constexpr int kParts = int{kBlockChannels} / kPartLanes;  // vectors of a block
+
+// The taps [begin, end) of a window that begins at position `first` that lie inside an image.
+struct Taps {
+  std::int64_t begin, end;
+};
+inline Taps taps_inside(std::int64_t first, std::int64_t in, std::int64_t k,
+                        std::int64_t dilation) {
+  const std::int64_t begin = first >= 0 ? 0 : std::min(k, ceil_div(-first, dilation));
+  return {begin, first >= in ? begin : std::clamp(ceil_div(in - first, dilation), begin, k)};
+}
 
 // The most output blocks of a tile, and the pixels of tiles with 1, 2, ... of them: as many sums as
 // there are registers, but for those of the operands.
@@ -54,19 +65,22 @@ struct BlockedOut {
 template <int Step>
 inline constexpr int kSegment = Step >= kBlockChannels ? int{kBlockChannels} : 1;
 
-// P pixels, `Step` floats apart, times B blocks of output channels. Segment s of the input begins
-// at x + offsets[s].
-template <int P, int B, int Step>
+// Few sums would wait for each other: they take several steps side by side.
+constexpr int blocked_sets(int vectors, int step) {
+  return step < kBlockChannels ? 1 : vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
+}
+
+// P pixels, `Step` floats apart, times B blocks of output channels, in `Sets` sets of sums. Segment
+// s of the input begins at x + offsets[s]; the weights' steps are `Width` floats apart.
+template <int P, int B, int Step, int Width, int Sets>
 HWY_NOINLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* offsets,
                                std::int64_t segments, const float* HWY_RESTRICT weights,
                                const BlockedOut& out) {
   const BlockF32 d;
   constexpr int V = B * kParts, kLength = kSegment<Step>;
-  // Few sums would wait for each other: they take several steps side by side.
-  constexpr int kSets = kLength == 1 ? 1 : P * V <= 3 ? 4 : P * V <= 6 ? 2 : 1;
-  VecBlock acc[kSets][P][V];
+  VecBlock acc[Sets][P][V];
   MEZZO_UNROLL
-  for (int s = 0; s < kSets; ++s) {
+  for (int s = 0; s < Sets; ++s) {
     MEZZO_UNROLL
     for (int p = 0; p < P; ++p) {
       MEZZO_UNROLL
@@ -86,17 +100,17 @@ HWY_NOINLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* 
       VecBlock w[V];
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPartLanes);
-      weights += B * kBlockChannels;
+      weights += Width;
       MEZZO_UNROLL
       for (int p = 0; p < P; ++p) {
         const VecBlock xi = hn::Set(d, xs[p * Step + c]);
         MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) add_product(acc[c % kSets][p][v], xi, w[v]);
+        for (int v = 0; v < V; ++v) add_product(acc[c % Sets][p][v], xi, w[v]);
       }
     }
   }
   MEZZO_UNROLL
-  for (int s = 1; s < kSets; ++s) {
+  for (int s = 1; s < Sets; ++s) {
     MEZZO_UNROLL
     for (int p = 0; p < P; ++p) {
       MEZZO_UNROLL
@@ -135,16 +149,23 @@ HWY_NOINLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* 
 using BlockedTile = void (*)(const float*, const std::int64_t*, std::int64_t, const float*,
                              const BlockedOut&);
 
-template <int B, int Step, int... P>
+template <int B, int Step, int Width, int... P>
 constexpr std::array<BlockedTile, kTilePixels[0]> blocked_tiles(std::integer_sequence<int, P...>) {
-  return {blocked_tile<P + 1, B, Step>...};
+  constexpr int kOwn = B * int{kBlockChannels};
+  if constexpr (Width == 0) {
+    return {blocked_tile<P + 1, B, Step, kOwn, blocked_sets((P + 1) * B * kParts, Step)>...};
+  } else {
+    return {blocked_tile<P + 1, B, Step, Width, 1>...};
+  }
 }
 
-template <int Step, int... B>
+// Of weights that are `Width` wide, 0 standing for a tile's own width. All tiles of a given width
+// sum in the same order, whatever the number of their pixels.
+template <int Step, int Width, int... B>
 BlockedTile blocked_tile_of(std::int64_t pixels, std::int64_t blocks,
                             std::integer_sequence<int, B...>) {
   static constexpr std::array<BlockedTile, kTilePixels[0]> kKernels[] = {
-      blocked_tiles<B + 1, Step>(std::make_integer_sequence<int, kTilePixels[B]>{})...};
+      blocked_tiles<B + 1, Step, Width>(std::make_integer_sequence<int, kTilePixels[B]>{})...};
   return kKernels[blocks - 1][static_cast<std::size_t>(pixels - 1)];
 }
 
@@ -154,13 +175,13 @@ inline BlockedTile blocked_tile_kernel(std::int64_t pixels, std::int64_t blocks,
   constexpr std::make_integer_sequence<int, kTileBlocks> kBlocks;
   switch (step) {
     case 1:
-      return blocked_tile_of<1>(pixels, blocks, kBlocks);
+      return blocked_tile_of<1, 0>(pixels, blocks, kBlocks);
     case 2:
-      return blocked_tile_of<2>(pixels, blocks, kBlocks);
+      return blocked_tile_of<2, 0>(pixels, blocks, kBlocks);
     case 8:
-      return blocked_tile_of<8>(pixels, blocks, kBlocks);
+      return blocked_tile_of<8, 0>(pixels, blocks, kBlocks);
     default:
-      return blocked_tile_of<16>(pixels, blocks, kBlocks);
+      return blocked_tile_of<16, 0>(pixels, blocks, kBlocks);
   }
 }
 

@@ -180,10 +180,12 @@ HWY_INLINE VecF32 gelu_f32(VecF32 x) {
 }
 
 // The larger (smaller) of two, or NaN if either is one, whatever the machine's instruction does.
-HWY_INLINE VecF32 max_or_nan(VecF32 a, VecF32 b) {
+template <class V>
+HWY_INLINE V max_or_nan(V a, V b) {
   return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b));
 }
-HWY_INLINE VecF32 min_or_nan(VecF32 a, VecF32 b) {
+template <class V>
+HWY_INLINE V min_or_nan(V a, V b) {
   return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
 }
 

@@ -24,13 +24,14 @@ inline constexpr int kTile = 4, kInput = 6, kProducts = kInput * kInput;
 inline constexpr float kP = 0.75f, kQ = 1.5f;  // the points
 
 // B' d for one column or row of six.
-HWY_INLINE void transform_input(const VecF32 (&x)[kInput], VecF32 (&out)[kInput]) {
-  const F32 d;
+template <class V>
+HWY_INLINE void transform_input(const V (&x)[kInput], V (&out)[kInput]) {
+  const hn::DFromV<V> d;
   constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
-  const VecF32 p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2), sum = hn::Set(d, kP2 + kQ2),
-               product = hn::Set(d, kP2 * kQ2), p = hn::Set(d, kP), q = hn::Set(d, kQ);
-  const VecF32 even_p = hn::NegMulAdd(q2, x[2], x[4]), odd_p = hn::NegMulAdd(q2, x[1], x[3]);
-  const VecF32 even_q = hn::NegMulAdd(p2, x[2], x[4]), odd_q = hn::NegMulAdd(p2, x[1], x[3]);
+  const V p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2), sum = hn::Set(d, kP2 + kQ2),
+          product = hn::Set(d, kP2 * kQ2), p = hn::Set(d, kP), q = hn::Set(d, kQ);
+  const V even_p = hn::NegMulAdd(q2, x[2], x[4]), odd_p = hn::NegMulAdd(q2, x[1], x[3]);
+  const V even_q = hn::NegMulAdd(p2, x[2], x[4]), odd_q = hn::NegMulAdd(p2, x[1], x[3]);
   out[0] = hn::MulAdd(product, x[0], hn::NegMulAdd(sum, x[2], x[4]));
   out[1] = hn::MulAdd(p, odd_p, even_p);
   out[2] = hn::NegMulAdd(p, odd_p, even_p);
@@ -40,12 +41,13 @@ HWY_INLINE void transform_input(const VecF32 (&x)[kInput], VecF32 (&out)[kInput]
 }
 
 // A' m.
-HWY_INLINE void transform_output(const VecF32 (&m)[kInput], VecF32 (&out)[kTile]) {
-  const F32 d;
+template <class V>
+HWY_INLINE void transform_output(const V (&m)[kInput], V (&out)[kTile]) {
+  const hn::DFromV<V> d;
   constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
   constexpr float kScaleP = 1 / (2 * kP2 * (kP2 - kQ2)), kScaleQ = 1 / (2 * kQ2 * (kQ2 - kP2));
-  const VecF32 sum_p = hn::Add(m[1], m[2]), difference_p = hn::Sub(m[1], m[2]);
-  const VecF32 sum_q = hn::Add(m[3], m[4]), difference_q = hn::Sub(m[3], m[4]);
+  const V sum_p = hn::Add(m[1], m[2]), difference_p = hn::Sub(m[1], m[2]);
+  const V sum_q = hn::Add(m[3], m[4]), difference_q = hn::Sub(m[3], m[4]);
   out[0] = hn::MulAdd(hn::Set(d, kScaleQ), sum_q, hn::MulAdd(hn::Set(d, kScaleP), sum_p, m[0]));
   out[1] = hn::MulAdd(hn::Set(d, kScaleQ * kQ), difference_q,
                       hn::Mul(hn::Set(d, kScaleP * kP), difference_p));

@@ -13,11 +13,14 @@
 
 #include "base/shape.h"
 #include "kernels/conv_f32.h"
+#include "kernels/scratch.h"
 #include "kernels/simd_winograd_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
+// Multiply-adds worth handing to another thread: some ten microseconds.
+inline constexpr std::int64_t kWinogradTaskWork = std::int64_t{1} << 19;
 // Tiles of a block: so many that transforming the weights for them costs little, so few that their
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
 inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
@@ -32,8 +35,8 @@ inline constexpr std::int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
 inline constexpr std::int64_t kColumnStride = round_up(kMaxTiles, kLanes) + kLanes;
 // Whether a vector of tiles is two whole panels.
 inline constexpr bool kPairsOfPanels = kLanes == 2 * kMaxRows;
-// Channels of x whose transforms are written together: a cache line of each of V's products.
-inline constexpr std::int64_t kGroup = 4;
+// A chunk is whole blocks of channels.
+inline constexpr std::int64_t kChunkUnit = 8;
 
 struct WinogradLayout {
   WinogradLayout(const ConvShape& s, int threads) : shape(s) {
@@ -48,7 +51,7 @@ struct WinogradLayout {
     // As many for each thread, unless they got too small.
     const std::int64_t rounded = round_up(blocks, threads);
     if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
-    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kGroup);
+    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kChunkUnit);
   }
   // Whole panels: how a tile is summed must not depend on the threads.
   std::int64_t block_begin(std::int64_t block) const {
@@ -59,7 +62,7 @@ struct WinogradLayout {
   std::int64_t tiles_w, tiles_per_image, tiles;
   std::int64_t panels, blocks;  // of tiles
   std::int64_t channel_panels;
-  std::int64_t chunk;  // of in_c, whole groups
+  std::int64_t chunk;  // of in_c
 };
 
 // Tiles beside each other in one image.
@@ -102,6 +105,57 @@ struct Products {
   std::int64_t begin_panel, end_panel, begin, count;
   float* m = nullptr;
 };
+
+struct ScratchV {};
+struct ScratchU {};
+struct ScratchM {};
+
+// Runs one block: `inputs(l, b, begin, end)` transforms the inputs of a range of channels, counted
+// in units of `unit`, and `panel(l, b, panel, products)` multiplies for a panel of output channels
+// and transforms back.
+template <class Inputs, class Panel>
+void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_t unit,
+                        const Inputs& inputs, const Panel& panel, ThreadPool& pool) {
+  const std::int64_t in_c = l.shape.in_c;
+  Block b(l, index);
+  b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
+  // A transform costs about as much as ten multiply-adds of the products for each of the 36.
+  const auto grain = [&](std::int64_t work) {
+    return std::max<std::int64_t>(1, kWinogradTaskWork / work);
+  };
+  pool.parallel_for(ceil_div(in_c, unit), grain(b.count * kProducts * 10 * unit),
+                    [&](std::int64_t begin, std::int64_t end) { inputs(l, b, begin, end); });
+  // Where panels of channels are too few for the threads, tiles are divided too: each part
+  // transforms the weights again.
+  const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(2 * pool.size(), l.channel_panels),
+                                                      1, pool.size() == 1 ? 1 : b.panels);
+  const std::int64_t work = b.count * kProducts * in_c * kTileCols / parts;
+  pool.parallel_for(
+      l.channel_panels * parts, grain(work), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t part = i % parts;
+          Products products(b, b.panels * part / parts, b.panels * (part + 1) / parts);
+          products.m = thread_scratch<ScratchM>(kProducts * kStrideM);
+          panel(l, b, i / parts, products);
+        }
+      });
+}
+
+template <class Inputs, class Panel>
+void run_winograd_blocks(const ConvShape& s, std::int64_t unit, const Inputs& inputs,
+                         const Panel& panel, ThreadPool& pool) {
+  const WinogradLayout l(s, pool.size());
+  // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
+  // threads share each of them.
+  if (l.blocks % pool.size() == 0) {
+    pool.parallel_for(l.blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        run_winograd_block(l, i, unit, inputs, panel, pool);
+    });
+  } else {
+    for (std::int64_t i = 0; i < l.blocks; ++i) run_winograd_block(l, i, unit, inputs, panel, pool);
+  }
+}
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

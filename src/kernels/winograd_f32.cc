@@ -32,12 +32,10 @@ using std::int64_t;
 
 constexpr int64_t kLaneCount = kLanes;
 
-// Multiply-adds worth handing to another thread: some ten microseconds.
-constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Channels of x whose transforms are written together: a cache line of each of V's products.
+constexpr int64_t kGroup = 4;
+static_assert(kChunkUnit % kGroup == 0);
 
-struct ScratchV {};
-struct ScratchU {};
-struct ScratchM {};
 struct ScratchRows {};
 struct ScratchColumns {};
 
@@ -245,33 +243,6 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
   }
 }
 
-void run_block(const WinogradLayout& l, int64_t index, const ConvArgs& args, ThreadPool& pool) {
-  const ConvShape& s = l.shape;
-  Block b(l, index);
-  b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
-  // A transform costs about as much as ten multiply-adds of the products for each of the 36.
-  const auto grain = [&](int64_t work) { return std::max<int64_t>(1, kTaskWork / work); };
-  pool.parallel_for(ceil_div(s.in_c, kGroup), grain(b.count * kProducts * 10 * kGroup),
-                    [&](int64_t begin, int64_t end)
-                        HWY_ATTR { transform_inputs(l, b, args.x, begin, end); });
-  // Where panels of channels are too few for the threads, tiles are divided too: each part
-  // transforms the weights again.
-  const int64_t parts = std::clamp<int64_t>(ceil_div(2 * pool.size(), l.channel_panels), 1,
-                                            pool.size() == 1 ? 1 : b.panels);
-  const int64_t work = b.count * kProducts * s.in_c * kTileCols / parts;
-  pool.parallel_for(
-      l.channel_panels * parts, grain(work), [&](int64_t begin, int64_t end) HWY_ATTR {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t panel = i / parts, part = i % parts;
-          Products products(b, b.panels * part / parts, b.panels * (part + 1) / parts);
-          products.m = thread_scratch<ScratchM>(kProducts * kStrideM);
-          multiply(l, b, args.packed_weights + panel * s.in_c * 9 * kTileCols,
-                   std::min(kTileCols, s.out_c - panel * kTileCols), products);
-          transform_outputs(l, b, args, panel, products);
-        }
-      });
-}
-
 }  // namespace
 
 bool pays(const ConvShape& s) {
@@ -299,16 +270,17 @@ void run_pack_winograd(const ConvShape& s, const float* weights, float* packed, 
 }
 
 void run_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
-  const WinogradLayout l(s, pool.size());
-  // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
-  // threads share each of them.
-  if (l.blocks % pool.size() == 0) {
-    pool.parallel_for(l.blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) run_block(l, i, args, pool);
-    });
-  } else {
-    for (int64_t i = 0; i < l.blocks; ++i) run_block(l, i, args, pool);
-  }
+  run_winograd_blocks(
+      s, kGroup,
+      [&](const WinogradLayout& l, const Block& b, int64_t begin, int64_t end)
+          HWY_ATTR { transform_inputs(l, b, args.x, begin, end); },
+      [&](const WinogradLayout& l, const Block& b, int64_t panel, const Products& products)
+          HWY_ATTR {
+            multiply(l, b, args.packed_weights + panel * s.in_c * 9 * kTileCols,
+                     std::min(kTileCols, s.out_c - panel * kTileCols), products);
+            transform_outputs(l, b, args, panel, products);
+          },
+      pool);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

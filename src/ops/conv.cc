@@ -2,7 +2,6 @@
 // The versions of Conv differ in their types only.
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <string>
 
@@ -12,6 +11,7 @@
 #include "kernels/gemm_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
+#include "ops/convolution.h"
 #include "ops/dispatch.h"
 #include "ops/named_activation.h"
 #include "ops/op.h"
@@ -21,58 +21,8 @@
 namespace mezzo::ops {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-struct Convolution {
-  std::int64_t batch, in_c, out_c, groups;
-  Windows windows;
-  Activation activation;
-
-  std::int64_t group_in() const { return in_c / groups; }
-  std::int64_t group_out() const { return out_c / groups; }
-  bool empty() const {
-    return batch == 0 || in_c == 0 || out_c == 0 || in_size(windows) == 0 || out_size(windows) == 0;
-  }
-};
-
-bool is_fused(const Op& op) { return op.row().name() == "FusedConv"; }
-
-Activation activation_of(const Op& op) {
-  if (!is_fused(op) || op.attr_string("activation").empty()) return {};
-  Activation activation = Activation::named(op.attr_string("activation"));
-  const std::vector<float> params = op.attr_floats("activation_params");
-  const std::size_t wanted = std::size_t{activation.has_alpha()} + activation.has_beta();
-  if (!params.empty() && params.size() != wanted) {
-    throw invalid("the activation takes another number of parameters")
-        .at("attribute 'activation_params'")
-        .expected(std::to_string(wanted))
-        .got(std::to_string(params.size()));
-  }
-  if (!params.empty()) activation.alpha = params[0];
-  if (params.size() > 1) activation.beta = params[1];
-  return activation;
-}
-
-Convolution convolution_of(const Op& op) {
-  const Shape &x = op.in_shape(0), &w = op.in_shape(1);
-  const std::int64_t groups = op.attr_int("group");
-  if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] % groups != 0 ||
-      x[1] % groups != 0 || w[1] != x[1] / groups) {
-    throw invalid("the weights do not fit the input")
-        .expected("[M, C / group, k1, ...] for X [N, C, D1, ...], group dividing C and M")
-        .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
-  }
-  const std::vector<std::int64_t> kernel = kernel_of_weights(op);
-  if (op.has_in(2) && op.in_shape(2) != Shape{w[0]}) {
-    throw invalid("the bias does not fit the weights")
-        .expected("[" + std::to_string(w[0]) + "]")
-        .got(to_string(op.in_shape(2)));
-  }
-  return {x[0], x[1], w[0], groups, windows_of(op, x, kernel, true), activation_of(op)};
-}
-
 void infer(Op& op) {
-  const Convolution conv = convolution_of(op);
+  const Convolution conv = convolution_of(op, op.in_shape(0));
   const Shape y = shape_of(conv.batch, conv.out_c, conv.windows);
   if (op.has_in(3) && op.in_shape(3) != y) {
     throw invalid("the summand Z does not have the shape of the result")
@@ -83,65 +33,12 @@ void infer(Op& op) {
 }
 
 std::int64_t multiply_adds(const Op& op) {
-  const Convolution conv = convolution_of(op);
-  return checked_mul(conv.batch * conv.out_c * out_size(conv.windows),
-                     conv.group_in() * kernel_size(conv.windows));
-}
-
-// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
-struct Finish {
-  float min = -kInfinity, max = kInfinity;
-  Activation rest;
-};
-
-Finish finish_of(const Activation& activation) {
-  switch (activation.kind) {
-    case Activation::Kind::relu:
-      return {0, kInfinity, {}};
-    case Activation::Kind::clip:
-      return {activation.alpha, activation.beta, {}};
-    default:
-      return {-kInfinity, kInfinity, activation};
-  }
-}
-
-// Weights are packed by several threads only where that pays for starting them.
-ThreadPool packing_pool(const Op& op, std::size_t bytes) {
-  return ThreadPool(bytes >= (std::size_t{1} << 20) ? op.threads() : 1);
-}
-
-Tensor float_buffer(std::size_t bytes) {
-  return Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+  return multiply_adds_of(convolution_of(op, op.in_shape(0)));
 }
 
 std::int64_t aligned(std::int64_t bytes) {
   const auto alignment = static_cast<std::int64_t>(kAlignment);
   return checked_add(bytes, alignment - 1) / alignment * alignment;
-}
-
-kernels::ConvShape conv_shape(const Convolution& conv) {
-  const WindowAxis one;
-  const bool two = conv.windows.size() == 2;
-  const WindowAxis &first = two ? conv.windows[0] : one, &last = conv.windows.back();
-  // A last axis of one element is as good as none: the kernels want long rows.
-  const bool column = last.in == 1 && last.out == 1 && last.kernel == 1 && last.pad_begin == 0;
-  const WindowAxis &h = column ? last : first, &w = column ? first : last;
-  return {.batch = conv.batch,
-          .in_c = conv.in_c,
-          .in_h = h.in,
-          .in_w = w.in,
-          .out_c = conv.out_c,
-          .out_h = h.out,
-          .out_w = w.out,
-          .k_h = h.kernel,
-          .k_w = w.kernel,
-          .stride_h = h.stride,
-          .stride_w = w.stride,
-          .pad_top = h.pad_begin,
-          .pad_left = w.pad_begin,
-          .dilation_h = h.dilation,
-          .dilation_w = w.dilation,
-          .groups = conv.groups};
 }
 
 std::string packing_key(const kernels::ConvShape& s) {
@@ -154,38 +51,16 @@ std::string packing_key(const kernels::ConvShape& s) {
   return key;
 }
 
-// What the SIMD kernels take besides weights.
-kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish) {
-  return {.x = run.in<float>(0),
-          .packed_weights = weights,
-          .bias = run.in<float>(2),
-          .add = run.in<float>(3),
-          .y = run.out<float>(0),
-          .min = finish.min,
-          .max = finish.max};
-}
-
 // 3x3 convolutions with a quarter of the multiplications.
 Choice winograd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const char* wanted = std::getenv("MEZZO_WINOGRAD");
-  if (wanted != nullptr && std::string_view(wanted) == "0") return refuse("MEZZO_WINOGRAD=0");
-  const Convolution conv = convolution_of(op);
+  const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() != 2) return refuse("not two spatial axes");
   if (conv.empty()) return refuse("an empty tensor");
   const kernels::ConvShape shape = conv_shape(conv);
-  if (!kernels::winograd_applies(shape)) return refuse("not 3x3 with steps of 1 in one group");
-  if (!kernels::winograd_pays(shape)) return refuse("too few channels or pixels to pay");
+  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
   if (!op.is_constant(1)) return refuse("the weights are computed");
-  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
-  const Tensor packed = op.packed(1, key, [&](const Tensor& weights) {
-    const std::size_t bytes = kernels::winograd_weights_bytes(shape);
-    Tensor result = float_buffer(bytes);
-    ThreadPool pool = packing_pool(op, bytes);
-    kernels::pack_winograd_weights(shape, weights.values<float>().data(),
-                                   static_cast<float*>(result.mutable_data()), pool);
-    return result;
-  });
+  const Tensor packed = winograd_weights(op, shape);
   return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
     const auto* weights = static_cast<const float*>(packed.data());
     kernels::winograd_conv(shape, conv_args(run, weights, finish), run.pool());
@@ -197,7 +72,7 @@ Choice winograd(Op& op) {
 // Convolutions along one or two axes, by the SIMD kernels.
 Choice direct(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const Convolution conv = convolution_of(op);
+  const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() > 2) return refuse("more than two spatial axes");
   if (conv.empty()) return refuse("an empty tensor");
   const kernels::ConvShape shape = conv_shape(conv);
@@ -269,7 +144,7 @@ void im2col(const Windows& windows, const float* x, std::int64_t channels, std::
 // Convolutions along any number of axes, as matrix products of the weights and blocks of columns.
 Choice by_gemm(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const Convolution conv = convolution_of(op);
+  const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.empty()) return refuse("an empty tensor");
   const std::int64_t k = checked_mul(conv.group_in(), kernel_size(conv.windows));
   const std::int64_t m = conv.group_out(), out_w = conv.windows.back().out;
@@ -383,7 +258,7 @@ Choice reference(Op& op) {
   Choice choice = refuse("not float32 or float64");
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
-    choice = [conv = convolution_of(op)](Run& run) { reference_run<T>(conv, run); };
+    choice = [conv = convolution_of(op, op.in_shape(0))](Run& run) { reference_run<T>(conv, run); };
   });
   return choice;
 }

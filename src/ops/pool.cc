@@ -7,6 +7,7 @@
 #include "kernels/pool_f32.h"
 #include "ops/dispatch.h"
 #include "ops/op.h"
+#include "ops/pooling.h"
 #include "ops/shapes.h"
 #include "ops/window.h"
 
@@ -36,22 +37,7 @@ std::variant<Refusal, kernels::PoolShape> simd_shape(const Op& op) {
   if (planes == 0 || in_size(windows) == 0 || out_size(windows) == 0) {
     return refuse("an empty tensor");
   }
-  const WindowAxis one;
-  const WindowAxis& h = windows.size() == 2 ? windows[0] : one;
-  const WindowAxis& w = windows.back();
-  return kernels::PoolShape{.planes = planes,
-                            .in_h = h.in,
-                            .in_w = w.in,
-                            .out_h = h.out,
-                            .out_w = w.out,
-                            .k_h = h.kernel,
-                            .k_w = w.kernel,
-                            .stride_h = h.stride,
-                            .stride_w = w.stride,
-                            .pad_top = h.pad_begin,
-                            .pad_left = w.pad_begin,
-                            .dilation_h = h.dilation,
-                            .dilation_w = w.dilation};
+  return pool_shape(planes, windows);
 }
 
 Choice max_simd(Op& op) {
@@ -208,6 +194,26 @@ Row& average_pool(Registry& op, TypeSet types) {
 }
 
 }  // namespace
+
+kernels::PoolShape pool_shape(std::int64_t planes, const Windows& windows) {
+  const WindowAxis one;
+  const WindowAxis& h = windows.size() == 2 ? windows[0] : one;
+  const WindowAxis& w = windows.back();
+  return {.planes = planes,
+          .in_h = h.in,
+          .in_w = w.in,
+          .out_h = h.out,
+          .out_w = w.out,
+          .k_h = h.kernel,
+          .k_w = w.kernel,
+          .stride_h = h.stride,
+          .stride_w = w.stride,
+          .pad_top = h.pad_begin,
+          .pad_left = w.pad_begin,
+          .dilation_h = h.dilation,
+          .dilation_w = w.dilation};
+}
+
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(pool) {

@@ -83,6 +83,8 @@ const std::vector<Pass>& all() {
       {"matmul_add", matmul_add},
       {"gemm_activation", gemm_activation},
       {"skip_layer_norm", skip_layer_norm},
+      // Of what the others have made.
+      {"layout", layout},
       // Last: it says where what is left by then is written.
       {"concat", concat},
   };

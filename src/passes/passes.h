@@ -44,5 +44,6 @@ void conv_scale(Program& program);
 void norm_scale(Program& program);
 void conv_add(Program& program);
 void conv_activation(Program& program);
+void layout(Program& program);
 
 }  // namespace mezzo::passes

@@ -107,6 +107,21 @@ std::string Program::early_reader(const std::vector<int>& members,
   return "";
 }
 
+std::shared_ptr<const graph::Node> Program::node_of(const Replacement& replacement) const {
+  auto node = std::make_shared<graph::Node>();
+  node->op_type = replacement.op_type;
+  node->domain = replacement.domain;
+  node->opset = replacement.opset;
+  node->attributes = replacement.attributes;
+  for (const int number : replacement.in) {
+    node->inputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
+  }
+  for (const int number : replacement.out) {
+    node->outputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
+  }
+  return node;
+}
+
 std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
                                        const Replacement& replacement) const {
   const ops::Row* row = ops::Registry::get().find(node.domain, node.op_type, node.opset);
@@ -125,6 +140,33 @@ std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
   return op;
 }
 
+void Program::install(const std::vector<int>& members, Step fused) {
+  const int last = members.back();
+  for (const int member : members) {
+    Step& old = step_at(member);
+    old.removed = true;
+    fused.nodes.insert(fused.nodes.end(), old.nodes.begin(), old.nodes.end());
+    fused.passes.insert(fused.passes.end(), old.passes.begin(), old.passes.end());
+    fused.misses.insert(fused.misses.end(), old.misses.begin(), old.misses.end());
+    for (const int number : old.in) {
+      if (number >= 0) std::erase(slot_at(number).users, member);
+    }
+    for (const int number : old.out) {
+      if (number >= 0) slot_at(number).producer = -1;
+    }
+  }
+  for (const int number : fused.in) {
+    if (number < 0) continue;
+    std::vector<int>& users = slot_at(number).users;
+    if (!contains(users, last)) users.push_back(last);
+  }
+  for (const int number : fused.out) {
+    if (number >= 0) slot_at(number).producer = last;
+  }
+  fused.passes.push_back(pass_);
+  step_at(last) = std::move(fused);
+}
+
 bool Program::fuse(std::vector<int> members, Replacement replacement) {
   std::sort(members.begin(), members.end());
   members.erase(std::unique(members.begin(), members.end()), members.end());
@@ -140,17 +182,7 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     miss(last, why_not);
     return false;
   }
-  auto node = std::make_shared<graph::Node>();
-  node->op_type = replacement.op_type;
-  node->domain = replacement.domain;
-  node->opset = replacement.opset;
-  node->attributes = std::move(replacement.attributes);
-  for (const int number : replacement.in) {
-    node->inputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
-  }
-  for (const int number : replacement.out) {
-    node->outputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
-  }
+  std::shared_ptr<const graph::Node> node = node_of(replacement);
   std::shared_ptr<ops::Op> op;
   try {
     op = make(*node, replacement);
@@ -177,30 +209,41 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   fused.node = std::move(node);
   fused.in = std::move(replacement.in);
   fused.out = std::move(replacement.out);
-  for (const int member : members) {
-    Step& old = step_at(member);
-    old.removed = true;
-    fused.nodes.insert(fused.nodes.end(), old.nodes.begin(), old.nodes.end());
-    fused.passes.insert(fused.passes.end(), old.passes.begin(), old.passes.end());
-    fused.misses.insert(fused.misses.end(), old.misses.begin(), old.misses.end());
-    for (const int number : old.in) {
-      if (number >= 0) std::erase(slot_at(number).users, member);
-    }
-    for (const int number : old.out) {
-      if (number >= 0) slot_at(number).producer = -1;
-    }
-  }
-  for (const int number : fused.in) {
-    if (number < 0) continue;
-    std::vector<int>& users = slot_at(number).users;
-    if (!contains(users, last)) users.push_back(last);
-  }
-  for (const int number : fused.out) {
-    if (number >= 0) slot_at(number).producer = last;
-  }
-  fused.passes.push_back(pass_);
-  step_at(last) = std::move(fused);
+  install(members, std::move(fused));
   return true;
+}
+
+int Program::add_slot(int of, Shape shape) {
+  Slot added;
+  added.operand = host_.add_slot(of, std::move(shape));
+  added.in_arena = true;
+  slots_.push_back(std::move(added));
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+void Program::replace(int i, Replacement replacement, std::vector<Replacement> before,
+                      std::vector<Replacement> after) {
+  const auto made = [&](Replacement& wanted) {
+    Step made;
+    made.node = node_of(wanted);
+    made.op = make(*made.node, wanted);
+    made.in = std::move(wanted.in);
+    made.out = std::move(wanted.out);
+    return made;
+  };
+  const auto around = [&](std::vector<Replacement>& list) {
+    std::vector<Step> steps;
+    for (Replacement& wanted : list) {
+      steps.push_back(made(wanted));
+      steps.back().nodes = step(i).nodes;
+      steps.back().passes = {pass_};
+    }
+    return steps;
+  };
+  Step replaced = made(replacement);
+  replaced.before = around(before);
+  replaced.after = around(after);
+  install({i}, std::move(replaced));
 }
 
 bool Program::place_inside(int part, int whole, std::int64_t begin, int joiner) {

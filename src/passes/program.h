@@ -35,6 +35,7 @@ struct Step {
   std::vector<std::string> passes;          ///< those that made it
   std::vector<std::string> misses;          ///< which other did not apply, and why
   bool removed = false;
+  std::vector<Step> before, after;  ///< that run just ahead of it and behind it; no pass sees them
 };
 
 /// The node that a pass puts in place of others.
@@ -60,6 +61,8 @@ class Host {
   virtual int threads() = 0;
   virtual std::string name_of(graph::ValueId value) = 0;
   virtual std::string describe(graph::NodeId node) = 0;
+  /// The operand of a new slot in the working memory: another form of what slot `of` holds.
+  virtual ops::Operand add_slot(int of, Shape shape) = 0;
   /// The operand of a new slot: a constant of `shape` that is made from `base` when somebody reads
   /// it, once for all plans, which know it by `key`. Nothing where `base` or one of `others` (on
   /// which the recipe depends as well) is not of the file alone.
@@ -106,6 +109,15 @@ class Program {
   /// float32. The reason of a refusal is noted for `explain`.
   bool fuse(std::vector<int> members, Replacement replacement);
 
+  /// A new slot: another form of what slot `of` holds, of that shape.
+  int add_slot(int of, Shape shape);
+  /// Replaces step `i` by one that may give other slots, with others that run just ahead of it and
+  /// behind it. All of this must fit: it is not asked whether somebody misses a slot.
+  void replace(int i, Replacement replacement, std::vector<Replacement> before,
+               std::vector<Replacement> after);
+  /// Notes for `explain` why the pass leaves step `i` alone.
+  void miss(int step, const std::string& reason);
+
   /// Has `part` written by its step where it lies in `whole`, which step `joiner` makes. False
   /// where that cannot be.
   bool place_inside(int part, int whole, std::int64_t begin, int joiner);
@@ -125,8 +137,10 @@ class Program {
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
   std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
+  std::shared_ptr<const graph::Node> node_of(const Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
-  void miss(int step, const std::string& reason);
+  // Puts `fused` in the place of the last of `members`, and notes who reads and writes what.
+  void install(const std::vector<int>& members, Step fused);
 
   std::vector<Slot> slots_;
   std::vector<Step> steps_;

@@ -17,6 +17,13 @@ class Compiler::PassHost : public passes::Host {
   std::string name_of(ValueId value) override { return compiler_.graph_.value(value).name; }
   std::string describe(NodeId node) override { return compiler_.graph_.describe(node); }
 
+  ops::Operand add_slot(int of, Shape shape) override {
+    const Slot& source = compiler_.plan_->slots[at(of)];
+    const ops::Operand operand = {source.value, source.dtype, shape};
+    compiler_.add_slot(new_slot(source.value, source.dtype, std::move(shape), Slot::Place::arena));
+    return operand;
+  }
+
   std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
                                      const std::string& key, Shape shape,
                                      passes::Recipe recipe) override {
@@ -120,23 +127,33 @@ void Compiler::fuse() {
   take_over(program);
 }
 
+namespace {
+
+void take_over(Step& step, passes::Step& shown) {
+  step.misses = std::move(shown.misses);
+  step.passes = std::move(shown.passes);
+  if (shown.node == nullptr) return;
+  step.node = shown.nodes.front();
+  step.nodes = std::move(shown.nodes);
+  step.fused = std::move(shown.node);
+  step.op = std::move(shown.op);
+  step.in = std::move(shown.in);
+  step.out = std::move(shown.out);
+}
+
+}  // namespace
+
 void Compiler::take_over(passes::Program& program) {
   std::vector<Step> steps;
+  const auto add = [&](std::vector<passes::Step>& around) {
+    for (passes::Step& shown : around) plan::take_over(steps.emplace_back(), shown);
+  };
   for (int i = 0; i < program.size(); ++i) {
     passes::Step& shown = program.steps()[at(i)];
     if (shown.removed) continue;
-    Step step = std::move(plan_->steps[at(i)]);
-    step.misses = std::move(shown.misses);
-    step.passes = std::move(shown.passes);
-    if (shown.node != nullptr) {
-      step.node = shown.nodes.front();
-      step.nodes = std::move(shown.nodes);
-      step.fused = std::move(shown.node);
-      step.op = std::move(shown.op);
-      step.in = std::move(shown.in);
-      step.out = std::move(shown.out);
-    }
-    steps.push_back(std::move(step));
+    add(shown.before);
+    plan::take_over(steps.emplace_back(std::move(plan_->steps[at(i)])), shown);
+    add(shown.after);
   }
   plan_->steps = std::move(steps);
   for (int i = 0; i < static_cast<int>(plan_->slots.size()); ++i) {

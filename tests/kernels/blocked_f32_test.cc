@@ -1,8 +1,13 @@
 #include "kernels/blocked_f32.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <span>
 
 #include "kernels/conv_test.h"
+#include "kernels/winograd_f32.h"
 
 namespace mezzo::kernels {
 namespace {
@@ -67,10 +72,13 @@ std::vector<float> blocked(std::int64_t batch, std::int64_t channels, std::int64
   return y;
 }
 
-TEST(BlockedF32, EveryShapeAndEpilogue) {
-  for (const ConvShape& s : kShapes) {
+using Convolution =
+    std::function<void(const ConvShape& s, const std::vector<float>& weights, const ConvArgs&)>;
+
+// Holds a convolution with every epilogue against the sums in double.
+void check(std::span<const ConvShape> shapes, bool winograd, const Convolution& convolve) {
+  for (const ConvShape& s : shapes) {
     SCOPED_TRACE(to_string(s));
-    ASSERT_TRUE(blocked_conv_applies(s));
     const std::int64_t pixels = s.out_h * s.out_w, image = s.out_c * pixels;
     const std::vector<float> plain = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
     const std::vector<float> weights =
@@ -78,20 +86,19 @@ TEST(BlockedF32, EveryShapeAndEpilogue) {
     const std::vector<float> bias = random_floats(s.out_c, 3),
                              add = random_floats(s.batch * image, 4);
     const Expected expected = reference(s, plain, weights);
+    const double spread_tolerance = winograd_tolerance(expected);
     const std::vector<float> x = blocked_conv_takes_blocked(s)
                                      ? blocked(s.batch, s.in_c, s.in_h * s.in_w, plain)
                                      : plain,
                              add_blocked = blocked(s.batch, s.out_c, pixels, add);
     for_each_target([&] {
-      AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
-      pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
       for (int parts = 0; parts < 32; ++parts) {
         SCOPED_TRACE("epilogue " + std::to_string(parts));
         const bool gap = (parts & 8) != 0, in_place = (parts & 16) != 0 && !gap;
         const std::int64_t stride = image + (gap ? 3 : 0);
         std::vector<float> y(static_cast<std::size_t>(s.batch * stride), kUntouched);
         if (in_place) y = add_blocked;
-        ConvArgs args{x.data(), packed.data()};
+        ConvArgs args{x.data()};
         args.y = y.data();
         args.y_batch_stride = gap ? stride : 0;
         if ((parts & 1) != 0) args.bias = bias.data();
@@ -100,7 +107,7 @@ TEST(BlockedF32, EveryShapeAndEpilogue) {
           args.min = -0.5f;
           args.max = 0.25f;
         }
-        blocked_conv(s, args, scratch.data(), test_pool());
+        convolve(s, weights, args);
         for (std::int64_t n = 0; n < s.batch; ++n) {
           for (std::int64_t i = 0; i < stride; ++i) {
             const float got = y[static_cast<std::size_t>(n * stride + i)];
@@ -114,14 +121,86 @@ TEST(BlockedF32, EveryShapeAndEpilogue) {
             if (args.bias != nullptr) value += bias[static_cast<std::size_t>(channel)];
             if (args.add != nullptr) value += add[at];
             ASSERT_NEAR(got, std::clamp<double>(value, args.min, args.max),
-                        sum_tolerance(expected.magnitudes[at] + 1))
+                        winograd ? spread_tolerance : sum_tolerance(expected.magnitudes[at] + 1))
                 << "image " << n << ", channel " << channel << ", pixel " << pixel;
           }
         }
       }
     });
-    if (HasFatalFailure()) return;
+    if (testing::Test::HasFatalFailure()) return;
   }
+}
+
+TEST(BlockedF32, EveryShapeAndEpilogue) {
+  check(kShapes, false, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+    ASSERT_TRUE(blocked_conv_applies(s));
+    AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
+    pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
+    args.packed_weights = packed.data();
+    blocked_conv(s, args, scratch.data(), test_pool());
+  });
+}
+
+const ConvShape kWinogradShapes[] = {
+    // Whole tiles; tiles cut in each direction; panels of one, two and three blocks.
+    make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 8, {13, 14}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(2, 24, {15, 17}, 64, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 8, {9, 150}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    // One tile, of one result; paddings of all kinds.
+    make_shape(1, 8, {3, 3}, 8, {3, 3}),
+    make_shape(1, 8, {12, 13}, 16, {3, 3}, {1, 1}, {2, 0, 1, 3}),
+    make_shape(1, 8, {2, 2}, 8, {3, 3}, {1, 1}, {9, 8, 7, 10}),
+    make_shape(1, 8, {16, 19}, 8, {3, 3}, {1, 1}, {-2, -3, 1, -1}),
+    // Several blocks of tiles, several chunks of channels; batches.
+    make_shape(1, 296, {25, 25}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 800, {8, 8}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(5, 40, {7, 7}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+};
+
+TEST(BlockedF32, Winograd) {
+  check(kWinogradShapes, true,
+        [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+          AlignedFloats packed(winograd_weights_bytes(s));
+          pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
+          args.packed_weights = packed.data();
+          blocked_winograd_conv(s, args, test_pool());
+        });
+}
+
+TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
+  const auto same = [](const ConvShape& s, std::size_t bytes, const auto& pack,
+                       const auto& convolve) {
+    SCOPED_TRACE(to_string(s));
+    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1),
+                             weights = random_floats(s.out_c * s.in_c * s.k_h * s.k_w, 2);
+    AlignedFloats packed(bytes);
+    pack(s, weights.data(), packed.data(), test_pool());
+    std::vector<float> first;
+    for (const int threads : {1, 2, 3, 8, 40}) {
+      ThreadPool pool(threads);
+      std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
+      ConvArgs args{x.data(), packed.data()};
+      args.y = y.data();
+      convolve(s, args, pool);
+      if (first.empty()) first = y;
+      EXPECT_EQ(y, first) << threads << " threads";
+    }
+  };
+  for_each_target([&] {
+    for (const ConvShape& s : {make_shape(1, 48, {33, 33}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+                               make_shape(3, 24, {14, 14}, 104, {3, 3}, {1, 1}, {1, 1, 1, 1})}) {
+      same(s, winograd_weights_bytes(s), pack_winograd_weights, blocked_winograd_conv);
+    }
+    for (const ConvShape& s : {make_shape(1, 64, {33, 33}, 40, {1, 1}),
+                               make_shape(2, 16, {15, 15}, 32, {3, 3}, {2, 2}, {1, 1, 1, 1})}) {
+      AlignedFloats scratch(blocked_scratch_bytes(s));
+      same(s, blocked_weights_bytes(s), pack_blocked_weights,
+           [&](const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
+             blocked_conv(shape, args, scratch.data(), pool);
+           });
+    }
+  });
 }
 
 TEST(BlockedF32, RefusesWhatItDoesNotTake) {
@@ -142,6 +221,36 @@ TEST(BlockedF32, ReordersBothWays) {
       from_blocked(2, 24, pixels, y.data(), back.data(), test_pool());
       EXPECT_EQ(back, x);
     });
+  }
+}
+
+TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
+  PoolShape s{.in_h = 13, .in_w = 15, .k_h = 3, .k_w = 3, .stride_h = 2, .stride_w = 2};
+  for (const std::int64_t pad : {0, 1, 3}) {
+    for (const std::int64_t dilation : {1, 2}) {
+      s.planes = 3;
+      s.pad_top = s.pad_left = pad;
+      s.dilation_h = s.dilation_w = dilation;
+      s.out_h = (s.in_h + 2 * pad - 2 * dilation - 1) / 2 + 1;
+      s.out_w = (s.in_w + 2 * pad - 2 * dilation - 1) / 2 + 1;
+      std::vector<float> x = random_floats(s.planes * 8 * s.in_h * s.in_w, 1);
+      x[100] = std::numeric_limits<float>::quiet_NaN();
+      x[200] = -std::numeric_limits<float>::infinity();
+      PoolShape plain = s;
+      plain.planes *= 8;
+      std::vector<float> y(static_cast<std::size_t>(plain.planes * s.out_h * s.out_w));
+      max_pool(plain, x.data(), y.data(), test_pool());
+      const std::vector<float> expected = blocked(3, 8, s.out_h * s.out_w, y),
+                               x_blocked = blocked(3, 8, s.in_h * s.in_w, x);
+      for_each_target([&] {
+        std::fill(y.begin(), y.end(), kUntouched);
+        blocked_max_pool(s, x_blocked.data(), y.data(), test_pool());
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          ASSERT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
+              << y[i] << ", expected " << expected[i] << " at " << i;
+        }
+      });
+    }
   }
 }
 

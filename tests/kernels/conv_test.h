@@ -1,6 +1,7 @@
 // Shapes and expected values for the tests of all kernels that compute convolutions.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -89,6 +90,22 @@ inline Expected reference(const ConvShape& s, const std::vector<float>& x,
     }
   }
   return e;
+}
+
+/// The standard deviation.
+inline double spread(const std::vector<double>& values) {
+  double sum = 0, squares = 0;
+  for (const double v : values) {
+    sum += v;
+    squares += v * v;
+  }
+  const auto n = static_cast<double>(values.size());
+  return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)));
+}
+
+/// The error that winograd_f32.h promises, against the spread of all results.
+inline double winograd_tolerance(const Expected& expected) {
+  return 1e-6 + 2e-5 * spread(expected.values);
 }
 
 }  // namespace mezzo::kernels

@@ -33,17 +33,6 @@ const ConvShape kShapes[] = {
     make_3x3(7, 60, {14, 13}, 50),
 };
 
-// The error that winograd_f32.h promises, against the spread of all results.
-double spread(const std::vector<double>& values) {
-  double sum = 0, squares = 0;
-  for (double v : values) {
-    sum += v;
-    squares += v * v;
-  }
-  const auto n = static_cast<double>(values.size());
-  return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)));
-}
-
 TEST(WinogradF32, EveryShapeAndEpilogue) {
   for (const ConvShape& s : kShapes) {
     SCOPED_TRACE(to_string(s));
@@ -54,7 +43,7 @@ TEST(WinogradF32, EveryShapeAndEpilogue) {
     const std::vector<float> bias = random_floats(s.out_c, 3),
                              add = random_floats(s.batch * image, 4);
     const Expected expected = reference(s, x, weights);
-    const double tolerance = 1e-6 + 2e-5 * spread(expected.values);
+    const double tolerance = winograd_tolerance(expected);
     for_each_target([&] {
       AlignedFloats packed(winograd_weights_bytes(s));
       pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
@@ -129,8 +118,7 @@ TEST(WinogradF32, AddMayBeTheOutputItself) {
     args.add = args.y = y.data();
     winograd_conv(s, args, test_pool());
     for (std::size_t i = 0; i < y.size(); ++i) {
-      ASSERT_NEAR(y[i], expected.values[i] + before[i], 1e-6 + 2e-5 * spread(expected.values))
-          << "at " << i;
+      ASSERT_NEAR(y[i], expected.values[i] + before[i], winograd_tolerance(expected)) << "at " << i;
     }
   });
 }

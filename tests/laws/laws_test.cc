@@ -106,6 +106,12 @@ double rounding_of(const Subject& subject) {
   return subject.name.find("fp16") != std::string::npos ? 1e-2 : 1e-5;
 }
 
+// What other sums of the same terms differ by: little, but it may take a 16-bit float to the other
+// side of a rounding.
+double step_of(const Subject& subject) {
+  return subject.name.find("fp16") != std::string::npos ? 1e-3 : 1e-5;
+}
+
 template <class Check>
 void for_each_subject(const Check& check) {
   for (const Subject& subject : subjects()) {
@@ -135,7 +141,7 @@ TEST(Laws, TapEqualsReference) {
         expect_close(together[i], reference[i], values[i], tolerance_of(subject));
         if (target != best) continue;
         const Outputs alone = session.run(subject.feeds, {values[i]});
-        expect_close(alone[0], together[i], values[i] + " alone", 1e-5);
+        expect_close(alone[0], together[i], values[i] + " alone", step_of(subject));
       }
     }
     kernels::set_active_target(best);

@@ -1,0 +1,154 @@
+#include <algorithm>
+#include <limits>
+
+#include "kernels/blocked_f32.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/blocked_images_f32.cc"
+#include "kernels/simd.h"
+#include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_math_inl.h"
+
+// What is done to images in the blocked layout besides convolving them.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+using std::int64_t;
+
+namespace {
+
+// Planes of eight channels, between [8][pixels] and [pixels][8].
+template <bool Block>
+void reorder(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  const int64_t floats = pixels * kBlockChannels;
+  pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      for (int64_t plane = begin; plane < end; ++plane) {
+                        const float* from = x + plane * floats;
+                        float* to = y + plane * floats;
+                        int64_t p = 0;
+                        for (; p + 4 <= pixels; p += 4) {
+                          for (int64_t c = 0; c < kBlockChannels; c += 4) {
+                            if constexpr (Block) {
+                              transpose_4x4(from + c * pixels + p, pixels,
+                                            to + p * kBlockChannels + c, kBlockChannels);
+                            } else {
+                              transpose_4x4(from + p * kBlockChannels + c, kBlockChannels,
+                                            to + c * pixels + p, pixels);
+                            }
+                          }
+                        }
+                        for (; p < pixels; ++p) {
+                          for (int64_t c = 0; c < kBlockChannels; ++c) {
+                            if constexpr (Block) {
+                              to[p * kBlockChannels + c] = from[c * pixels + p];
+                            } else {
+                              to[c * pixels + p] = from[p * kBlockChannels + c];
+                            }
+                          }
+                        }
+                      }
+                    });
+}
+
+}  // namespace
+
+void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  reorder<true>(planes, pixels, x, y, pool);
+}
+
+void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  reorder<false>(planes, pixels, x, y, pool);
+}
+
+void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
+  const BlockF32 d;
+  const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
+  const int64_t work = out * s.k_h * s.k_w;
+  pool.parallel_for(
+      s.planes, std::max<int64_t>(1, (1 << 19) / work), [&](int64_t begin, int64_t end) HWY_ATTR {
+        for (int64_t plane = begin; plane < end; ++plane) {
+          const float* from = x + plane * in;
+          float* to = y + plane * out;
+          for (int64_t oh = 0; oh < s.out_h; ++oh) {
+            const Taps rows = taps_inside(oh * s.stride_h - s.pad_top, s.in_h, s.k_h, s.dilation_h);
+            for (int64_t ow = 0; ow < s.out_w; ++ow, to += kBlockChannels) {
+              const int64_t left = ow * s.stride_w - s.pad_left;
+              const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
+              for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+                VecBlock best = hn::Set(d, -std::numeric_limits<float>::infinity());
+                for (int64_t kh = rows.begin; kh < rows.end; ++kh) {
+                  const int64_t row = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
+                  const float* pixels = from + (row * s.in_w + left) * kBlockChannels + part;
+                  for (int64_t kw = columns.begin; kw < columns.end; ++kw) {
+                    best =
+                        max_or_nan(best, hn::LoadU(d, pixels + kw * s.dilation_w * kBlockChannels));
+                  }
+                }
+                hn::StoreU(best, d, to + part);
+              }
+            }
+          }
+        }
+      });
+}
+
+void run_blocked_mean(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  const BlockF32 d;
+  const int64_t floats = pixels * kBlockChannels;
+  pool.parallel_for(
+      planes, std::max<int64_t>(1, (1 << 15) / floats), [&](int64_t begin, int64_t end) HWY_ATTR {
+        constexpr int kSums = 4;
+        const VecBlock scale = hn::Set(d, 1.0f / static_cast<float>(pixels));
+        for (int64_t plane = begin; plane < end; ++plane) {
+          for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+            const float* from = x + plane * floats + part;
+            VecBlock sums[kSums] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+            int64_t p = 0;
+            for (; p + kSums <= pixels; p += kSums) {
+              MEZZO_UNROLL
+              for (int i = 0; i < kSums; ++i)
+                sums[i] = hn::Add(sums[i], hn::LoadU(d, from + (p + i) * kBlockChannels));
+            }
+            for (; p < pixels; ++p)
+              sums[0] = hn::Add(sums[0], hn::LoadU(d, from + p * kBlockChannels));
+            const VecBlock sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
+            hn::StoreU(hn::Mul(sum, scale), d, y + plane * kBlockChannels + part);
+          }
+        }
+      });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(run_to_blocked);
+HWY_EXPORT(run_from_blocked);
+HWY_EXPORT(run_blocked_max_pool);
+HWY_EXPORT(run_blocked_mean);
+}  // namespace
+
+void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_to_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
+}
+
+void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
+                  float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
+}
+
+void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_max_pool)(shape, x, y, pool);
+}
+
+void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
+                  ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_mean)(planes, pixels, x, y, pool);
+}
+}  // namespace mezzo::kernels
+#endif

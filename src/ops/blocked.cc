@@ -1,0 +1,242 @@
+// BlockedConv, BlockedMaxPool, BlockedGlobalAveragePool, ToBlocked, FromBlocked (mezzo 1): see
+// blocked.h.
+
+#include "ops/blocked.h"
+
+#include "base/shape.h"
+#include "kernels/blocked_f32.h"
+#include "kernels/target.h"
+#include "ops/convolution.h"
+#include "ops/pooling.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+constexpr std::int64_t kBlock = kernels::kBlockChannels;
+
+// [N, C, H, W] of a tensor in blocks.
+Shape plain_shape(const Shape& blocked) {
+  if (blocked.size() != 5 || blocked[4] != kBlock) {
+    throw invalid("the input is not in blocks")
+        .expected("[N, C / 8, H, W, 8]")
+        .got(to_string(blocked));
+  }
+  return {blocked[0], checked_mul(blocked[1], kBlock), blocked[2], blocked[3]};
+}
+
+// A BlockedConv's x is plain where it is not made of whole blocks.
+Convolution blocked_convolution(const Op& op) {
+  const Shape& x = op.in_shape(0);
+  Convolution conv = convolution_of(op, x.size() == 5 ? plain_shape(x) : x);
+  if (conv.windows.size() != 2 || (x.size() == 5) != (conv.in_c % kBlock == 0) ||
+      !kernels::blocked_conv_applies(conv_shape(conv))) {
+    throw invalid("the convolution does not fit the blocked layout")
+        .expected("whole blocks of 8 channels, one group or one for each channel, steps of 1 or 2")
+        .got("X " + to_string(x) + ", W " + to_string(op.in_shape(1)));
+  }
+  return conv;
+}
+
+void infer_conv(Op& op) {
+  const Convolution conv = blocked_convolution(op);
+  const Shape y = blocked_shape(shape_of(conv.batch, conv.out_c, conv.windows));
+  if (op.has_in(3) && op.in_shape(3) != y) {
+    throw invalid("the summand Z does not have the shape of the result")
+        .expected(to_string(y))
+        .got(to_string(op.in_shape(3)));
+  }
+  op.set_out(0, op.in(0).dtype, y);
+}
+
+// 3x3 convolutions with a quarter of the multiplications. Weights are packed as for plain images.
+Choice winograd(Op& op) {
+  const Convolution conv = blocked_convolution(op);
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
+  if (!kernels::blocked_conv_takes_blocked(shape)) return refuse("X is plain");
+  if (!op.is_constant(1)) return refuse("the weights are computed");
+  const Tensor packed = winograd_weights(op, shape);
+  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    const auto* weights = static_cast<const float*>(packed.data());
+    kernels::blocked_winograd_conv(shape, conv_args(run, weights, finish), run.pool());
+    apply_simd(finish.rest, run.out<float>(0),
+               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+  };
+}
+
+Choice direct(Op& op) {
+  if (!op.is_constant(1)) return refuse("the weights are computed");
+  const Convolution conv = blocked_convolution(op);
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = conv_shape(conv);
+  const std::string key = "blocked " + std::string(kernels::name_of(kernels::active_target())) +
+                          " " + std::to_string(conv.groups);
+  const Tensor packed = op.packed(1, key, [&](const Tensor& weights) {
+    const std::size_t bytes = kernels::blocked_weights_bytes(shape);
+    Tensor result = float_buffer(bytes);
+    ThreadPool pool = packing_pool(op, bytes);
+    kernels::pack_blocked_weights(shape, weights.values<float>().data(),
+                                  static_cast<float*>(result.mutable_data()), pool);
+    return result;
+  });
+  op.set_scratch(static_cast<std::int64_t>(kernels::blocked_scratch_bytes(shape)));
+  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    const auto* weights = static_cast<const float*>(packed.data());
+    kernels::blocked_conv(shape, conv_args(run, weights, finish), run.scratch(), run.pool());
+    apply_simd(finish.rest, run.out<float>(0),
+               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+  };
+}
+
+void infer_max(Op& op) {
+  const Shape x = plain_shape(op.in_shape(0));
+  op.set_out(0, op.in(0).dtype, blocked_shape(shape_of(x[0], x[1], windows_of(op, x, {}, false))));
+}
+
+Choice blocked_max(Op& op) {
+  const Shape x = plain_shape(op.in_shape(0));
+  if (element_count(x) == 0 || element_count(op.out_shape(0)) == 0) {
+    return refuse("an empty tensor");
+  }
+  const kernels::PoolShape shape = pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false));
+  return [shape](Run& run) {
+    kernels::blocked_max_pool(shape, run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+void infer_mean(Op& op) {
+  const Shape x = plain_shape(op.in_shape(0));
+  op.set_out(0, op.in(0).dtype, {x[0], x[1], 1, 1});
+}
+
+Choice blocked_mean(Op& op) {
+  const Shape x = plain_shape(op.in_shape(0));
+  if (element_count(x) == 0) return refuse("an empty tensor");
+  return [planes = x[0] * x[1] / kBlock, pixels = x[2] * x[3]](Run& run) {
+    kernels::blocked_mean(planes, pixels, run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+void infer_to_blocked(Op& op) {
+  if (!can_be_blocked(op.in(0))) {
+    throw invalid("the input cannot be in blocks")
+        .expected("float32 [N, C, H, W], C a multiple of 8")
+        .got(to_string(op.in_shape(0)));
+  }
+  op.set_out(0, op.in(0).dtype, blocked_shape(op.in_shape(0)));
+}
+
+void infer_from_blocked(Op& op) { op.set_out(0, op.in(0).dtype, plain_shape(op.in_shape(0))); }
+
+using Reorder = void (*)(std::int64_t, std::int64_t, std::int64_t, const float*, float*,
+                         ThreadPool&);
+
+template <Reorder kReorder>
+Choice reorder(Op& op) {
+  const Shape x = op.in_rank(0) == 5 ? plain_shape(op.in_shape(0)) : op.in_shape(0);
+  if (element_count(x) == 0) return refuse("an empty tensor");
+  return [x](Run& run) {
+    kReorder(x[0], x[1], x[2] * x[3], run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+}  // namespace
+
+Shape blocked_shape(const Shape& plain) {
+  return {plain[0], plain[1] / kBlock, plain[2], plain[3], kBlock};
+}
+
+bool can_be_blocked(const Operand& tensor) {
+  return tensor.known && tensor.dtype == DType::f32 && tensor.shape.size() == 4 &&
+         tensor.shape[1] % kBlock == 0 && element_count(tensor.shape) > 0;
+}
+
+std::string stays_plain(const Op& op) {
+  if (op.in(0).dtype != DType::f32) return "not float32";
+  if (op.in_rank(0) != 4) return "not two spatial axes";
+  if (!op.is_constant(1)) return "the weights are computed";
+  const Convolution conv = convolution_of(op, op.in_shape(0));
+  if (conv.empty()) return "an empty tensor";
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (!kernels::blocked_conv_applies(shape)) {
+    return "not whole blocks of channels, or other groups or steps";
+  }
+  if (!kernels::simd_enabled() || !kernels::blocked_conv_pays(shape))
+    return "this CPU's vectors are not of 8 elements";
+  return "";
+}
+
+double blocked_gain(const Op& op) {
+  const Convolution conv = convolution_of(op, op.in_shape(0));
+  const double operations = 2e-3 * static_cast<double>(multiply_adds_of(conv));
+  // GF/s of the plain kernel and the blocked one.
+  if (winograd_refusal(conv_shape(conv)).empty()) return operations * (1 / 160.0 - 1 / 165.0);
+  if (conv.groups > 1) return operations * (1 / 28.0 - 1 / 38.0);
+  if (conv.in_c % kBlock != 0) return operations * (1 / 53.0 - 1 / 62.0);
+  return operations * (conv.in_c <= 32 ? 1 / 60.0 - 1 / 75.0 : 1 / 78.0 - 1 / 86.0);
+}
+
+double reorder_cost(const Shape& plain) {
+  constexpr double kBytesPerMicrosecond = 8e3;
+  return static_cast<double>(element_count(plain)) * 2 * sizeof(float) / kBytesPerMicrosecond;
+}
+
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(blocked) {
+  constexpr const char* kDomain = "mezzo";
+  using Kind = FormalAttribute::Kind;
+  op("BlockedConv", kDomain)
+      .since(1)
+      .attr("auto_pad", "NOTSET")
+      .attr("dilations", Kind::ints)
+      .attr("group", 1)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints)
+      .attr("activation", Kind::string)
+      .attr("activation_params", Kind::floats)
+      .in("X", DType::f32)
+      .in("W", DType::f32)
+      .in("B", DType::f32, Arity::optional)
+      .in("Z", DType::f32, Arity::optional)
+      .out("Y", like(0))
+      .in_place(3)
+      .infer(infer_conv)
+      .simd_kernel("Winograd", winograd)
+      .simd_kernel("direct", direct)
+      .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
+  op("BlockedMaxPool", kDomain)
+      .since(1)
+      .attr("auto_pad", "NOTSET")
+      .attr("ceil_mode", 0)
+      .attr("dilations", Kind::ints)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("storage_order", 0)
+      .attr("strides", Kind::ints)
+      .in("X", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_max)
+      .simd_kernel("blocked", blocked_max);
+  op("BlockedGlobalAveragePool", kDomain)
+      .since(1)
+      .in("X", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_mean)
+      .simd_kernel("blocked", blocked_mean);
+  op("ToBlocked", kDomain)
+      .since(1)
+      .in("X", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_to_blocked)
+      .simd_kernel("blocked", reorder<kernels::to_blocked>);
+  op("FromBlocked", kDomain)
+      .since(1)
+      .in("X", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_from_blocked)
+      .simd_kernel("blocked", reorder<kernels::from_blocked>);
+}

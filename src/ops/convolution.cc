@@ -1,0 +1,131 @@
+#include "ops/convolution.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "base/shape.h"
+#include "kernels/target.h"
+#include "kernels/winograd_f32.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+Activation activation_of(const Op& op) {
+  if (!op.declares("activation") || op.attr_string("activation").empty()) return {};
+  Activation activation = Activation::named(op.attr_string("activation"));
+  const std::vector<float> params = op.attr_floats("activation_params");
+  const std::size_t wanted = std::size_t{activation.has_alpha()} + activation.has_beta();
+  if (!params.empty() && params.size() != wanted) {
+    throw invalid("the activation takes another number of parameters")
+        .at("attribute 'activation_params'")
+        .expected(std::to_string(wanted))
+        .got(std::to_string(params.size()));
+  }
+  if (!params.empty()) activation.alpha = params[0];
+  if (params.size() > 1) activation.beta = params[1];
+  return activation;
+}
+
+}  // namespace
+
+Convolution convolution_of(const Op& op, const Shape& x) {
+  const Shape& w = op.in_shape(1);
+  const std::int64_t groups = op.attr_int("group");
+  if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] % groups != 0 ||
+      x[1] % groups != 0 || w[1] != x[1] / groups) {
+    throw invalid("the weights do not fit the input")
+        .expected("[M, C / group, k1, ...] for X [N, C, D1, ...], group dividing C and M")
+        .got("W " + to_string(w) + ", X " + to_string(x) + ", group " + std::to_string(groups));
+  }
+  const std::vector<std::int64_t> kernel = kernel_of_weights(op);
+  if (op.has_in(2) && op.in_shape(2) != Shape{w[0]}) {
+    throw invalid("the bias does not fit the weights")
+        .expected("[" + std::to_string(w[0]) + "]")
+        .got(to_string(op.in_shape(2)));
+  }
+  return {x[0], x[1], w[0], groups, windows_of(op, x, kernel, true), activation_of(op)};
+}
+
+std::int64_t multiply_adds_of(const Convolution& conv) {
+  return checked_mul(conv.batch * conv.out_c * out_size(conv.windows),
+                     conv.group_in() * kernel_size(conv.windows));
+}
+
+kernels::ConvShape conv_shape(const Convolution& conv) {
+  const WindowAxis one;
+  const bool two = conv.windows.size() == 2;
+  const WindowAxis &first = two ? conv.windows[0] : one, &last = conv.windows.back();
+  // A last axis of one element is as good as none: the kernels want long rows.
+  const bool column = last.in == 1 && last.out == 1 && last.kernel == 1 && last.pad_begin == 0;
+  const WindowAxis &h = column ? last : first, &w = column ? first : last;
+  return {.batch = conv.batch,
+          .in_c = conv.in_c,
+          .in_h = h.in,
+          .in_w = w.in,
+          .out_c = conv.out_c,
+          .out_h = h.out,
+          .out_w = w.out,
+          .k_h = h.kernel,
+          .k_w = w.kernel,
+          .stride_h = h.stride,
+          .stride_w = w.stride,
+          .pad_top = h.pad_begin,
+          .pad_left = w.pad_begin,
+          .dilation_h = h.dilation,
+          .dilation_w = w.dilation,
+          .groups = conv.groups};
+}
+
+Tensor winograd_weights(Op& op, const kernels::ConvShape& shape) {
+  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
+  return op.packed(1, key, [&](const Tensor& weights) {
+    const std::size_t bytes = kernels::winograd_weights_bytes(shape);
+    Tensor result = float_buffer(bytes);
+    ThreadPool pool = packing_pool(op, bytes);
+    kernels::pack_winograd_weights(shape, weights.values<float>().data(),
+                                   static_cast<float*>(result.mutable_data()), pool);
+    return result;
+  });
+}
+
+std::string winograd_refusal(const kernels::ConvShape& shape) {
+  const char* wanted = std::getenv("MEZZO_WINOGRAD");
+  if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
+  if (!kernels::winograd_applies(shape)) return "not 3x3 with steps of 1 in one group";
+  if (!kernels::winograd_pays(shape)) return "too few channels or pixels to pay";
+  return "";
+}
+
+Finish finish_of(const Activation& activation) {
+  switch (activation.kind) {
+    case Activation::Kind::relu:
+      return {0, kInfinity, {}};
+    case Activation::Kind::clip:
+      return {activation.alpha, activation.beta, {}};
+    default:
+      return {-kInfinity, kInfinity, activation};
+  }
+}
+
+kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish) {
+  return {.x = run.in<float>(0),
+          .packed_weights = weights,
+          .bias = run.in<float>(2),
+          .add = run.in<float>(3),
+          .y = run.out<float>(0),
+          .min = finish.min,
+          .max = finish.max};
+}
+
+ThreadPool packing_pool(const Op& op, std::size_t bytes) {
+  return ThreadPool(bytes >= (std::size_t{1} << 20) ? op.threads() : 1);
+}
+
+Tensor float_buffer(std::size_t bytes) {
+  return Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+}
+
+}  // namespace mezzo::ops

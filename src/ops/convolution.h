@@ -1,0 +1,60 @@
+// What the operators that convolve share: Conv, FusedConv, and those that passes make of them.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "kernels/conv_f32.h"
+#include "ops/named_activation.h"
+#include "ops/op.h"
+#include "ops/window.h"
+
+namespace mezzo::ops {
+
+struct Convolution {
+  std::int64_t batch, in_c, out_c, groups;
+  Windows windows;
+  Activation activation;
+
+  std::int64_t group_in() const { return in_c / groups; }
+  std::int64_t group_out() const { return out_c / groups; }
+  bool empty() const {
+    return batch == 0 || in_c == 0 || out_c == 0 || in_size(windows) == 0 || out_size(windows) == 0;
+  }
+};
+
+/// The convolution of an x of shape `x` [N, C, ...] by the weights, input 1, of `op`, a Conv or
+/// what else has its attributes and, perhaps, those of an activation. Throws Error(invalid_model)
+/// where they do not fit each other.
+Convolution convolution_of(const Op& op, const Shape& x);
+
+/// Its multiplications, each with its addition.
+std::int64_t multiply_adds_of(const Convolution& conv);
+
+/// The convolution as kernels know it: one along one or two axes.
+kernels::ConvShape conv_shape(const Convolution& conv);
+
+/// Input 1 of `op`, packed for Winograd's kernels.
+Tensor winograd_weights(Op& op, const kernels::ConvShape& shape);
+/// Why Winograd's kernel is not to compute the convolution; empty where it is.
+std::string winograd_refusal(const kernels::ConvShape& shape);
+
+/// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
+struct Finish {
+  float min = -std::numeric_limits<float>::infinity();
+  float max = std::numeric_limits<float>::infinity();
+  Activation rest;
+};
+Finish finish_of(const Activation& activation);
+
+/// What the SIMD kernels take: inputs are x, weights, bias and summand.
+kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish);
+
+/// Weights are packed by several threads only where that pays for starting them.
+ThreadPool packing_pool(const Op& op, std::size_t bytes);
+/// A tensor that holds that many bytes.
+Tensor float_buffer(std::size_t bytes);
+
+}  // namespace mezzo::ops
