@@ -50,7 +50,11 @@ struct BlockedLayout {
     }
     plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
     step = s.stride_w * lanes;
-    segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
+    // Taps of a row of a plain image lie together as well; for the usual rows there are kernels.
+    const bool whole_rows =
+        !blocked && s.dilation_w == 1 && (s.k_w == 3 || (s.k_w == 7 && s.stride_w == 2));
+    length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
+    segments = checked_mul(planes, checked_mul(s.k_h, whole_rows ? 1 : s.k_w));
     out_blocks = s.out_c / kBlockChannels;
     panels = ceil_div(out_blocks, kTileBlocks);
     pixels = checked_mul(s.out_h, s.out_w);
@@ -61,20 +65,38 @@ struct BlockedLayout {
     row_pixels = flat ? pixels : s.out_w;
     stretch = flat ? kStretch : row_pixels;
     row_floats = s.stride_h * image_w * lanes;
-    block_segments = std::max<int64_t>(1, kBlockDepth / lanes);
+    block_segments = std::max<int64_t>(1, kBlockDepth / length);
     block_segments = ceil_div(segments, ceil_div(segments, block_segments));
   }
 
   // The first output block of a panel.
   int64_t panel_begin(int64_t panel) const { return out_blocks * panel / panels; }
-  int64_t k() const { return segments * lanes; }
+  int64_t k() const { return segments * length; }
+
+  // The kernel for tiles of so many pixels and blocks of output channels.
+  BlockedTiles kernel(int64_t tile_pixels, int64_t blocks) const {
+    constexpr std::make_integer_sequence<int, kTileBlocks> kBlocks;
+    constexpr int kBlock = kBlockChannels;
+    const bool one = shape.stride_w == 1;
+    if (length == kBlock) {
+      return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, blocks, kBlocks)
+                 : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, blocks, kBlocks);
+    }
+    if (length == 3) {
+      return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, blocks, kBlocks)
+                 : blocked_tiles_kernel<2, 3, 0>(tile_pixels, blocks, kBlocks);
+    }
+    if (length == 7) return blocked_tiles_kernel<2, 7, 0>(tile_pixels, blocks, kBlocks);
+    return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, blocks, kBlocks)
+               : blocked_tiles_kernel<2, 1, 0>(tile_pixels, blocks, kBlocks);
+  }
 
   std::vector<int64_t> offsets() const {
     std::vector<int64_t> list;
     list.reserve(static_cast<std::size_t>(segments));
     for (int64_t p = 0; p < planes; ++p) {
       for (int64_t kh = 0; kh < shape.k_h; ++kh) {
-        for (int64_t kw = 0; kw < shape.k_w; ++kw) {
+        for (int64_t kw = 0; kw < shape.k_w; kw += lanes == 1 ? length : 1) {
           list.push_back(p * plane_floats +
                          (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes);
         }
@@ -87,7 +109,7 @@ struct BlockedLayout {
   int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
   bool copies;            // x is copied with its padding
   int64_t image_h, image_w, plane_floats;
-  int64_t step, segments, block_segments;
+  int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
   int64_t out_blocks, panels, pixels;
   int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
   int64_t stretch;                       // pixels of a row that are taken together
@@ -130,9 +152,8 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
     const bool last = s0 + segments == l.segments;
     for (int64_t panel = r.panel_begin; panel < r.panel_end; ++panel) {
       const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
-      const int64_t most = kTilePixels[blocks - 1];
       const float* weights =
-          args.packed_weights + (block * l.k() + s0 * l.lanes * blocks) * kBlockChannels;
+          args.packed_weights + (block * l.k() + s0 * l.length * blocks) * kBlockChannels;
       BlockedOut out{nullptr,
                      block_floats,
                      s0 > 0                 ? nullptr
@@ -142,13 +163,14 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
                      last ? args.min : -kInfinity,
                      last ? args.max : kInfinity,
                      weights,
-                     0};
+                     0,
+                     1};
       // The panel after this one is asked for, each tile taking a part.
-      const int64_t panel_floats = segments * l.lanes * blocks * kBlockChannels;
+      const int64_t panel_floats = segments * l.length * blocks * kBlockChannels;
       const float* next =
           panel + 1 < r.panel_end
               ? args.packed_weights + l.panel_begin(panel + 1) * l.k() * kBlockChannels +
-                    s0 * l.lanes * (l.panel_begin(panel + 2) - l.panel_begin(panel + 1)) *
+                    s0 * l.length * (l.panel_begin(panel + 2) - l.panel_begin(panel + 1)) *
                         kBlockChannels
               : nullptr;
       int64_t fetched = 0;
@@ -156,25 +178,25 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
         const int64_t row = stretch / per_row % l.rows, n = stretch / per_row / l.rows;
         const int64_t begin = stretch % per_row * l.stretch;
         const int64_t count = std::min(l.stretch, l.row_pixels - begin);
-        const int64_t tiles = ceil_div(count, most);
-        const float* x = image + n * image_floats + row * l.row_floats;
-        const int64_t at = (row * l.row_pixels) * kBlockChannels + block * block_floats;
-        for (int64_t t = 0; t < tiles; ++t) {
-          const int64_t pixel = begin + count * t / tiles,
-                        pixels = begin + count * (t + 1) / tiles - pixel;
-          const int64_t to = at + pixel * kBlockChannels;
-          out.y = args.y + n * y_stride + to;
-          out.add = args.add == nullptr ? nullptr : args.add + n * l.out_blocks * block_floats + to;
-          if (next != nullptr && fetched < panel_floats) {
-            out.fetch = next + fetched;
-            out.fetch_step = 2 * kCacheLine;
-            fetched += segments * out.fetch_step;
-          } else {
-            out.fetch_step = 0;
-          }
-          blocked_tile_kernel(pixels, blocks, l.step)(x + pixel * l.step, offsets + s0, segments,
-                                                      weights, out);
-        }
+        const float* x = image + n * image_floats + row * l.row_floats + begin * l.step;
+        const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + block * block_floats;
+        for_tiles(
+            count, kTilePixels[blocks - 1],
+            [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
+              const int64_t to = at + first * kBlockChannels;
+              out.y = args.y + n * y_stride + to;
+              out.add =
+                  args.add == nullptr ? nullptr : args.add + n * l.out_blocks * block_floats + to;
+              out.tiles = tiles;
+              if (next != nullptr && fetched < panel_floats) {
+                out.fetch = next + fetched;
+                out.fetch_step = kCacheLine;
+                fetched += tiles * segments * kCacheLine;
+              } else {
+                out.fetch_step = 0;
+              }
+              l.kernel(pixels, blocks)(x + first * l.step, offsets + s0, segments, weights, out);
+            });
       }
     }
   }
@@ -255,7 +277,7 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
   }
   const std::vector<int64_t> offsets = l.offsets();
   const int64_t stretches = s.batch * l.rows * ceil_div(l.row_pixels, l.stretch);
-  const int64_t stretch_floats = std::min(l.stretch, l.row_pixels) * l.block_segments * l.lanes /
+  const int64_t stretch_floats = std::min(l.stretch, l.row_pixels) * l.block_segments * l.length /
                                  (s.k_h * s.k_w) * s.stride_h * s.stride_w;
   const int64_t most =
       std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "kernels/blocked_f32.h"
@@ -92,17 +91,15 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
 }
 
 // Products of so many tiles, at most kTilePixels[blocks - 1], and blocks.
-BlockedTile product_tile(int64_t tiles, int64_t blocks) {
-  return blocked_tile_of<int{kBlockChannels}, int{kTileCols}>(
+BlockedTiles product_kernel(int64_t tiles, int64_t blocks) {
+  return blocked_tiles_kernel<int{kBlockChannels}, int{kBlockChannels}, int{kTileCols}>(
       tiles, blocks, std::make_integer_sequence<int, kPanelBlocks>{});
 }
 
 // M of a panel of channels, with `weights` its part of W.
 void multiply(const WinogradLayout& l, const Block& b, const float* weights, int64_t blocks,
               const Products& to) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  static constexpr float kNothing[kTileCols] = {};
-  const int64_t in_c = l.shape.in_c, tiles = ceil_div(to.count, kTilePixels[blocks - 1]);
+  const int64_t in_c = l.shape.in_c;
   float* u = thread_scratch<ScratchU>(kInput * kStrideU);
   int64_t offsets[kMaxChunk / kBlockChannels];
   for (int64_t i = 0; i < kMaxChunk / kBlockChannels; ++i)
@@ -119,22 +116,24 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
         const int product = row * kInput + column;
         const float* v = b.v + product * b.v_stride + (k0 * b.count + to.begin * kBlockChannels);
         float* m = to.m + product * kStrideM;
-        for (int64_t t = 0; t < tiles; ++t) {
-          const int64_t first = to.count * t / tiles, count = to.count * (t + 1) / tiles - first;
-          const int64_t step = to_fetch > 0 ? 2 * kCacheLine : 0;
-          const BlockedOut out{m + first * kBlockChannels,
-                               kMaxTiles * kBlockChannels,
-                               k0 == 0 ? kNothing : nullptr,
-                               nullptr,
-                               -kInfinity,
-                               kInfinity,
-                               next,
-                               step};
-          product_tile(count, blocks)(v + first * kBlockChannels, offsets, depth / kBlockChannels,
-                                      u + column * kStrideU, out);
-          next += depth / kBlockChannels * step;
-          to_fetch -= depth / kBlockChannels * step;
-        }
+        for_tiles(to.count, kTilePixels[blocks - 1],
+                  [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
+                    const int64_t step = to_fetch > 0 ? kCacheLine : 0;
+                    const BlockedOut out{m + first * kBlockChannels,
+                                         kMaxTiles * kBlockChannels,
+                                         k0 == 0 ? kZeros : nullptr,
+                                         nullptr,
+                                         0,
+                                         0,
+                                         next,
+                                         step,
+                                         tiles};
+                    product_kernel(size, blocks)(v + first * kBlockChannels, offsets,
+                                                 depth / kBlockChannels, u + column * kStrideU,
+                                                 out);
+                    next += tiles * depth / kBlockChannels * step;
+                    to_fetch -= tiles * depth / kBlockChannels * step;
+                  });
       }
     }
   }

@@ -50,67 +50,64 @@ inline constexpr int kTileBlocks = 1, kTilePixels[] = {6};
 inline constexpr int kTileBlocks = 2, kTilePixels[] = {12, 6};
 #endif
 
-// sums := clamp(sums + (bias + add, or what is in y), min, max) into y.
+// y := clamp(sums + (bias + add, or what is in y), min, max), for some tiles beside each other.
 struct BlockedOut {
   float* y;
   std::int64_t block_floats;  // from one block of y's channels to the next
   const float* bias;          // null: sums are added to y
   const float* add;           // like y; may be null
   float min, max;
-  const float* fetch;  // memory that is needed soon, two lines a segment
+  const float* fetch;  // memory that is needed soon, a line for each segment
   std::int64_t fetch_step;
+  std::int64_t tiles;
 };
 
-// Steps of k that lie together: the channels of a block, or one channel of a plain image.
-template <int Step>
-inline constexpr int kSegment = Step >= kBlockChannels ? int{kBlockChannels} : 1;
-
 // Few sums would wait for each other: they take several steps side by side.
-constexpr int blocked_sets(int vectors, int step) {
-  return step < kBlockChannels ? 1 : vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
+constexpr int blocked_sets(int vectors, int length) {
+  return length % 4 != 0 ? 1 : vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
 }
 
-// P pixels, `Step` floats apart, times B blocks of output channels, in `Sets` sets of sums. Segment
-// s of the input begins at x + offsets[s]; the weights' steps are `Width` floats apart.
-template <int P, int B, int Step, int Width, int Sets>
-HWY_NOINLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* offsets,
-                               std::int64_t segments, const float* HWY_RESTRICT weights,
-                               const BlockedOut& out) {
+// One tile of blocked_tiles.
+template <int P, int B, int Step, int Length, int Width>
+HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* offsets,
+                             std::int64_t segments, const float* HWY_RESTRICT weights,
+                             const BlockedOut& out, const float*& fetch, float* to,
+                             const float* add) {
   const BlockF32 d;
-  constexpr int V = B * kParts, kLength = kSegment<Step>;
-  VecBlock acc[Sets][P][V];
+  constexpr int V = B * kParts;
+  constexpr int kSets = Width != 0 ? 1 : blocked_sets(P * V, Length);
+  constexpr int kWidth = Width != 0 ? Width : B * int{kBlockChannels};
+  VecBlock acc[kSets][P][V];
   MEZZO_UNROLL
-  for (int s = 0; s < Sets; ++s) {
+  for (int s = 0; s < kSets; ++s) {
     MEZZO_UNROLL
     for (int p = 0; p < P; ++p) {
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) acc[s][p][v] = hn::Zero(d);
     }
   }
-  const float* fetch = out.fetch;
   for (std::int64_t s = 0; s < segments; ++s) {
     const float* xs = x + offsets[s];
-    if constexpr (kLength > 1) {
+    if constexpr (Length == kBlockChannels) {
       prefetch_l2(fetch);
-      prefetch_l2(fetch + kCacheLine);
       fetch += out.fetch_step;
     }
     MEZZO_UNROLL
-    for (int c = 0; c < kLength; ++c) {
+    for (int c = 0; c < Length; ++c) {
       VecBlock w[V];
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPartLanes);
-      weights += Width;
+      weights += kWidth;
       MEZZO_UNROLL
       for (int p = 0; p < P; ++p) {
         const VecBlock xi = hn::Set(d, xs[p * Step + c]);
         MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) add_product(acc[c % Sets][p][v], xi, w[v]);
+        for (int v = 0; v < V; ++v) add_product(acc[c % kSets][p][v], xi, w[v]);
       }
     }
   }
   MEZZO_UNROLL
-  for (int s = 1; s < Sets; ++s) {
+  for (int s = 1; s < kSets; ++s) {
     MEZZO_UNROLL
     for (int p = 0; p < P; ++p) {
       MEZZO_UNROLL
@@ -121,68 +118,80 @@ HWY_NOINLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* 
   MEZZO_UNROLL
   for (int v = 0; v < V; ++v) {
     const std::int64_t at = v / kParts * out.block_floats + v % kParts * kPartLanes;
-    float* y = out.y + at;
-    const float* add = out.add;
-    if (out.bias == nullptr) {
+    float* y = to + at;
+    if constexpr (Width != 0) {
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p) {
-        float* to = y + p * kBlockChannels;
-        hn::StoreU(clamp(hn::Add(acc[0][p][v], hn::LoadU(d, to)), lo, hi), d, to);
+      for (int p = 0; p < P; ++p, y += kBlockChannels) {
+        const VecBlock sum = acc[0][p][v];
+        hn::StoreU(out.bias == nullptr ? hn::Add(sum, hn::LoadU(d, y)) : sum, d, y);
       }
+    } else if (out.bias == nullptr) {
+      MEZZO_UNROLL
+      for (int p = 0; p < P; ++p, y += kBlockChannels)
+        hn::StoreU(clamp(hn::Add(acc[0][p][v], hn::LoadU(d, y)), lo, hi), d, y);
     } else if (add == nullptr) {
       const VecBlock bias = hn::LoadU(d, out.bias + v * kPartLanes);
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p)
-        hn::StoreU(clamp(hn::Add(acc[0][p][v], bias), lo, hi), d, y + p * kBlockChannels);
+      for (int p = 0; p < P; ++p, y += kBlockChannels)
+        hn::StoreU(clamp(hn::Add(acc[0][p][v], bias), lo, hi), d, y);
     } else {
       const VecBlock bias = hn::LoadU(d, out.bias + v * kPartLanes);
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const VecBlock sum = hn::Add(acc[0][p][v], bias);
-        hn::StoreU(clamp(hn::Add(sum, hn::LoadU(d, add + at + p * kBlockChannels)), lo, hi), d,
-                   y + p * kBlockChannels);
+      for (int p = 0; p < P; ++p, y += kBlockChannels) {
+        const VecBlock summand = hn::LoadU(d, add + at + p * kBlockChannels);
+        hn::StoreU(clamp(hn::Add(hn::Add(acc[0][p][v], bias), summand), lo, hi), d, y);
       }
     }
   }
 }
 
-using BlockedTile = void (*)(const float*, const std::int64_t*, std::int64_t, const float*,
-                             const BlockedOut&);
-
-template <int B, int Step, int Width, int... P>
-constexpr std::array<BlockedTile, kTilePixels[0]> blocked_tiles(std::integer_sequence<int, P...>) {
-  constexpr int kOwn = B * int{kBlockChannels};
-  if constexpr (Width == 0) {
-    return {blocked_tile<P + 1, B, Step, kOwn, blocked_sets((P + 1) * B * kParts, Step)>...};
-  } else {
-    return {blocked_tile<P + 1, B, Step, Width, 1>...};
+// `out.tiles` tiles beside each other, of P pixels, `Step` floats apart, times B blocks of output
+// channels. Segment s of the input, `Length` steps of k that lie together, begins at x +
+// offsets[s]. Where Width is given the weights' steps are that many floats apart, not a tile's
+// width; the sums then go to y as they are, or (no bias) are added to it, and are summed in the
+// same order in tiles of any size.
+template <int P, int B, int Step, int Length, int Width>
+HWY_NOINLINE void blocked_tiles(const float* HWY_RESTRICT x, const std::int64_t* offsets,
+                                std::int64_t segments, const float* HWY_RESTRICT weights,
+                                const BlockedOut& out) {
+  const float *fetch = out.fetch, *add = out.add;
+  float* y = out.y;
+  for (std::int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, y += P * kBlockChannels) {
+    blocked_tile<P, B, Step, Length, Width>(x, offsets, segments, weights, out, fetch, y, add);
+    if (add != nullptr) add += P * kBlockChannels;
   }
 }
 
-// Of weights that are `Width` wide, 0 standing for a tile's own width. All tiles of a given width
-// sum in the same order, whatever the number of their pixels.
-template <int Step, int Width, int... B>
-BlockedTile blocked_tile_of(std::int64_t pixels, std::int64_t blocks,
-                            std::integer_sequence<int, B...>) {
-  static constexpr std::array<BlockedTile, kTilePixels[0]> kKernels[] = {
-      blocked_tiles<B + 1, Step, Width>(std::make_integer_sequence<int, kTilePixels[B]>{})...};
+using BlockedTiles = void (*)(const float*, const std::int64_t*, std::int64_t, const float*,
+                              const BlockedOut&);
+
+template <int B, int Step, int Length, int Width, int... P>
+constexpr std::array<BlockedTiles, kTilePixels[0]> blocked_tiles_of(
+    std::integer_sequence<int, P...>) {
+  return {blocked_tiles<P + 1, B, Step, Length, Width>...};
+}
+
+// The kernel for tiles of so many pixels, at most kTilePixels[blocks - 1].
+template <int Step, int Length, int Width, int... B>
+BlockedTiles blocked_tiles_kernel(std::int64_t pixels, std::int64_t blocks,
+                                  std::integer_sequence<int, B...>) {
+  static constexpr std::array<BlockedTiles, kTilePixels[0]> kKernels[] = {
+      blocked_tiles_of<B + 1, Step, Length, Width>(
+          std::make_integer_sequence<int, kTilePixels[B]>{})...};
   return kKernels[blocks - 1][static_cast<std::size_t>(pixels - 1)];
 }
 
-// The kernel for so many pixels, at most kTilePixels[blocks - 1], that are `step` floats apart.
-inline BlockedTile blocked_tile_kernel(std::int64_t pixels, std::int64_t blocks,
-                                       std::int64_t step) {
-  constexpr std::make_integer_sequence<int, kTileBlocks> kBlocks;
-  switch (step) {
-    case 1:
-      return blocked_tile_of<1, 0>(pixels, blocks, kBlocks);
-    case 2:
-      return blocked_tile_of<2, 0>(pixels, blocks, kBlocks);
-    case 8:
-      return blocked_tile_of<8, 0>(pixels, blocks, kBlocks);
-    default:
-      return blocked_tile_of<16, 0>(pixels, blocks, kBlocks);
-  }
+// Calls run(first pixel, pixels of a tile, tiles) for `count` pixels in tiles of at most `most`, so
+// that no tile is much smaller than the others.
+template <class Run>
+HWY_INLINE void for_tiles(std::int64_t count, std::int64_t most, const Run& run) {
+  const std::int64_t whole = count / most, rest = count % most;
+  if (rest == 0) return run(0, most, whole);
+  if (whole == 0) return run(0, rest, 1);
+  const std::int64_t two = most + rest, first = (whole - 1) * most;
+  if (whole > 1) run(0, most, whole - 1);
+  run(first, two - two / 2, 1);
+  run(first + two - two / 2, two / 2, 1);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
