@@ -50,9 +50,8 @@ struct BlockedLayout {
     }
     plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
     step = s.stride_w * lanes;
-    // Taps of a row of a plain image lie together as well; for the usual rows there are kernels.
-    const bool whole_rows =
-        !blocked && s.dilation_w == 1 && (s.k_w == 3 || (s.k_w == 7 && s.stride_w == 2));
+    // Taps of a row of a plain image lie together as well; for rows of 3 there are kernels.
+    const bool whole_rows = !blocked && s.dilation_w == 1 && s.k_w == 3;
     length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
     segments = checked_mul(planes, checked_mul(s.k_h, whole_rows ? 1 : s.k_w));
     out_blocks = s.out_c / kBlockChannels;
@@ -86,7 +85,6 @@ struct BlockedLayout {
       return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, blocks, kBlocks)
                  : blocked_tiles_kernel<2, 3, 0>(tile_pixels, blocks, kBlocks);
     }
-    if (length == 7) return blocked_tiles_kernel<2, 7, 0>(tile_pixels, blocks, kBlocks);
     return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, blocks, kBlocks)
                : blocked_tiles_kernel<2, 1, 0>(tile_pixels, blocks, kBlocks);
   }
@@ -147,13 +145,23 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
   static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
   const int64_t per_row = ceil_div(l.row_pixels, l.stretch);
   const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
+  // Where the weights of a panel begin with those of segment s, and how many a block of k takes.
+  const auto weights_at = [&](int64_t panel, int64_t s) {
+    const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
+    return args.packed_weights + (block * l.k() + s * l.length * blocks) * kBlockChannels;
+  };
   for (int64_t s0 = 0; s0 < l.segments; s0 += l.block_segments) {
     const int64_t segments = std::min(l.block_segments, l.segments - s0);
     const bool last = s0 + segments == l.segments;
     for (int64_t panel = r.panel_begin; panel < r.panel_end; ++panel) {
       const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
-      const float* weights =
-          args.packed_weights + (block * l.k() + s0 * l.length * blocks) * kBlockChannels;
+      const float* weights = weights_at(panel, s0);
+      // The panel after this one, or the first of the next block of k, is asked for, each tile
+      // taking a part.
+      const float* next = panel + 1 < r.panel_end ? weights_at(panel + 1, s0)
+                          : last                  ? nullptr
+                                                  : weights_at(r.panel_begin, s0 + segments);
+      int64_t to_fetch = next == nullptr ? 0 : segments * l.length * blocks * kBlockChannels;
       BlockedOut out{nullptr,
                      block_floats,
                      s0 > 0                 ? nullptr
@@ -162,18 +170,9 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
                      nullptr,
                      last ? args.min : -kInfinity,
                      last ? args.max : kInfinity,
-                     weights,
-                     0,
+                     nullptr,
+                     false,
                      1};
-      // The panel after this one is asked for, each tile taking a part.
-      const int64_t panel_floats = segments * l.length * blocks * kBlockChannels;
-      const float* next =
-          panel + 1 < r.panel_end
-              ? args.packed_weights + l.panel_begin(panel + 1) * l.k() * kBlockChannels +
-                    s0 * l.length * (l.panel_begin(panel + 2) - l.panel_begin(panel + 1)) *
-                        kBlockChannels
-              : nullptr;
-      int64_t fetched = 0;
       for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
         const int64_t row = stretch / per_row % l.rows, n = stretch / per_row / l.rows;
         const int64_t begin = stretch % per_row * l.stretch;
@@ -188,12 +187,12 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
               out.add =
                   args.add == nullptr ? nullptr : args.add + n * l.out_blocks * block_floats + to;
               out.tiles = tiles;
-              if (next != nullptr && fetched < panel_floats) {
-                out.fetch = next + fetched;
-                out.fetch_step = kCacheLine;
-                fetched += tiles * segments * kCacheLine;
-              } else {
-                out.fetch_step = 0;
+              out.fetches = to_fetch > 0;
+              out.fetch = next;
+              if (out.fetches) {
+                const int64_t fetched = tiles * segments * blocked_fetch_lines<0> * kCacheLine;
+                next += fetched;
+                to_fetch -= fetched;
               }
               l.kernel(pixels, blocks)(x + first * l.step, offsets + s0, segments, weights, out);
             });
@@ -278,7 +277,7 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
   const std::vector<int64_t> offsets = l.offsets();
   const int64_t stretches = s.batch * l.rows * ceil_div(l.row_pixels, l.stretch);
   const int64_t stretch_floats = std::min(l.stretch, l.row_pixels) * l.block_segments * l.length /
-                                 (s.k_h * s.k_w) * s.stride_h * s.stride_w;
+                                 (s.k_h * s.k_w) * std::min(s.stride_h, s.k_h) * s.stride_w;
   const int64_t most =
       std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);
   int64_t stretch_groups = ceil_div(stretches, most), panel_groups = 1;

@@ -118,7 +118,6 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
         float* m = to.m + product * kStrideM;
         for_tiles(to.count, kTilePixels[blocks - 1],
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
-                    const int64_t step = to_fetch > 0 ? kCacheLine : 0;
                     const BlockedOut out{m + first * kBlockChannels,
                                          kMaxTiles * kBlockChannels,
                                          k0 == 0 ? kZeros : nullptr,
@@ -126,13 +125,15 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
                                          0,
                                          0,
                                          next,
-                                         step,
+                                         to_fetch > 0,
                                          tiles};
                     product_kernel(size, blocks)(v + first * kBlockChannels, offsets,
                                                  depth / kBlockChannels, u + column * kStrideU,
                                                  out);
-                    next += tiles * depth / kBlockChannels * step;
-                    to_fetch -= tiles * depth / kBlockChannels * step;
+                    const int64_t fetched = tiles * (depth / kBlockChannels) *
+                                            blocked_fetch_lines<kTileCols> * kCacheLine;
+                    next += fetched;
+                    to_fetch -= fetched;
                   });
       }
     }

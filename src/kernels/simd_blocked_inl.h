@@ -57,10 +57,14 @@ struct BlockedOut {
   const float* bias;          // null: sums are added to y
   const float* add;           // like y; may be null
   float min, max;
-  const float* fetch;  // memory that is needed soon, a line for each segment
-  std::int64_t fetch_step;
+  const float* fetch;  // memory that is needed soon: blocked_fetch_lines for each segment
+  bool fetches;
   std::int64_t tiles;
 };
+
+// Winograd's few tiles have as many weights to fetch as a convolution's many.
+template <int Width>
+inline constexpr int blocked_fetch_lines = Width != 0 ? 3 : 2;
 
 // Few sums would wait for each other: they take several steps side by side.
 constexpr int blocked_sets(int vectors, int length) {
@@ -89,8 +93,12 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
   for (std::int64_t s = 0; s < segments; ++s) {
     const float* xs = x + offsets[s];
     if constexpr (Length == kBlockChannels) {
-      prefetch_l2(fetch);
-      fetch += out.fetch_step;
+      if (out.fetches) {
+        constexpr int kLines = blocked_fetch_lines<Width>;
+        MEZZO_UNROLL
+        for (int i = 0; i < kLines; ++i) prefetch_l2(fetch + i * kCacheLine);
+        fetch += kLines * kCacheLine;
+      }
     }
     MEZZO_UNROLL
     for (int c = 0; c < Length; ++c) {
