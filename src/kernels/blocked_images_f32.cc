@@ -62,36 +62,84 @@ void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, 
   reorder<false>(planes, pixels, x, y, pool);
 }
 
-void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+// The maxima of one plane. Windows of K x K taps that lie inside the image take x86's maximum,
+// which may lose a NaN, in a third of the time: false where there may have been one. With K = 0
+// all windows are looked at with care.
+template <int K>
+bool max_of_plane(const PoolShape& s, const float* x, float* y) {
   const BlockF32 d;
-  const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
-  const int64_t work = out * s.k_h * s.k_w;
-  pool.parallel_for(
-      s.planes, std::max<int64_t>(1, (1 << 19) / work), [&](int64_t begin, int64_t end) HWY_ATTR {
-        for (int64_t plane = begin; plane < end; ++plane) {
-          const float* from = x + plane * in;
-          float* to = y + plane * out;
-          for (int64_t oh = 0; oh < s.out_h; ++oh) {
-            const Taps rows = taps_inside(oh * s.stride_h - s.pad_top, s.in_h, s.k_h, s.dilation_h);
-            for (int64_t ow = 0; ow < s.out_w; ++ow, to += kBlockChannels) {
-              const int64_t left = ow * s.stride_w - s.pad_left;
-              const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
-              for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-                VecBlock best = hn::Set(d, -std::numeric_limits<float>::infinity());
-                for (int64_t kh = rows.begin; kh < rows.end; ++kh) {
-                  const int64_t row = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
-                  const float* pixels = from + (row * s.in_w + left) * kBlockChannels + part;
-                  for (int64_t kw = columns.begin; kw < columns.end; ++kw) {
-                    best =
-                        max_or_nan(best, hn::LoadU(d, pixels + kw * s.dilation_w * kBlockChannels));
-                  }
-                }
-                hn::StoreU(best, d, to + part);
-              }
-            }
+  constexpr int kChannels = kBlockChannels;
+  const int64_t step_w = s.dilation_w * kChannels, step_h = s.dilation_h * s.in_w * kChannels;
+  const int64_t last = s.in_w - 1 - (s.k_w - 1) * s.dilation_w + s.pad_left;
+  const int64_t inside = std::min(ceil_div(std::max<int64_t>(s.pad_left, 0), s.stride_w), s.out_w);
+  const int64_t outside =
+      K == 0 || last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
+  VecBlock watch = hn::Zero(d);
+  for (int64_t oh = 0; oh < s.out_h; ++oh) {
+    const int64_t top = oh * s.stride_h - s.pad_top;
+    const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
+    const float* from = x + (top + rows.begin * s.dilation_h) * s.in_w * kChannels;
+    const auto with_care = [&](int64_t begin, int64_t end) HWY_ATTR {
+      for (int64_t ow = begin; ow < end; ++ow) {
+        const int64_t left = ow * s.stride_w - s.pad_left;
+        const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
+        for (int part = 0; part < kChannels; part += kPartLanes) {
+          VecBlock best = hn::Set(d, kLowest);
+          for (int64_t kh = 0; kh < rows.end - rows.begin; ++kh) {
+            const float* taps = from + kh * step_h + left * kChannels + part;
+            for (int64_t kw = columns.begin; kw < columns.end; ++kw)
+              best = max_or_nan(best, hn::LoadU(d, taps + kw * step_w));
           }
+          hn::StoreU(best, d, y + ow * kChannels + part);
         }
-      });
+      }
+    };
+    if (K == 0 || rows.end - rows.begin != K) {
+      with_care(0, s.out_w);
+    } else {
+      with_care(0, inside);
+      for (int64_t ow = inside; ow < outside; ++ow) {
+        const float* taps = from + (ow * s.stride_w - s.pad_left) * kChannels;
+        MEZZO_UNROLL
+        for (int part = 0; part < kChannels; part += kPartLanes) {
+          VecBlock best = hn::LoadU(d, taps + part), sum = best;
+          MEZZO_UNROLL
+          for (int t = 1; t < K * K; ++t) {
+            const VecBlock v = hn::LoadU(d, taps + t / K * step_h + t % K * step_w + part);
+            best = hn::Max(best, v);
+            sum = hn::Add(sum, v);
+          }
+          // NaN if one of them is, and from then on; perhaps where they are infinite, too.
+          watch = hn::MulAdd(sum, hn::Zero(d), watch);
+          hn::StoreU(best, d, y + ow * kChannels + part);
+        }
+      }
+      with_care(outside, s.out_w);
+    }
+    y += s.out_w * kChannels;
+  }
+  return hn::AllFalse(d, hn::IsNaN(watch));
+}
+
+}  // namespace
+
+void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
+  const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
+  const auto fast = s.k_h != s.k_w ? max_of_plane<0>
+                    : s.k_h == 3   ? max_of_plane<3>
+                    : s.k_h == 2   ? max_of_plane<2>
+                                   : max_of_plane<0>;
+  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 19) / (out * s.k_h * s.k_w)),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t plane = begin; plane < end; ++plane) {
+                        if (!fast(s, x + plane * in, y + plane * out))
+                          max_of_plane<0>(s, x + plane * in, y + plane * out);
+                      }
+                    });
 }
 
 void run_blocked_mean(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {

@@ -225,17 +225,22 @@ TEST(BlockedF32, ReordersBothWays) {
 }
 
 TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
-  PoolShape s{.in_h = 13, .in_w = 15, .k_h = 3, .k_w = 3, .stride_h = 2, .stride_w = 2};
-  for (const std::int64_t pad : {0, 1, 3}) {
+  PoolShape s{.in_h = 13, .in_w = 15, .stride_h = 2, .stride_w = 2};
+  for (const auto& [k, pad] :
+       {std::pair<std::int64_t, std::int64_t>{3, 0}, {3, 1}, {3, 3}, {2, 0}, {2, 1}, {4, 2}}) {
     for (const std::int64_t dilation : {1, 2}) {
+      s.k_h = s.k_w = k;
       s.planes = 3;
       s.pad_top = s.pad_left = pad;
       s.dilation_h = s.dilation_w = dilation;
-      s.out_h = (s.in_h + 2 * pad - 2 * dilation - 1) / 2 + 1;
-      s.out_w = (s.in_w + 2 * pad - 2 * dilation - 1) / 2 + 1;
+      s.out_h = (s.in_h + 2 * pad - (k - 1) * dilation - 1) / 2 + 1;
+      s.out_w = (s.in_w + 2 * pad - (k - 1) * dilation - 1) / 2 + 1;
       std::vector<float> x = random_floats(s.planes * 8 * s.in_h * s.in_w, 1);
+      // One block of channels with a NaN, one with infinities, one of finite numbers.
+      const auto block = static_cast<std::size_t>(8 * s.in_h * s.in_w);
       x[100] = std::numeric_limits<float>::quiet_NaN();
-      x[200] = -std::numeric_limits<float>::infinity();
+      x[block + 200] = -std::numeric_limits<float>::infinity();
+      x[block + 500] = std::numeric_limits<float>::infinity();
       PoolShape plain = s;
       plain.planes *= 8;
       std::vector<float> y(static_cast<std::size_t>(plain.planes * s.out_h * s.out_w));
