@@ -23,7 +23,7 @@ namespace {
 using std::int64_t;
 
 // Steps of k of a block: a panel of weights of that length fills most of L1.
-constexpr int64_t kBlockDepth = 256;
+constexpr int64_t kBlockDepth = 192;
 // Floats of x that a task reads for each panel of weights.
 constexpr int64_t kTaskFloats = 40 << 10;
 // Multiply-adds worth handing to another thread: some ten microseconds.
