@@ -234,20 +234,19 @@ void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, T
   const int64_t taps = s.k_h * s.k_w, depth = s.in_c / s.groups;
   const BlockedLayout l(s);
   const int64_t panels = is_depthwise(s) ? l.out_blocks : l.panels;
-  pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+  pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t block = is_depthwise(s) ? panel : l.panel_begin(panel);
       const int64_t blocks = is_depthwise(s) ? 1 : l.panel_begin(panel + 1) - block;
       const int64_t width = blocks * kBlockChannels, lanes = is_depthwise(s) ? 1 : l.lanes;
       float* to = packed + block * kBlockChannels * depth * taps;
       const float* from = weights + block * kBlockChannels * depth * taps;
-      for (int64_t plane = 0; plane < depth / lanes; ++plane) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          for (int64_t lane = 0; lane < lanes; ++lane, to += width) {
-            const float* source = from + (plane * lanes + lane) * taps + tap;
-            for (int64_t c = 0; c < width; ++c) to[c] = source[c * depth * taps];
-          }
-        }
+      // Steps of k are in the order of the file but where blocks of channels come between taps.
+      const bool as_they_are = lanes == 1 || taps == 1;
+      const int64_t parts = as_they_are ? 1 : depth / lanes * taps, steps = depth * taps / parts;
+      for (int64_t i = 0; i < parts; ++i, to += steps * width) {
+        pack_panel(from + i / taps * lanes * taps + i % taps, depth * taps, as_they_are ? 1 : taps,
+                   width, width, steps, to);
       }
     }
   });
