@@ -145,7 +145,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
   static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
   const int64_t per_row = ceil_div(l.row_pixels, l.stretch);
   const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
-  // Where the weights of a panel begin with those of segment s, and how many a block of k takes.
+  // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
     const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
     return args.packed_weights + (block * l.k() + s * l.length * blocks) * kBlockChannels;
