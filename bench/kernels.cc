@@ -172,7 +172,7 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
   });
   report.flops(name, operations(s), warm, cold, report.peer->conv(s, median_time));
   if (blocked_conv_applies(s))
-    bench_blocked(report, pool, s, winograd && s.in_c % kBlockChannels == 0);
+    bench_blocked(report, pool, s, winograd && blocked_conv_takes_blocked(s));
   return cold * times;
 }
 

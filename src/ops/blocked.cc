@@ -40,30 +40,17 @@ Convolution blocked_convolution(const Op& op) {
 
 void infer_conv(Op& op) {
   const Convolution conv = blocked_convolution(op);
-  const Shape y = blocked_shape(shape_of(conv.batch, conv.out_c, conv.windows));
-  if (op.has_in(3) && op.in_shape(3) != y) {
-    throw invalid("the summand Z does not have the shape of the result")
-        .expected(to_string(y))
-        .got(to_string(op.in_shape(3)));
-  }
-  op.set_out(0, op.in(0).dtype, y);
+  set_result(op, blocked_shape(shape_of(conv.batch, conv.out_c, conv.windows)));
 }
 
 // 3x3 convolutions with a quarter of the multiplications. Weights are packed as for plain images.
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
-  if (conv.empty()) return refuse("an empty tensor");
   const kernels::ConvShape shape = conv_shape(conv);
-  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
-  if (!kernels::blocked_conv_takes_blocked(shape)) return refuse("X is plain");
-  if (!op.is_constant(1)) return refuse("the weights are computed");
-  const Tensor packed = winograd_weights(op, shape);
-  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
-    const auto* weights = static_cast<const float*>(packed.data());
-    kernels::blocked_winograd_conv(shape, conv_args(run, weights, finish), run.pool());
-    apply_simd(finish.rest, run.out<float>(0),
-               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
-  };
+  if (!kernels::blocked_conv_takes_blocked(shape) && winograd_refusal(shape).empty()) {
+    return refuse("X is plain");
+  }
+  return winograd_by(kernels::blocked_winograd_conv, op, conv);
 }
 
 Choice direct(Op& op) {
@@ -73,20 +60,13 @@ Choice direct(Op& op) {
   const kernels::ConvShape shape = conv_shape(conv);
   const std::string key = "blocked " + std::string(kernels::name_of(kernels::active_target())) +
                           " " + std::to_string(conv.groups);
-  const Tensor packed = op.packed(1, key, [&](const Tensor& weights) {
-    const std::size_t bytes = kernels::blocked_weights_bytes(shape);
-    Tensor result = float_buffer(bytes);
-    ThreadPool pool = packing_pool(op, bytes);
-    kernels::pack_blocked_weights(shape, weights.values<float>().data(),
-                                  static_cast<float*>(result.mutable_data()), pool);
-    return result;
-  });
+  const Tensor packed = packed_weights(op, key, shape, kernels::blocked_weights_bytes(shape),
+                                       kernels::pack_blocked_weights);
   op.set_scratch(static_cast<std::int64_t>(kernels::blocked_scratch_bytes(shape)));
   return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
     const auto* weights = static_cast<const float*>(packed.data());
     kernels::blocked_conv(shape, conv_args(run, weights, finish), run.scratch(), run.pool());
-    apply_simd(finish.rest, run.out<float>(0),
-               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+    apply_rest(finish, shape, run);
   };
 }
 

@@ -2,7 +2,6 @@
 // The versions of Conv differ in their types only.
 
 #include <algorithm>
-#include <limits>
 #include <string>
 
 #include "base/memory.h"
@@ -23,13 +22,7 @@ namespace {
 
 void infer(Op& op) {
   const Convolution conv = convolution_of(op, op.in_shape(0));
-  const Shape y = shape_of(conv.batch, conv.out_c, conv.windows);
-  if (op.has_in(3) && op.in_shape(3) != y) {
-    throw invalid("the summand Z does not have the shape of the result")
-        .expected(to_string(y))
-        .got(to_string(op.in_shape(3)));
-  }
-  op.set_out(0, op.in(0).dtype, y);
+  set_result(op, shape_of(conv.batch, conv.out_c, conv.windows));
 }
 
 std::int64_t multiply_adds(const Op& op) {
@@ -56,17 +49,7 @@ Choice winograd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() != 2) return refuse("not two spatial axes");
-  if (conv.empty()) return refuse("an empty tensor");
-  const kernels::ConvShape shape = conv_shape(conv);
-  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
-  if (!op.is_constant(1)) return refuse("the weights are computed");
-  const Tensor packed = winograd_weights(op, shape);
-  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
-    const auto* weights = static_cast<const float*>(packed.data());
-    kernels::winograd_conv(shape, conv_args(run, weights, finish), run.pool());
-    apply_simd(finish.rest, run.out<float>(0),
-               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
-  };
+  return winograd_by(kernels::winograd_conv, op, conv);
 }
 
 // Convolutions along one or two axes, by the SIMD kernels.
@@ -79,13 +62,7 @@ Choice direct(Op& op) {
   const std::size_t packed_bytes = kernels::packed_weights_bytes(shape);
   Tensor packed;
   if (op.is_constant(1)) {
-    packed = op.packed(1, packing_key(shape), [&](const Tensor& weights) {
-      Tensor result = float_buffer(packed_bytes);
-      ThreadPool pool = packing_pool(op, packed_bytes);
-      kernels::pack_weights(shape, weights.values<float>().data(),
-                            static_cast<float*>(result.mutable_data()), pool);
-      return result;
-    });
+    packed = packed_weights(op, packing_key(shape), shape, packed_bytes, kernels::pack_weights);
   }
   const std::int64_t own_scratch =
       aligned(static_cast<std::int64_t>(kernels::scratch_bytes(shape)));
@@ -100,8 +77,7 @@ Choice direct(Op& op) {
       weights = own;
     }
     kernels::conv(shape, conv_args(run, weights, finish), run.scratch(), run.pool());
-    apply_simd(finish.rest, run.out<float>(0),
-               shape.batch * shape.out_c * shape.out_h * shape.out_w, run.pool());
+    apply_rest(finish, shape, run);
   };
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "base/shape.h"
 #include "kernels/target.h"
@@ -79,18 +80,6 @@ kernels::ConvShape conv_shape(const Convolution& conv) {
           .groups = conv.groups};
 }
 
-Tensor winograd_weights(Op& op, const kernels::ConvShape& shape) {
-  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
-  return op.packed(1, key, [&](const Tensor& weights) {
-    const std::size_t bytes = kernels::winograd_weights_bytes(shape);
-    Tensor result = float_buffer(bytes);
-    ThreadPool pool = packing_pool(op, bytes);
-    kernels::pack_winograd_weights(shape, weights.values<float>().data(),
-                                   static_cast<float*>(result.mutable_data()), pool);
-    return result;
-  });
-}
-
 std::string winograd_refusal(const kernels::ConvShape& shape) {
   const char* wanted = std::getenv("MEZZO_WINOGRAD");
   if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
@@ -124,8 +113,42 @@ ThreadPool packing_pool(const Op& op, std::size_t bytes) {
   return ThreadPool(bytes >= (std::size_t{1} << 20) ? op.threads() : 1);
 }
 
-Tensor float_buffer(std::size_t bytes) {
-  return Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& shape,
+                      std::size_t bytes, Pack pack) {
+  return op.packed(1, key, [&](const Tensor& weights) {
+    Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+    ThreadPool pool = packing_pool(op, bytes);
+    pack(shape, weights.values<float>().data(), static_cast<float*>(result.mutable_data()), pool);
+    return result;
+  });
+}
+
+void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run) {
+  apply_simd(finish.rest, run.out<float>(0), shape.batch * shape.out_c * shape.out_h * shape.out_w,
+             run.pool());
+}
+
+Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv) {
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
+  if (!op.is_constant(1)) return refuse("the weights are computed");
+  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
+  const Tensor packed = packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),
+                                       kernels::pack_winograd_weights);
+  return [kernel, shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    kernel(shape, conv_args(run, static_cast<const float*>(packed.data()), finish), run.pool());
+    apply_rest(finish, shape, run);
+  };
+}
+
+void set_result(Op& op, Shape y) {
+  if (op.has_in(3) && op.in_shape(3) != y) {
+    throw invalid("the summand Z does not have the shape of the result")
+        .expected(to_string(y))
+        .got(to_string(op.in_shape(3)));
+  }
+  op.set_out(0, op.in(0).dtype, std::move(y));
 }
 
 }  // namespace mezzo::ops

@@ -36,8 +36,6 @@ std::int64_t multiply_adds_of(const Convolution& conv);
 /// The convolution as kernels know it: one along one or two axes.
 kernels::ConvShape conv_shape(const Convolution& conv);
 
-/// Input 1 of `op`, packed for Winograd's kernels.
-Tensor winograd_weights(Op& op, const kernels::ConvShape& shape);
 /// Why Winograd's kernel is not to compute the convolution; empty where it is.
 std::string winograd_refusal(const kernels::ConvShape& shape);
 
@@ -52,9 +50,23 @@ Finish finish_of(const Activation& activation);
 /// What the SIMD kernels take: inputs are x, weights, bias and summand.
 kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish);
 
+/// Packs weights for convolutions of a shape.
+using Pack = void (*)(const kernels::ConvShape&, const float* weights, float* packed, ThreadPool&);
+/// Input 1 of `op`, a constant, packed to that many bytes: kept for all plans, which know it by
+/// `key`.
+Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& shape,
+                      std::size_t bytes, Pack pack);
 /// Weights are packed by several threads only where that pays for starting them.
 ThreadPool packing_pool(const Op& op, std::size_t bytes);
-/// A tensor that holds that many bytes.
-Tensor float_buffer(std::size_t bytes);
+
+/// What a kernel has left of the activation, over the whole result.
+void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run);
+
+/// Winograd's kernel for either layout, or why not that. The weights are packed alike for both.
+using Winograd = void (*)(const kernels::ConvShape&, const kernels::ConvArgs&, ThreadPool&);
+Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv);
+
+/// Sets the output of `op`, of shape `y`, which its summand (input 3, if any) must have, too.
+void set_result(Op& op, Shape y);
 
 }  // namespace mezzo::ops

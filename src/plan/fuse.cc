@@ -129,7 +129,8 @@ void Compiler::fuse() {
 
 namespace {
 
-void take_over(Step& step, passes::Step& shown) {
+// What passes have made of a step.
+void adopt(Step& step, passes::Step& shown) {
   step.misses = std::move(shown.misses);
   step.passes = std::move(shown.passes);
   if (shown.node == nullptr) return;
@@ -146,13 +147,13 @@ void take_over(Step& step, passes::Step& shown) {
 void Compiler::take_over(passes::Program& program) {
   std::vector<Step> steps;
   const auto add = [&](std::vector<passes::Step>& around) {
-    for (passes::Step& shown : around) plan::take_over(steps.emplace_back(), shown);
+    for (passes::Step& shown : around) adopt(steps.emplace_back(), shown);
   };
   for (int i = 0; i < program.size(); ++i) {
     passes::Step& shown = program.steps()[at(i)];
     if (shown.removed) continue;
     add(shown.before);
-    plan::take_over(steps.emplace_back(std::move(plan_->steps[at(i)])), shown);
+    adopt(steps.emplace_back(std::move(plan_->steps[at(i)])), shown);
     add(shown.after);
   }
   plan_->steps = std::move(steps);
