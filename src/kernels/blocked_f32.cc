@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/shape.h"
+#include "kernels/task_grid.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/blocked_f32.cc"
@@ -62,7 +63,9 @@ struct BlockedLayout {
                       s.out_h == s.in_h && s.out_w == s.in_w;
     rows = flat ? 1 : s.out_h;
     row_pixels = flat ? pixels : s.out_w;
-    stretch = flat ? kStretch : row_pixels;
+    // The last stretch takes what is left, so that none is much shorter.
+    row_stretches = flat ? std::max<int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
+    stretch = row_stretches == 1 ? row_pixels : kStretch;
     row_floats = s.stride_h * image_w * lanes;
     block_segments = std::max<int64_t>(1, kBlockDepth / length);
     block_segments = ceil_div(segments, ceil_div(segments, block_segments));
@@ -110,7 +113,7 @@ struct BlockedLayout {
   int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
   int64_t out_blocks, panels, pixels;
   int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
-  int64_t stretch;                       // pixels of a row that are taken together
+  int64_t row_stretches, stretch;        // pixels of a row that are taken together
 };
 
 // The image with its padding, or a part of it.
@@ -143,7 +146,6 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
                const int64_t* offsets, int64_t y_stride, const BlockedRange& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
-  const int64_t per_row = ceil_div(l.row_pixels, l.stretch);
   const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
@@ -174,9 +176,10 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
                      false,
                      1};
       for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
-        const int64_t row = stretch / per_row % l.rows, n = stretch / per_row / l.rows;
-        const int64_t begin = stretch % per_row * l.stretch;
-        const int64_t count = std::min(l.stretch, l.row_pixels - begin);
+        const int64_t part = stretch % l.row_stretches, begin = part * l.stretch;
+        const int64_t row = stretch / l.row_stretches % l.rows,
+                      n = stretch / l.row_stretches / l.rows;
+        const int64_t count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
         const float* x = image + n * image_floats + row * l.row_floats + begin * l.step;
         const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + block * block_floats;
         for_tiles(
@@ -274,41 +277,48 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
     image = scratch;
   }
   const std::vector<int64_t> offsets = l.offsets();
-  const int64_t stretches = s.batch * l.rows * ceil_div(l.row_pixels, l.stretch);
-  const int64_t stretch_floats = std::min(l.stretch, l.row_pixels) * l.block_segments * l.length /
-                                 (s.k_h * s.k_w) * std::min(s.stride_h, s.k_h) * s.stride_w;
+  const int64_t stretches = s.batch * l.rows * l.row_stretches;
+  const int64_t stretch_floats = l.stretch * l.block_segments * l.length / (s.k_h * s.k_w) *
+                                 std::min(s.stride_h, s.k_h) * s.stride_w;
   const int64_t most =
       std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);
-  int64_t stretch_groups = ceil_div(stretches, most), panel_groups = 1;
+  // A thread takes its share in a few parts, each of which reads either all weights or all of x:
+  // the smaller, where x need not be cut.
+  const bool by_panel = stretches <= most && s.out_c * l.k() > s.batch * l.planes * l.plane_floats;
+  const int64_t most_major = by_panel ? l.panels : stretches,
+                most_minor = by_panel ? stretches : l.panels;
   const int64_t work = s.batch * l.pixels * s.out_c * l.k();
-  // Too few tasks for the threads: smaller ones, while they are worth it.
-  while (pool.size() > 1 && stretch_groups * panel_groups < 16 * pool.size() &&
-         work / (stretch_groups * panel_groups) > kTaskWork) {
-    if (stretch_groups < stretches) {
-      stretch_groups = std::min(2 * stretch_groups, stretches);
-    } else if (panel_groups < l.panels) {
-      panel_groups = std::min(2 * panel_groups, l.panels);
+  int64_t major = 1, minor = 1;
+  while (pool.size() > 1 && major * minor < 16 * pool.size() &&
+         work / (major * minor) > kTaskWork) {
+    if (major < most_major) {
+      major = std::min(2 * major, most_major);
+    } else if (minor < most_minor) {
+      minor = std::min(2 * minor, most_minor);
     } else {
       break;
     }
   }
-  const int64_t tasks = stretch_groups * panel_groups;
+  const int64_t tasks = major * minor;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t t = begin; t < end;) {
-      const int64_t p = t % panel_groups, g = t / panel_groups;
-      int64_t g_end = g + 1;
-      const int64_t p_end = std::min(panel_groups, p + end - t);
-      const auto first = [&](int64_t i) { return stretches * i / stretch_groups; };
-      while (p == 0 && p_end == panel_groups && g_end < stretch_groups &&
-             t + (g_end + 1 - g) * panel_groups <= end && first(g_end + 1) - first(g) <= most) {
-        ++g_end;
+    for_rectangles(begin, end, minor, [&](const Rectangle& r) HWY_ATTR {
+      const int64_t major_begin = most_major * r.major_begin / major,
+                    major_end = most_major * r.major_end / major,
+                    minor_begin = most_minor * r.minor_begin / minor,
+                    minor_end = most_minor * r.minor_end / minor;
+      const int64_t panel_begin = by_panel ? major_begin : minor_begin,
+                    panel_end = by_panel ? major_end : minor_end;
+      const int64_t stretch_begin = by_panel ? minor_begin : major_begin,
+                    count = (by_panel ? minor_end : major_end) - stretch_begin;
+      // As many stretches at a time as stay in L2.
+      const int64_t parts = ceil_div(count, most);
+      for (int64_t i = 0; i < parts; ++i) {
+        run_range(l, args, image, offsets.data(), y_stride,
+                  {stretch_begin + count * i / parts, stretch_begin + count * (i + 1) / parts,
+                   panel_begin, panel_end});
       }
-      t += (g_end - g - 1) * panel_groups + p_end - p;
-      run_range(
-          l, args, image, offsets.data(), y_stride,
-          {first(g), first(g_end), l.panels * p / panel_groups, l.panels * p_end / panel_groups});
-    }
+    });
   });
 }
 
