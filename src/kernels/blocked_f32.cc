@@ -12,6 +12,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_depthwise_inl.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_stages_inl.h"
 
 // A convolution takes blocks of k (taps of input channels) in turn: panels of weights that stay in
 // L1 meet all tiles of pixels of a stretch that stays in L2. Sums wait in y between blocks of k.
@@ -31,6 +32,9 @@ constexpr int64_t kTaskFloats = 40 << 10;
 constexpr int64_t kTaskWork = int64_t{1} << 19;
 // Pixels after which a flat image is cut: whole tiles of any size.
 constexpr int64_t kStretch = 48;
+
+// Pixels of a depthwise convolution's block ahead of its stages.
+constexpr int64_t kStagePixels = 256;
 
 bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
 
@@ -142,10 +146,29 @@ struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
 };
 
-void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
+// The stages of a range of one panel, image by image.
+void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
+                      const BlockedRange& r) {
+  const int64_t per_image = l.rows * l.row_stretches;
+  const auto pixel_at = [&](int64_t stretch) {
+    return stretch == per_image
+               ? l.pixels
+               : stretch / l.row_stretches * l.row_pixels + stretch % l.row_stretches * l.stretch;
+  };
+  for (int64_t begin = r.stretch_begin, end; begin < r.stretch_end; begin = end) {
+    const int64_t n = begin / per_image, first = pixel_at(begin % per_image);
+    end = std::min(r.stretch_end, (n + 1) * per_image);
+    const int64_t count = pixel_at(end - n * per_image) - first;
+    for (int64_t i = l.panel_begin(r.panel_begin); i < l.panel_begin(r.panel_end); ++i)
+      run_stages(l.shape, args, y_stride, n, i, first, count);
+  }
+}
+
+void run_range(const BlockedLayout& l, const ConvArgs& all, const float* image,
                const int64_t* offsets, int64_t y_stride, const BlockedRange& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
+  const ConvArgs args = ahead_of_stages(all);
   const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
@@ -200,11 +223,16 @@ void run_range(const BlockedLayout& l, const ConvArgs& args, const float* image,
               l.kernel(pixels, blocks)(x + first * l.step, offsets + s0, segments, weights, out);
             });
       }
+      if (last && all.stages.wanted()) {
+        run_panel_stages(l, all, y_stride, {r.stretch_begin, r.stretch_end, panel, panel + 1});
+      }
     }
   }
+  if (all.stages.wanted()) hwy::FlushStream();
 }
 
-void run_depthwise(const ConvShape& s, const ConvArgs& args, int64_t y_stride, ThreadPool& pool) {
+void run_depthwise(const ConvShape& s, const ConvArgs& all, int64_t y_stride, ThreadPool& pool) {
+  const ConvArgs args = ahead_of_stages(all);
   const int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
   const int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
                 out_floats = s.out_h * s.out_w * kBlockChannels;
@@ -216,14 +244,25 @@ void run_depthwise(const ConvShape& s, const ConvArgs& args, int64_t y_stride, T
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t part = t % parts, block = t / parts % blocks, n = t / parts / blocks;
-      blocked_depthwise(
-          s, args.x + (n * blocks + block) * in_floats,
-          args.packed_weights + block * taps * kBlockChannels,
-          args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
-          args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
-          args.y + n * y_stride + block * out_floats, args.min, args.max, s.out_h * part / parts,
-          s.out_h * (part + 1) / parts);
+      const int64_t last = s.out_h * (part + 1) / parts;
+      // Stages follow a few rows, of whole lines together, that are still in L1.
+      const int64_t rows =
+          !all.stages.wanted() ? s.out_h : round_up(ceil_div(kStagePixels, s.out_w), 4);
+      for (int64_t row = s.out_h * part / parts; row < last; row += rows) {
+        blocked_depthwise(
+            s, args.x + (n * blocks + block) * in_floats,
+            args.packed_weights + block * taps * kBlockChannels,
+            args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
+            args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
+            args.y + n * y_stride + block * out_floats, args.min, args.max, row,
+            std::min(row + rows, last));
+        if (all.stages.wanted()) {
+          run_stages(s, all, y_stride, n, block, row * s.out_w,
+                     std::min(rows, last - row) * s.out_w);
+        }
+      }
     }
+    if (all.stages.wanted()) hwy::FlushStream();
   });
 }
 

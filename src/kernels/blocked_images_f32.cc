@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "kernels/blocked_images_f32.cc"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/simd_math_inl.h"
 
 // What is done to images in the blocked layout besides convolving them.
@@ -18,51 +19,27 @@ using std::int64_t;
 
 namespace {
 
-// Planes of eight channels, between [8][pixels] and [pixels][8].
-template <bool Block>
-void reorder(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  const int64_t floats = pixels * kBlockChannels;
+// Rows of a block's eight channels, [8][pixels], to [pixels][8].
+void to_block(const float* from, int64_t pixels, float* to) {
+  int64_t p = 0;
+  for (; p + 4 <= pixels; p += 4) {
+    for (int64_t c = 0; c < kBlockChannels; c += 4)
+      transpose_4x4(from + c * pixels + p, pixels, to + p * kBlockChannels + c, kBlockChannels);
+  }
+  for (; p < pixels; ++p) {
+    for (int64_t c = 0; c < kBlockChannels; ++c) to[p * kBlockChannels + c] = from[c * pixels + p];
+  }
+}
+
+// Calls run(x, y) for planes of so many floats.
+template <class Run>
+void for_planes(int64_t planes, int64_t floats, const float* x, float* y, ThreadPool& pool,
+                const Run& run) {
   pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t plane = begin; plane < end; ++plane) {
-                        const float* from = x + plane * floats;
-                        float* to = y + plane * floats;
-                        int64_t p = 0;
-                        for (; p + 4 <= pixels; p += 4) {
-                          for (int64_t c = 0; c < kBlockChannels; c += 4) {
-                            if constexpr (Block) {
-                              transpose_4x4(from + c * pixels + p, pixels,
-                                            to + p * kBlockChannels + c, kBlockChannels);
-                            } else {
-                              transpose_4x4(from + p * kBlockChannels + c, kBlockChannels,
-                                            to + c * pixels + p, pixels);
-                            }
-                          }
-                        }
-                        for (; p < pixels; ++p) {
-                          for (int64_t c = 0; c < kBlockChannels; ++c) {
-                            if constexpr (Block) {
-                              to[p * kBlockChannels + c] = from[c * pixels + p];
-                            } else {
-                              to[c * pixels + p] = from[p * kBlockChannels + c];
-                            }
-                          }
-                        }
-                      }
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) run(x + i * floats, y + i * floats);
                     });
 }
-
-}  // namespace
-
-void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  reorder<true>(planes, pixels, x, y, pool);
-}
-
-void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  reorder<false>(planes, pixels, x, y, pool);
-}
-
-namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
@@ -126,6 +103,16 @@ bool max_of_plane(const PoolShape& s, const float* x, float* y) {
 }
 
 }  // namespace
+
+void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  for_planes(planes, pixels * kBlockChannels, x, y, pool,
+             [&](const float* from, float* to) { to_block(from, pixels, to); });
+}
+
+void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+  for_planes(planes, pixels * kBlockChannels, x, y, pool,
+             [&](const float* from, float* to) { from_block(from, pixels, to, pixels); });
+}
 
 void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
   const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;

@@ -9,6 +9,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/simd_winograd_inl.h"
 #include "kernels/simd_winograd_tiles_inl.h"
 
@@ -195,7 +196,8 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
 
 }  // namespace
 
-void run_blocked_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
+void run_blocked_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& pool) {
+  const ConvArgs args = ahead_of_stages(all);
   run_winograd_blocks(
       s, kBlockChannels,
       [&](const WinogradLayout& l, const Block& b, int64_t begin, int64_t end)
@@ -208,6 +210,15 @@ void run_blocked_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& 
             transform_outputs(l, b, args, block, blocks, products);
           },
       pool);
+  if (!all.stages.wanted()) return;
+  // A few rows of tiles are no whole lines: stages follow plane by plane.
+  const int64_t blocks = s.out_c / kBlockChannels, pixels = s.out_h * s.out_w;
+  const int64_t y_stride = all.y_batch_stride != 0 ? all.y_batch_stride : s.out_c * pixels;
+  pool.parallel_for(s.batch * blocks, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; ++i)
+      run_stages(s, all, y_stride, i / blocks, i % blocks, 0, pixels);
+    hwy::FlushStream();
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -25,8 +25,26 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
+/// What a convolution in the blocked layout gives besides y, which is then clamp((conv(x, weights)
+/// + bias) * scale + shift + add, min, max): the tensors on the way there, plain and dense. All may
+/// be null; scale and shift [out_c] only both.
+struct ConvStages {
+  bool wanted() const {
+    return scale != nullptr || conv != nullptr || scaled != nullptr || sum != nullptr ||
+           result != nullptr;
+  }
+
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  float* conv = nullptr;    ///< + bias
+  float* scaled = nullptr;  ///< * scale + shift
+  float* sum = nullptr;     ///< + add
+  float* result = nullptr;  ///< y
+};
+
 /// y = clamp(conv(x, weights) + bias + add, min, max). `bias` [out_c] and `add` (like y, dense) may
-/// be null; `add` may be `y`.
+/// be null; `add` may be `y`, but not where there are `stages`, which only kernels of the blocked
+/// layout know.
 struct ConvArgs {
   const float* x = nullptr;
   const float* packed_weights = nullptr;
@@ -37,6 +55,7 @@ struct ConvArgs {
   std::int64_t y_batch_stride = 0;
   float min = -std::numeric_limits<float>::infinity();
   float max = std::numeric_limits<float>::infinity();
+  ConvStages stages = {};
 };
 
 /// Bytes of the packed weights. The layout depends on the active target and on the whole shape but

@@ -1,5 +1,5 @@
-// BlockedConv, BlockedMaxPool, BlockedGlobalAveragePool, ToBlocked, FromBlocked (mezzo 1): see
-// blocked.h.
+// BlockedConv, BlockedStagedConv, BlockedMaxPool, BlockedGlobalAveragePool, ToBlocked, FromBlocked
+// (mezzo 1): see blocked.h.
 
 #include "ops/blocked.h"
 
@@ -40,7 +40,17 @@ Convolution blocked_convolution(const Op& op) {
 
 void infer_conv(Op& op) {
   const Convolution conv = blocked_convolution(op);
-  set_result(op, blocked_shape(shape_of(conv.batch, conv.out_c, conv.windows)));
+  const Shape y = shape_of(conv.batch, conv.out_c, conv.windows);
+  set_result(op, blocked_shape(y));
+  for (const int i : {4, 5}) {
+    if (op.has_in(i) && op.in_shape(i) != Shape{conv.out_c}) {
+      throw invalid("Scale or Shift does not fit the weights")
+          .at("input " + std::to_string(i))
+          .expected(to_string(Shape{conv.out_c}))
+          .got(to_string(op.in_shape(i)));
+    }
+  }
+  for (int i = 1; i < op.outputs(); ++i) op.set_out(i, DType::f32, y);
 }
 
 // 3x3 convolutions with a quarter of the multiplications. Weights are packed as for plain images.
@@ -122,6 +132,27 @@ Choice reorder(Op& op) {
   };
 }
 
+Row& declare_conv(Row& row) {
+  using Kind = FormalAttribute::Kind;
+  return row.attr("auto_pad", "NOTSET")
+      .attr("dilations", Kind::ints)
+      .attr("group", 1)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints)
+      .attr("activation", Kind::string)
+      .attr("activation_params", Kind::floats)
+      .in("X", DType::f32)
+      .in("W", DType::f32)
+      .in("B", DType::f32, Arity::optional)
+      .in("Z", DType::f32, Arity::optional)
+      .out("Y", like(0))
+      .infer(infer_conv)
+      .simd_kernel("Winograd", winograd)
+      .simd_kernel("direct", direct)
+      .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
+}
+
 }  // namespace
 
 Shape blocked_shape(const Shape& plain) {
@@ -168,26 +199,17 @@ double reorder_cost(const Shape& plain) {
 MEZZO_FAMILY(blocked) {
   constexpr const char* kDomain = "mezzo";
   using Kind = FormalAttribute::Kind;
-  op("BlockedConv", kDomain)
-      .since(1)
-      .attr("auto_pad", "NOTSET")
-      .attr("dilations", Kind::ints)
-      .attr("group", 1)
-      .attr("kernel_shape", Kind::ints)
-      .attr("pads", Kind::ints)
-      .attr("strides", Kind::ints)
-      .attr("activation", Kind::string)
-      .attr("activation_params", Kind::floats)
-      .in("X", DType::f32)
-      .in("W", DType::f32)
-      .in("B", DType::f32, Arity::optional)
-      .in("Z", DType::f32, Arity::optional)
-      .out("Y", like(0))
-      .in_place(3)
-      .infer(infer_conv)
-      .simd_kernel("Winograd", winograd)
-      .simd_kernel("direct", direct)
-      .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
+  declare_conv(op("BlockedConv", kDomain).since(1)).in_place(3);
+  // Y is activation((conv + B) * Scale + Shift + Z), and the other outputs are the tensors on the
+  // way there, [N, C, H, W]: Conv is conv + B, Scaled times Scale + Shift, Sum + Z, and Result is
+  // Y.
+  declare_conv(op("BlockedStagedConv", kDomain).since(1))
+      .in("Scale", DType::f32, Arity::optional)
+      .in("Shift", DType::f32, Arity::optional)
+      .out("Conv", like(0), Arity::optional)
+      .out("Scaled", like(0), Arity::optional)
+      .out("Sum", like(0), Arity::optional)
+      .out("Result", like(0), Arity::optional);
   op("BlockedMaxPool", kDomain)
       .since(1)
       .attr("auto_pad", "NOTSET")

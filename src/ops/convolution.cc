@@ -106,7 +106,13 @@ kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& 
           .add = run.in<float>(3),
           .y = run.out<float>(0),
           .min = finish.min,
-          .max = finish.max};
+          .max = finish.max,
+          .stages = {.scale = run.in<float>(4),
+                     .shift = run.in<float>(5),
+                     .conv = run.out<float>(1),
+                     .scaled = run.out<float>(2),
+                     .sum = run.out<float>(3),
+                     .result = run.out<float>(4)}};
 }
 
 ThreadPool packing_pool(const Op& op, std::size_t bytes) {

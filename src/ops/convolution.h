@@ -47,7 +47,8 @@ struct Finish {
 };
 Finish finish_of(const Activation& activation);
 
-/// What the SIMD kernels take: inputs are x, weights, bias and summand.
+/// What the SIMD kernels take: inputs are x, weights, bias, summand, and the stages' scale and
+/// shift; outputs are y and what the stages give.
 kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish);
 
 /// Packs weights for convolutions of a shape.

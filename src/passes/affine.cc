@@ -42,8 +42,7 @@ std::optional<Affine> finite(Affine affine) {
   return affine;
 }
 
-}  // namespace
-
+// A BatchNormalization with known statistics.
 std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t channels) {
   const ops::Op& op = program.op(i);
   if (channels == 0) return std::nullopt;
@@ -70,6 +69,7 @@ std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t
   return finite(std::move(affine));
 }
 
+// Arithmetic of x and a constant.
 std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int data,
                                            const Shape& x) {
   const bool is_known =
@@ -100,6 +100,13 @@ std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int da
   return finite(std::move(affine));
 }
 
+}  // namespace
+
+std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x) {
+  if (!program.is(i, "BatchNormalization")) return affine_of_arithmetic(program, i, data, x);
+  return data == 0 ? affine_of_norm(program, i, x[1]) : std::nullopt;
+}
+
 Recipe scaled(const Affine& affine) {
   return [factor = affine.factor](const Tensor& base) {
     Tensor result = Tensor::uninitialized(DType::f32, base.shape());
@@ -124,6 +131,15 @@ Recipe shifted(Affine affine, bool had_bias) {
           had_bias ? static_cast<double>(base.values<float>()[c]) * affine.factor[c] : 0.0;
       to[c] = static_cast<float>(before + affine.shift[c]);
     }
+    return result;
+  };
+}
+
+Recipe factors(const Affine& affine) {
+  return [factor = affine.factor](const Tensor&) {
+    Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>(factor.size())});
+    std::transform(factor.begin(), factor.end(), result.mutable_values<float>().begin(),
+                   [](double value) { return static_cast<float>(value); });
     return result;
   };
 }

@@ -16,15 +16,16 @@ struct Affine {
   std::string key;           ///< what is made of them
 };
 
-/// The BatchNormalization (of inference) `i` of `channels` channels, if its statistics are known.
-std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t channels);
-/// The Mul, Div, Add or Sub `i` of input `data`, of shape `x`, and a constant for each channel
-/// (axis 1) or for all. Nothing for another operator or another shape.
-std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int data, const Shape& x);
+/// Step `i` of input `data`, of shape `x`, where it is such a one: BatchNormalization (of
+/// inference) with known statistics, or Mul, Div, Add or Sub with a constant for each channel (axis
+/// 1) or for all.
+std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x);
 
 /// Makes weights whose first axis is scaled.
 Recipe scaled(const Affine& affine);
 /// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.
 Recipe shifted(Affine affine, bool had_bias);
+/// Makes the factors, whatever the base.
+Recipe factors(const Affine& affine);
 
 }  // namespace mezzo::passes

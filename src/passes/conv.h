@@ -1,6 +1,10 @@
 // What the passes that add something to a convolution share.
 #pragma once
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "passes/program.h"
 
 namespace mezzo::passes {
@@ -9,5 +13,15 @@ namespace mezzo::passes {
 int conv_before(const Program& program, int slot);
 /// Step `conv` as a FusedConv with four inputs, to be changed. Its output is to be set.
 Replacement as_fused_conv(const Program& program, int conv);
+
+/// An activation as FusedConv names it.
+struct Activation {
+  std::string name;
+  std::vector<float> parameters;
+};
+
+/// The activation that step `i` is, if FusedConv knows it and its parameters are constants.
+std::optional<Activation> activation_of(const Program& program, int i);
+void add_activation(const Activation& activation, Replacement& conv);
 
 }  // namespace mezzo::passes

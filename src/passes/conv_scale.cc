@@ -37,10 +37,7 @@ void conv_scale(Program& program) {
           (op.has_in(2) && !op.is_constant(2)) || program.op(i).out_shape(0) != y) {
         continue;
       }
-      const std::optional<Affine> affine = !program.is(i, "BatchNormalization")
-                                               ? affine_of_arithmetic(program, i, data, y)
-                                           : data == 0 ? affine_of_norm(program, i, y[1])
-                                                       : std::nullopt;
+      const std::optional<Affine> affine = affine_of(program, i, data, y);
       if (affine && fold(program, conv, i, *affine)) break;
     }
   }

@@ -3,7 +3,9 @@
 // that a region ends only where somebody wants the plain tensor: another kernel, or the caller, for
 // whom a tapped tensor is converted while the region goes on.
 //
-// Each region is decided as a whole. Many taps make conversions many, and the region stays plain.
+// Each region is decided as a whole. Convolutions give what is tapped in them and right behind them
+// plain by themselves (conv_stages.h); many other taps make conversions many, and the region stays
+// plain.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -11,6 +13,7 @@
 
 #include "base/shape.h"
 #include "ops/blocked.h"
+#include "passes/conv_stages.h"
 #include "passes/passes.h"
 
 namespace mezzo::passes {
@@ -18,12 +21,16 @@ namespace {
 
 constexpr const char* kDomain = "mezzo";
 
-// How a step would take part: which of its inputs and whether its output would be in blocks.
+// How a step would take part: which slots of its inputs and of its output would be in blocks.
 struct Part {
-  std::vector<int> inputs;  // by number
-  bool output = false;
+  std::vector<int> taken;
+  int given = -1;
   std::string own = "";  // the operator that takes its place; none: it stays what it is
   double gain = 0;       // microseconds
+  std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
+
+  bool takes_part() const { return given >= 0 || !taken.empty(); }
+  bool takes(int slot) const { return std::find(taken.begin(), taken.end(), slot) != taken.end(); }
 };
 
 class Layout {
@@ -36,21 +43,28 @@ class Layout {
   }
 
   void run() {
-    for (int i = 0; i < program_.size(); ++i) part(i) = part_of(i);
+    // Of two convolutions whose sum is taken the later one has it behind itself.
+    for (int i = program_.size() - 1; i >= 0; --i) {
+      if (alone(i) && is_convolution(i)) convolution(i);
+    }
+    for (int i = 0; i < program_.size(); ++i) {
+      if (alone(i) && !is_convolution(i)) part(i) = part_of(i);
+    }
     join();
     std::map<int, double> gains;
     for (int i = 0; i < program_.size(); ++i) {
-      if (takes_part(i)) gains[region(i)] += part(i).gain;
+      if (part(i).takes_part()) gains[region(i)] += part(i).gain;
     }
     for (const auto& [slot, uses] : uses_) {
       if (uses.region >= 0) gains[region(uses.region)] -= uses.conversions() * cost(slot);
     }
     for (int i = 0; i < program_.size(); ++i) {
-      if (!takes_part(i)) continue;
+      if (!part(i).takes_part()) continue;
       if (gains[region(i)] > 0) {
         convert(i);
       } else if (part(i).gain > 0) {
-        program_.miss(i, "converting to the blocked layout and back would cost more than it saves");
+        program_.miss(part(i).stages->members[0],
+                      "converting to the blocked layout and back would cost more than it saves");
       }
     }
   }
@@ -60,13 +74,16 @@ class Layout {
   struct Uses {
     int region = -1;      // a step that takes it or gives it in blocks
     bool given = false;   // in blocks
-    bool wanted = false;  // plain, by somebody
-    int conversions() const { return given ? (wanted ? 1 : 0) : 1; }
+    bool staged = false;  // by a convolution that can give it plain as well
+    bool kept = false;    // plain, by whoever runs the plan
+    bool read = false;    // plain, by a step
+    // A step that reads it finds it in the caches if it was converted, not if a stage gave it.
+    bool by_stage() const { return staged && kept && !read; }
+    bool converted() const { return (kept || read) && !by_stage(); }
+    double conversions() const { return !given || converted() ? 1 : by_stage() ? 0.5 : 0; }
   };
 
   Part& part(int i) { return parts_[static_cast<std::size_t>(i)]; }
-  bool takes_part(int i) { return part(i).output || !part(i).inputs.empty(); }
-
   int region(int i) {
     int& parent = regions_[static_cast<std::size_t>(i)];
     return parent == i ? i : parent = region(parent);
@@ -79,40 +96,47 @@ class Layout {
 
   double cost(int slot) const { return ops::reorder_cost(program_.slot(slot).operand.shape); }
 
-  Part part_of(int i) {
+  bool is_convolution(int i) const {
+    return program_.is(i, "FusedConv", "com.microsoft") || program_.is(i, "Conv");
+  }
+
+  // Whether step i gives one tensor and is none of those that a convolution takes in.
+  bool alone(int i) {
     const Step& step = program_.step(i);
-    if (step.removed || step.op == nullptr || step.out.empty() || step.out[0] < 0) return {};
-    for (std::size_t out = 1; out < step.out.size(); ++out) {
-      if (step.out[out] >= 0) return {};
+    if (step.removed || step.op == nullptr || step.out.empty() || step.out[0] < 0) return false;
+    return !absorbed_.contains(i) && !part(i).stages &&
+           std::all_of(step.out.begin() + 1, step.out.end(), [](int slot) { return slot < 0; });
+  }
+
+  Part part_of(int i) {
+    const int x = program_.in(i, 0), y = program_.step(i).out[0];
+    if (program_.is(i, "GlobalAveragePool") && fits(x)) {
+      return {{x}, -1, "BlockedGlobalAveragePool"};
     }
-    const bool fused = program_.is(i, "FusedConv", "com.microsoft");
-    if (fused || program_.is(i, "Conv")) return convolution(i);
-    if (program_.is(i, "GlobalAveragePool") && fits(step.in[0])) {
-      return {{0}, false, "BlockedGlobalAveragePool"};
-    }
-    if (program_.is(i, "MaxPool") && fits(step.in[0]) && fits(step.out[0])) {
-      return {{0}, true, "BlockedMaxPool"};
-    }
+    if (program_.is(i, "MaxPool") && fits(x) && fits(y)) return {{x}, y, "BlockedMaxPool"};
     return program_.is(i, "Concat") ? concat(i) : elementwise(i);
   }
 
-  Part convolution(int i) {
+  void convolution(int i) {
     const Step& step = program_.step(i);
-    if (!fits(step.out[0])) return {};
-    if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty()) {
-      program_.miss(i, reason);
-      return {};
-    }
-    Part result{{}, true, "BlockedConv", ops::blocked_gain(program_.op(i))};
+    if (!fits(step.out[0])) return;
+    if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty())
+      return program_.miss(i, reason);
+    Part result{{}, step.out[0], "BlockedConv", ops::blocked_gain(program_.op(i))};
     if (ops::can_be_blocked(program_.op(i).in(0))) {
-      if (!fits(step.in[0])) return {};
-      result.inputs.push_back(0);
+      if (!fits(step.in[0])) return;
+      result.taken.push_back(step.in[0]);
     }
-    if (const int summand = program_.in(i, 3); summand >= 0) {
-      if (!fits(summand)) return {};
-      result.inputs.push_back(3);
-    }
-    return result;
+    if (const int summand = program_.in(i, 3); summand >= 0 && !fits(summand)) return;
+    result.stages = conv_stages(
+        program_, i, [&](int slot) { return fits(slot); }, [&](int step) { return alone(step); });
+    result.given = result.stages->y;
+    if (result.stages->summand >= 0) result.taken.push_back(result.stages->summand);
+    const std::vector<int>& members = result.stages->members;
+    absorbed_.insert(members.begin(), members.end() - 1);
+    // Each that follows would have read and written the whole tensor.
+    result.gain += static_cast<double>(members.size() - 1) * cost(result.given);
+    part(members.back()) = std::move(result);
   }
 
   // Operators whose result at each place depends on what the inputs hold at that place, and perhaps
@@ -126,19 +150,18 @@ class Layout {
         "Softplus",  "Softsign",   "Sqrt",  "Sub",   "Swish",       "Tanh",      "ThresholdedRelu"};
     const Step& step = program_.step(i);
     if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
-    Part result{{}, true};
+    Part result{{}, step.out[0]};
     const Shape& shape = program_.slot(step.out[0]).operand.shape;
-    for (int input = 0; input < static_cast<int>(step.in.size()); ++input) {
-      const int slot = step.in[static_cast<std::size_t>(input)];
+    for (const int slot : step.in) {
       if (slot < 0) continue;
       const Shape& other = program_.slot(slot).operand.shape;
       if (fits(slot) && other == shape) {
-        result.inputs.push_back(input);
+        result.taken.push_back(slot);
       } else if (other.size() > 4 || element_count(other) != 1) {
         return {};
       }
     }
-    return result.inputs.empty() ? Part{} : result;
+    return result.taken.empty() ? Part{} : result;
   }
 
   // Of channels, which are then blocks.
@@ -149,39 +172,38 @@ class Layout {
     const bool fit =
         std::all_of(step.in.begin(), step.in.end(), [&](int slot) { return fits(slot); });
     if (!fits(step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
-    Part result{{}, true};
-    result.inputs.resize(step.in.size());
-    std::iota(result.inputs.begin(), result.inputs.end(), 0);
-    return result;
+    return {step.in, step.out[0]};
   }
 
   // Regions: steps that hand tensors in blocks to each other. Steps that work element by element
   // are worth nothing by themselves, so that they join only what makes their input in blocks.
   void join() {
     for (int i = 0; i < program_.size(); ++i) {
-      const Step& step = program_.step(i);
-      if (takes_part(i) && part(i).gain <= 0 && !any_given(i)) part(i) = {};
-      for (int input = 0; input < static_cast<int>(step.in.size()); ++input) {
-        const int slot = step.in[static_cast<std::size_t>(input)];
-        if (slot < 0 || step.removed) continue;
-        const std::vector<int>& inputs = part(i).inputs;
-        if (std::find(inputs.begin(), inputs.end(), input) == inputs.end()) {
-          uses_[slot].wanted = true;
-        } else {
-          meet(slot, i);
+      if (part(i).takes_part() && part(i).gain <= 0 && !any_given(i)) part(i) = {};
+      const Part& own = part(i);
+      if (absorbed_.contains(i) || program_.step(i).removed) continue;
+      const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
+      for (const int member : members) {
+        for (const int slot : program_.step(member).in) {
+          if (slot < 0) continue;
+          if (own.takes(slot)) {
+            meet(slot, i);
+          } else {
+            uses_[slot].read = true;
+          }
         }
       }
-      if (!part(i).output) continue;
-      uses_[step.out[0]].given = true;
-      uses_[step.out[0]].wanted = !program_.slot(step.out[0]).kept.empty();
-      meet(step.out[0], i);
+      if (own.given < 0) continue;
+      uses_[own.given].given = true;
+      uses_[own.given].staged = own.stages && own.stages->gives_plain;
+      uses_[own.given].kept = !program_.slot(own.given).kept.empty();
+      meet(own.given, i);
     }
   }
 
   bool any_given(int i) {
-    const std::vector<int>& inputs = part(i).inputs;
-    return std::any_of(inputs.begin(), inputs.end(),
-                       [&](int input) { return uses_[program_.in(i, input)].given; });
+    const std::vector<int>& taken = part(i).taken;
+    return std::any_of(taken.begin(), taken.end(), [&](int slot) { return uses_[slot].given; });
   }
 
   void meet(int slot, int i) {
@@ -201,42 +223,67 @@ class Layout {
     return made;
   }
 
-  void convert(int i) {
-    const Step& step = program_.step(i);
+  // The step with its inputs and outputs still plain.
+  Replacement replacement_of(int i) {
+    const Part& own = part(i);
+    if (own.stages) return convolution_of(*own.stages);
     const ops::Op& op = program_.op(i);
-    Replacement replacement;
-    replacement.op_type = op.row().name();
-    replacement.domain = op.row().domain();
-    replacement.opset = op.opset();
-    replacement.attributes = op.node().attributes;
-    if (!part(i).own.empty()) {
-      replacement.op_type = part(i).own;
-      replacement.domain = kDomain;
-      replacement.opset = 1;
+    Replacement result;
+    result.op_type = op.row().name();
+    result.domain = op.row().domain();
+    result.opset = op.opset();
+    result.attributes = op.node().attributes;
+    result.in = program_.step(i).in;
+    result.out = program_.step(i).out;
+    if (!own.own.empty()) {
+      result.op_type = own.own;
+      result.domain = kDomain;
+      result.opset = 1;
     } else if (program_.is(i, "Concat")) {
-      replacement.attributes = {attribute("axis", std::int64_t{1})};
+      result.attributes = {attribute("axis", std::int64_t{1})};
     }
-    replacement.in = step.in;
-    replacement.out = step.out;
+    return result;
+  }
+
+  Replacement convolution_of(const ConvStages& stages) {
+    const int conv = stages.members[0];
+    Replacement result = as_fused_conv(program_, conv);
+    result.domain = kDomain;
+    result.op_type = "BlockedConv";
+    result.in[3] = stages.summand;
+    if (stages.activation) add_activation(*stages.activation, result);
+    result.out = {stages.y};
+    const bool gives_result = uses_[stages.y].by_stage();
+    if (stages.members.size() == 1 && !gives_result) return result;
+    result.op_type = "BlockedStagedConv";
+    result.in.insert(result.in.end(), {stages.scale, stages.shift});
+    result.out.insert(result.out.end(),
+                      {stages.conv, stages.scaled, stages.sum, gives_result ? stages.y : -1});
+    return result;
+  }
+
+  void convert(int i) {
+    const Part& own = part(i);
+    Replacement replacement = replacement_of(i);
     std::vector<Replacement> before, after;
-    for (const int input : part(i).inputs) {
-      int& slot = replacement.in[static_cast<std::size_t>(input)];
-      if (!uses_[slot].given && !blocked_.contains(slot)) {
+    for (int& slot : replacement.in) {
+      if (!own.takes(slot)) continue;
+      if (!uses_[slot].given && !blocked_.contains(slot))
         before.push_back({"ToBlocked", kDomain, 1, {}, {slot}, {blocked(slot)}});
-      }
       slot = blocked(slot);
     }
-    if (part(i).output) {
-      int& slot = replacement.out[0];
-      const int plain = slot;
-      slot = blocked(plain);
-      if (uses_[plain].wanted) after.push_back({"FromBlocked", kDomain, 1, {}, {slot}, {plain}});
+    if (own.given >= 0) {
+      replacement.out[0] = blocked(own.given);
+      if (uses_[own.given].converted())
+        after.push_back({"FromBlocked", kDomain, 1, {}, {blocked(own.given)}, {own.given}});
     }
-    program_.replace(i, std::move(replacement), std::move(before), std::move(after));
+    const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
+    program_.replace(members, std::move(replacement), std::move(before), std::move(after));
   }
 
   Program& program_;
   std::vector<Part> parts_;
+  std::set<int> absorbed_;      // steps that a later one takes in
   std::vector<int> regions_;    // by step: another one of its region, in the end the same for all
   std::map<int, Uses> uses_;    // by slot
   std::map<int, int> blocked_;  // the form in blocks of a slot

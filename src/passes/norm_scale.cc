@@ -32,10 +32,10 @@ void norm_scale(Program& program) {
       const Shape y = program.op(norm).out_shape(0);
       if (y.size() < 2 || program.op(i).out_shape(0) != y ||
           program.op(norm).in(kScale).dtype != DType::f32 ||
-          program.op(norm).in(kBias).dtype != DType::f32 || !affine_of_norm(program, norm, y[1])) {
+          program.op(norm).in(kBias).dtype != DType::f32 || !affine_of(program, norm, 0, y)) {
         continue;
       }
-      const std::optional<Affine> affine = affine_of_arithmetic(program, i, data, y);
+      const std::optional<Affine> affine = affine_of(program, i, data, y);
       if (!affine) continue;
       fold(program, norm, i, *affine);
       break;

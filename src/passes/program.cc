@@ -221,8 +221,8 @@ int Program::add_slot(int of, Shape shape) {
   return static_cast<int>(slots_.size()) - 1;
 }
 
-void Program::replace(int i, Replacement replacement, std::vector<Replacement> before,
-                      std::vector<Replacement> after) {
+void Program::replace(const std::vector<int>& members, Replacement replacement,
+                      std::vector<Replacement> before, std::vector<Replacement> after) {
   const auto made = [&](Replacement& wanted) {
     Step made;
     made.node = node_of(wanted);
@@ -235,7 +235,7 @@ void Program::replace(int i, Replacement replacement, std::vector<Replacement> b
     std::vector<Step> steps;
     for (Replacement& wanted : list) {
       steps.push_back(made(wanted));
-      steps.back().nodes = step(i).nodes;
+      steps.back().nodes = step(members.back()).nodes;
       steps.back().passes = {pass_};
     }
     return steps;
@@ -243,7 +243,7 @@ void Program::replace(int i, Replacement replacement, std::vector<Replacement> b
   Step replaced = made(replacement);
   replaced.before = around(before);
   replaced.after = around(after);
-  install({i}, std::move(replaced));
+  install(members, std::move(replaced));
 }
 
 bool Program::place_inside(int part, int whole, std::int64_t begin, int joiner) {

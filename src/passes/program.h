@@ -111,10 +111,11 @@ class Program {
 
   /// A new slot: another form of what slot `of` holds, of that shape.
   int add_slot(int of, Shape shape);
-  /// Replaces step `i` by one that may give other slots, with others that run just ahead of it and
-  /// behind it. All of this must fit: it is not asked whether somebody misses a slot.
-  void replace(int i, Replacement replacement, std::vector<Replacement> before,
-               std::vector<Replacement> after);
+  /// Replaces steps, in ascending order, by one in the place of the last that may give other slots,
+  /// with others that run just ahead of it and behind it. All of this must fit: it is not asked
+  /// whether somebody misses a slot.
+  void replace(const std::vector<int>& members, Replacement replacement,
+               std::vector<Replacement> before, std::vector<Replacement> after);
   /// Notes for `explain` why the pass leaves step `i` alone.
   void miss(int step, const std::string& reason);
 

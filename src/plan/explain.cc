@@ -6,7 +6,6 @@ namespace mezzo::plan {
 namespace {
 
 std::string describe(const Plan& plan, const graph::Graph& graph, int slot) {
-  if (slot < 0) return "-";
   const Slot& facts = plan.slots[static_cast<std::size_t>(slot)];
   std::string text = graph.value(facts.value).name;
   if (facts.place == Slot::Place::made) return text + " (shape known when run)";
@@ -15,7 +14,9 @@ std::string describe(const Plan& plan, const graph::Graph& graph, int slot) {
 
 std::string list(const Plan& plan, const graph::Graph& graph, const std::vector<int>& slots) {
   std::string text;
-  for (const int slot : slots) text += (text.empty() ? "" : ", ") + describe(plan, graph, slot);
+  for (const int slot : slots) {
+    if (slot >= 0) text += (text.empty() ? "" : ", ") + describe(plan, graph, slot);
+  }
   return text;
 }
 

@@ -24,7 +24,11 @@ class BufferPool {
     std::multimap<std::size_t, std::shared_ptr<void>> free;  // by size
     std::size_t free_bytes = 0;
     std::size_t keep_bytes = 0;
+    std::shared_ptr<void> slab;  // of which the rest is still to be handed out
+    std::size_t slab_used = 0;
   };
+  // New memory.
+  std::shared_ptr<void> cut(std::size_t bytes);
   static void give_back(const std::shared_ptr<Store>& store, std::size_t bytes,
                         std::shared_ptr<void> memory);
 

@@ -168,6 +168,103 @@ TEST(BlockedF32, Winograd) {
         });
 }
 
+// Whatever is asked for of the stages behind a convolution, against arithmetic on its result.
+template <class Convolve>
+void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
+  for (const ConvShape& s : shapes) {
+    SCOPED_TRACE(to_string(s));
+    const std::int64_t pixels = s.out_h * s.out_w, size = s.batch * s.out_c * pixels;
+    const std::vector<float> plain = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
+    const std::vector<float> weights =
+        random_floats(s.out_c * (s.in_c / s.groups) * s.k_h * s.k_w, 2);
+    const std::vector<float> bias = random_floats(s.out_c, 3), add = random_floats(size, 4),
+                             scale = random_floats(s.out_c, 5), shift = random_floats(s.out_c, 6);
+    const Expected expected = reference(s, plain, weights);
+    const double tolerance = 2 * winograd_tolerance(expected);
+    const std::vector<float> x = blocked(s.batch, s.in_c, s.in_h * s.in_w, plain),
+                             add_blocked = blocked(s.batch, s.out_c, pixels, add);
+    for_each_target([&] {
+      // Bits: scale and shift, add, then the four outputs.
+      for (const int parts :
+           {0b111111, 0b111101, 0b111110, 0b000001, 0b000100, 0b100000, 0b011011, 0b100111}) {
+        SCOPED_TRACE("parts " + std::to_string(parts));
+        const auto has = [&](int bit) { return (parts >> bit & 1) != 0; };
+        const std::size_t room = static_cast<std::size_t>(size) * sizeof(float) + 64;
+        AlignedFloats outputs[] = {AlignedFloats(room), AlignedFloats(room), AlignedFloats(room),
+                                   AlignedFloats(room)};
+        float* at[4] = {};
+        for (int i = 0; i < 4; ++i) {
+          // One begins amid a line.
+          if (has(i + 2)) at[i] = outputs[i].data() + (i == 1 ? 4 : 0);
+          if (at[i] != nullptr) at[i][size] = kUntouched;
+        }
+        std::vector<float> y(static_cast<std::size_t>(size), kUntouched);
+        ConvArgs args{x.data()};
+        args.y = y.data();
+        args.bias = bias.data();
+        args.min = -0.5f;
+        args.max = 0.75f;
+        if (has(1)) args.add = add_blocked.data();
+        args.stages = {has(0) ? scale.data() : nullptr, has(0) ? shift.data() : nullptr, at[0],
+                       has(0) ? at[1] : nullptr,        has(1) ? at[2] : nullptr,        at[3]};
+        convolve(s, weights, args);
+        for (std::int64_t i = 0; i < size; ++i) {
+          const std::int64_t channel = i / pixels % s.out_c, pixel = i % pixels;
+          const auto c = static_cast<std::size_t>(channel);
+          const auto near = [&](const float* got, double value) {
+            if (got == nullptr) return;
+            ASSERT_NEAR(got[i], value, tolerance) << "element " << i;
+          };
+          double value = expected.values[static_cast<std::size_t>(i)] + bias[c];
+          near(args.stages.conv, value);
+          if (has(0)) value = value * scale[c] + shift[c];
+          near(args.stages.scaled, value);
+          if (has(1)) value += add[static_cast<std::size_t>(i)];
+          near(args.stages.sum, value);
+          value = std::clamp<double>(value, args.min, args.max);
+          near(args.stages.result, value);
+          const std::int64_t block = i / pixels / 8;
+          ASSERT_NEAR(y[static_cast<std::size_t>((block * pixels + pixel) * 8 + channel % 8)],
+                      value, tolerance);
+        }
+        for (const float* output : at) {
+          if (output != nullptr) {
+            ASSERT_EQ(output[size], kUntouched);
+          }
+        }
+      }
+    });
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(BlockedF32, Stages) {
+  const ConvShape shapes[] = {
+      // Rows of whole lines, of whole lines that collide, of others; small images and large ones.
+      make_shape(1, 8, {28, 28}, 40, {1, 1}),
+      make_shape(2, 16, {32, 48}, 24, {1, 1}),
+      make_shape(1, 8, {48, 48}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 8),
+      make_shape(1, 16, {37, 31}, 32, {1, 1}),
+      make_shape(3, 208, {7, 7}, 40, {1, 1}),
+      make_shape(2, 16, {33, 35}, 24, {3, 3}, {2, 2}, {1, 1, 1, 1}),
+      make_shape(2, 24, {19, 23}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 24),
+      make_shape(1, 8, {64, 90}, 16, {1, 1}),
+  };
+  check_stages(shapes, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+    AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
+    pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
+    args.packed_weights = packed.data();
+    blocked_conv(s, args, scratch.data(), test_pool());
+  });
+  check_stages(std::span(kWinogradShapes).first(4),
+               [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+                 AlignedFloats packed(winograd_weights_bytes(s));
+                 pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
+                 args.packed_weights = packed.data();
+                 blocked_winograd_conv(s, args, test_pool());
+               });
+}
+
 TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
   const auto same = [](const ConvShape& s, std::size_t bytes, const auto& pack,
                        const auto& convolve) {

@@ -17,7 +17,7 @@ int count(const std::string& text, const std::string& part) {
 }
 
 // A region with everything that one may hold: a first convolution of a plain image, pools, 1x1,
-// 3x3 and depthwise convolutions, a residual sum, activations, a concatenation.
+// 3x3 and depthwise convolutions, norms, a residual sum, activations, a concatenation.
 Model network() {
   G g;
   g.input("x", DType::f32, {2, 3, 65, 65});
@@ -30,9 +30,13 @@ Model network() {
       .node("Sigmoid", {"c2"}, {"s2"})
       .node("Mul", {"c2", "s2"}, {"a2"});
   g.node("Conv", {"a2", "w3"}, {"c3"}, {pads, G::number("group", 64)});
-  g.node("Conv", {"c3", "w4"}, {"c4"}).node("Add", {"c4", "m1"}, {"sum"});
-  g.node("Conv", {"sum", "w5"}, {"c5"}, {pads}).node("Tanh", {"c5"}, {"t5"});
-  g.node("Concat", {"t5", "sum"}, {"joined"}, {G::number("axis", -3)});
+  g.weight("scale", {32}).weight("shift", {32}).weight("mean", {32});
+  g.constant("var", Tensor::of<float>({32}, std::vector<float>(32, 3.0F)));
+  g.node("Conv", {"c3", "w4"}, {"c4"});
+  g.node("BatchNormalization", {"c4", "scale", "shift", "mean", "var"}, {"n4"});
+  g.node("Add", {"m1", "n4"}, {"sum"}).node("Relu", {"sum"}, {"r4"});
+  g.node("Conv", {"r4", "w5"}, {"c5"}, {pads}).node("Tanh", {"c5"}, {"t5"});
+  g.node("Concat", {"t5", "r4"}, {"joined"}, {G::number("axis", -3)});
   g.node("Conv", {"joined", "w6"}, {"c6"}, {pads, strides}).node("Relu", {"c6"}, {"r6"});
   g.node("GlobalAveragePool", {"r6"}, {"y"}).output("y");
   return g.finish();
@@ -58,16 +62,37 @@ TEST_F(LayoutPass, ARegionNeedsNoConversion) {
 
 TEST_F(LayoutPass, ATappedTensorIsConvertedOnTheSide) {
   const Session session(network(), {.threads = 1});
-  const std::string plan = session.explain(picture(), {"y", "sum"});
+  const std::string plan = session.explain(picture(), {"y", "m1"});
   EXPECT_EQ(count(plan, "as BlockedConv"), 6) << plan;
   EXPECT_EQ(count(plan, "as FromBlocked"), 1) << plan;
   EXPECT_EQ(count(plan, "as ToBlocked"), 0) << plan;
 }
 
-TEST_F(LayoutPass, ManyTapsKeepItPlain) {
+// What lies in a convolution and right behind it.
+TEST_F(LayoutPass, AConvolutionGivesWhatIsTappedInIt) {
   const Session session(network(), {.threads = 1});
-  const std::string plan = session.explain(
-      picture(), {"c1", "r1", "m1", "c2", "s2", "a2", "c3", "c4", "sum", "c5", "y"});
+  for (const std::string tapped : {"c1", "r1", "c3", "c4", "n4", "sum", "r4", "c5", "c6"}) {
+    SCOPED_TRACE(tapped);
+    const std::string plan = session.explain(picture(), {"y", tapped});
+    EXPECT_EQ(count(plan, "as BlockedStagedConv"), 1) << plan;
+    EXPECT_EQ(count(plan, "as BlockedConv"), 5) << plan;
+    EXPECT_EQ(count(plan, "as FromBlocked"), 0) << plan;
+  }
+  const std::string all =
+      session.explain(picture(), {"y", "c1", "r1", "c4", "n4", "sum", "r4", "c6", "r6"});
+  EXPECT_EQ(count(all, "as BlockedStagedConv"), 3) << all;
+  EXPECT_NE(all.find("'Conv_c4' (Conv) + node 'BatchNormalization_n4' (BatchNormalization) + node "
+                     "'Add_sum' (Add) + node 'Relu_r4' (Relu)"),
+            std::string::npos)
+      << all;
+}
+
+TEST_F(LayoutPass, ManyConversionsKeepItPlain) {
+  Feeds feeds = {{"x", G::random({1, 8, 9, 9}, 1)}};
+  G g;
+  g.input("x", DType::f32, {1, 8, 9, 9}).weight("w", {8, 8, 1, 1});
+  g.node("Conv", {"x", "w"}, {"c"}).output("c");
+  const std::string plan = Session(g.finish(), {.threads = 1}).explain(feeds);
   EXPECT_EQ(count(plan, "as Blocked"), 0) << plan;
   EXPECT_NE(plan.find("not layout: converting"), std::string::npos) << plan;
 }
@@ -96,6 +121,23 @@ TEST_F(LayoutPass, NothingChangesButRounding) {
     };
     expect_near(blocked.run(picture(), {"y"}, {.patches = {{value.name, patch}}})[0], y, 1e-5);
     EXPECT_EQ(seen, 1);
+  }
+}
+
+TEST_F(LayoutPass, AllValuesAtOnce) {
+  const Model model = network();
+  std::vector<std::string> names;
+  for (const ValueInfo& value : model.values()) {
+    if (value.kind == ValueInfo::Kind::node_output) names.push_back(value.name);
+  }
+  for (const int threads : {1, 2}) {
+    const Outputs got = Session(model, {.threads = threads}).run(picture(), names);
+    const Outputs expected =
+        Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(picture(), names);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      SCOPED_TRACE(names[i]);
+      expect_near(got[i], expected[i], 1e-5);
+    }
   }
 }
 

@@ -1,0 +1,205 @@
+// What follows a convolution in the blocked layout, stage by stage, where the tensors between the
+// stages are wanted. Pixels are taken in runs while they are in the first-level cache. Included per
+// target, like simd.h.
+//
+// What is given goes past the caches: eight rows at a time it would otherwise cost twice what
+// writing one after another does.
+
+#if defined(MEZZO_KERNELS_SIMD_BLOCKED_STAGES_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_BLOCKED_STAGES_INL
+#undef MEZZO_KERNELS_SIMD_BLOCKED_STAGES_INL
+#else
+#define MEZZO_KERNELS_SIMD_BLOCKED_STAGES_INL
+#endif
+
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/conv_f32.h"
+#include "kernels/simd_blocked_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+// `count` pixels of a block of channels, [count][8], to rows `stride` apart, [8][count].
+inline void from_block(const float* from, std::int64_t count, float* to, std::int64_t stride) {
+  std::int64_t p = 0;
+  for (; p + 4 <= count; p += 4) {
+    for (std::int64_t c = 0; c < kBlockChannels; c += 4)
+      transpose_4x4(from + p * kBlockChannels + c, kBlockChannels, to + c * stride + p, stride);
+  }
+  for (; p < count; ++p) {
+    for (std::int64_t c = 0; c < kBlockChannels; ++c)
+      to[c * stride + p] = from[p * kBlockChannels + c];
+  }
+}
+
+// Pixels of a run: the first-level cache holds them. Small images are taken whole, as their rows
+// then lie together.
+inline constexpr std::int64_t kRunPixels = 256, kMostRunPixels = 1024;
+
+// Whole lines go past the caches, which does not read them first: for what nobody reads soon.
+// hwy::FlushStream() must follow.
+inline void stream(const float* from, std::int64_t count, float* to) {
+  const BlockF32 d;
+  const auto past =
+      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) / sizeof(float)) % kCacheLine;
+  std::int64_t i = past == 0 ? 0 : std::min(count, kCacheLine - past);
+  std::copy(from, from + i, to);
+  for (; i + kCacheLine <= count; i += kCacheLine) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kCacheLine}; part += kPartLanes)
+      hn::Stream(hn::LoadU(d, from + i + part), d, to + i + part);
+  }
+  std::copy(from + i, from + count, to + i);
+}
+
+// Rows become columns.
+inline void transpose(VecBlock (&v)[kPartLanes]) {
+  const BlockF32 d;
+  const hn::Repartition<std::uint64_t, BlockF32> pairs;
+  VecBlock t[kPartLanes];
+  MEZZO_UNROLL
+  for (int i = 0; i < kPartLanes; i += 4) {
+    MEZZO_UNROLL
+    for (int j = 0; j < 4; j += 2) {
+      t[i + j] = hn::InterleaveLower(d, v[i + j], v[i + j + 1]);
+      t[i + j + 1] = hn::InterleaveUpper(d, v[i + j], v[i + j + 1]);
+    }
+    MEZZO_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const auto low = hn::BitCast(pairs, t[i + j]), high = hn::BitCast(pairs, t[i + j + 2]);
+      v[i + 2 * j] = hn::BitCast(d, hn::InterleaveLower(pairs, low, high));
+      v[i + 2 * j + 1] = hn::BitCast(d, hn::InterleaveUpper(pairs, low, high));
+    }
+  }
+  if constexpr (kPartLanes == 8) {
+    MEZZO_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const VecBlock low = v[i], high = v[i + 4];
+      v[i] = hn::ConcatLowerLower(d, high, low);
+      v[i + 4] = hn::ConcatUpperUpper(d, high, low);
+    }
+  }
+}
+
+// Whether all rows of `pixels` begin at lines of the cache, as the one at `row` must.
+inline bool are_lines(const float* row, std::int64_t pixels) {
+  return pixels % kCacheLine == 0 &&
+         reinterpret_cast<std::uintptr_t>(row) % (kCacheLine * sizeof(float)) == 0;
+}
+
+// One stage of pixels [begin, end) of a block: y := op(y, floats from y, part of a block), and the
+// rows of that at `to`, `pixels` apart, unless it is null.
+template <class Op>
+void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::int64_t pixels,
+               const Op& op) {
+  const BlockF32 d;
+  for (std::int64_t i = begin * kBlockChannels; i < end * kBlockChannels; i += kBlockChannels) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
+      hn::StoreU(op(hn::LoadU(d, y + i + part), i + part, part), d, y + i + part);
+  }
+  if (to == nullptr) return;
+  const std::int64_t count = end - begin;
+  HWY_ALIGN float rows[kBlockChannels * kMostRunPixels];
+  from_block(y + begin * kBlockChannels, count, rows, count);
+  if (count == pixels) return stream(rows, kBlockChannels * count, to + begin);
+  for (std::int64_t c = 0; c < kBlockChannels; ++c)
+    stream(rows + c * count, count, to + c * pixels + begin);
+}
+
+// The same of whole lines of each row, which begin at lines, in one walk: up to where less than
+// `Lines` are left.
+template <int Lines, class Op>
+std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, float* to,
+                             std::int64_t pixels, const Op& op) {
+  const BlockF32 d;
+  constexpr std::int64_t kPixels = Lines * kCacheLine;
+  constexpr int kGroups = int{kPixels} / kPartLanes;
+  for (; begin + kPixels <= end; begin += kPixels) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+      VecBlock v[kGroups][kPartLanes];
+      MEZZO_UNROLL
+      for (int g = 0; g < kGroups; ++g) {
+        MEZZO_UNROLL
+        for (int i = 0; i < kPartLanes; ++i) {
+          const std::int64_t at = (begin + g * kPartLanes + i) * kBlockChannels + part;
+          v[g][i] = op(hn::LoadU(d, y + at), at, part);
+          hn::StoreU(v[g][i], d, y + at);
+        }
+        transpose(v[g]);
+      }
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) {
+        MEZZO_UNROLL
+        for (int g = 0; g < kGroups; ++g)
+          hn::Stream(v[g][i], d, to + (part + i) * pixels + begin + g * kPartLanes);
+      }
+    }
+  }
+  return begin;
+}
+
+// The arguments for what comes ahead of the stages.
+inline ConvArgs ahead_of_stages(ConvArgs args) {
+  if (!args.stages.wanted()) return args;
+  args.add = nullptr;
+  args.min = -std::numeric_limits<float>::infinity();
+  args.max = std::numeric_limits<float>::infinity();
+  return args;
+}
+
+// The stages of `count` pixels from pixel `begin` of image n on, of one block of channels, for
+// which y holds the convolution and its bias. hwy::FlushStream() must follow.
+inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
+                       std::int64_t n, std::int64_t block, std::int64_t begin, std::int64_t count) {
+  const BlockF32 d;
+  const ConvStages& stages = args.stages;
+  const std::int64_t pixels = s.out_h * s.out_w, channel = block * kBlockChannels;
+  // Of the block's plane of the image, in all tensors but y.
+  const std::int64_t plane = (n * s.out_c + channel) * pixels;
+  float* y = args.y + n * y_stride + channel * pixels;
+  const float* add = args.add == nullptr ? nullptr : args.add + plane;
+  const VecBlock lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
+  const std::int64_t most =
+      pixels % kCacheLine != 0 && pixels <= kMostRunPixels ? kMostRunPixels : kRunPixels;
+  // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside each
+  // other go at a time.
+  const bool rows_collide = pixels % (16 * kCacheLine) == 0;
+  for (const std::int64_t end = begin + count; begin < end; begin += most) {
+    const std::int64_t run_end = std::min(begin + most, end);
+    const auto run = [&](float* to, const auto& op) HWY_ATTR {
+      if (to == nullptr) return run_stage(begin, run_end, y, nullptr, pixels, op);
+      to += plane;
+      std::int64_t next = begin;
+      if (are_lines(to + begin, pixels)) {
+        if (rows_collide) next = run_stage_lines<2>(next, run_end, y, to, pixels, op);
+        next = run_stage_lines<1>(next, run_end, y, to, pixels, op);
+      }
+      if (next < run_end) run_stage(next, run_end, y, to, pixels, op);
+    };
+    if (stages.conv != nullptr)
+      run(stages.conv, [](VecBlock v, std::int64_t, int) HWY_ATTR { return v; });
+    if (stages.scale != nullptr) {
+      run(stages.scaled, [&](VecBlock v, std::int64_t, int part) HWY_ATTR {
+        return hn::MulAdd(v, hn::LoadU(d, stages.scale + channel + part),
+                          hn::LoadU(d, stages.shift + channel + part));
+      });
+    }
+    if (add != nullptr) {
+      run(stages.sum, [&](VecBlock v, std::int64_t at, int)
+                          HWY_ATTR { return hn::Add(v, hn::LoadU(d, add + at)); });
+    }
+    run(stages.result, [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
+  }
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
