@@ -10,6 +10,10 @@ namespace mezzo::passes {
 namespace {
 
 std::vector<double> doubles(const Tensor& tensor) {
+  if (tensor.dtype() == DType::f32) {
+    const auto values = tensor.values<float>();
+    return {values.begin(), values.end()};
+  }
   const Tensor wide = tensor.to(DType::f64);
   const auto values = wide.values<double>();
   return {values.begin(), values.end()};
@@ -33,32 +37,34 @@ std::vector<double> by_channel(const Program& program, int i, int input, const S
 }
 
 // Only what is finite can be folded without changing what overflows.
-std::optional<Affine> finite(Affine affine) {
+AffinePointer finite(Affine affine) {
   const auto is_finite = [](double value) { return std::isfinite(value); };
   if (!std::all_of(affine.factor.begin(), affine.factor.end(), is_finite) ||
       !std::all_of(affine.shift.begin(), affine.shift.end(), is_finite)) {
-    return std::nullopt;
+    return nullptr;
   }
-  return affine;
+  return std::make_shared<const Affine>(std::move(affine));
 }
 
 // A BatchNormalization with known statistics.
-std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t channels) {
+AffinePointer affine_of_norm(const Program& program, int i, std::int64_t channels) {
   const ops::Op& op = program.op(i);
-  if (channels == 0) return std::nullopt;
-  if (op.declares("training_mode") && op.attr_int("training_mode") != 0) return std::nullopt;
+  if (channels == 0) return nullptr;
+  if (op.declares("training_mode") && op.attr_int("training_mode") != 0) return nullptr;
   for (int output = 1; output < op.outputs(); ++output) {
-    if (op.has_out(output)) return std::nullopt;
+    if (op.has_out(output)) return nullptr;
   }
   Affine affine;
   std::vector<double> parts[5];
   for (int input = 1; input < 5; ++input) {
-    if (!op.is_constant(input)) return std::nullopt;
+    if (!op.is_constant(input)) return nullptr;
     parts[input] = doubles(program.constant(i, input));
-    if (parts[input].size() != static_cast<std::size_t>(channels)) return std::nullopt;
+    if (parts[input].size() != static_cast<std::size_t>(channels)) return nullptr;
     affine.sources.push_back(program.in(i, input));
   }
   const auto epsilon = static_cast<double>(op.attr_float("epsilon"));
+  affine.factor.reserve(parts[1].size());
+  affine.shift.reserve(parts[1].size());
   for (std::size_t c = 0; c < parts[1].size(); ++c) {
     const double factor = parts[1][c] / std::sqrt(parts[4][c] + epsilon);
     affine.factor.push_back(factor);
@@ -70,15 +76,14 @@ std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t
 }
 
 // Arithmetic of x and a constant.
-std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int data,
-                                           const Shape& x) {
+AffinePointer affine_of_arithmetic(const Program& program, int i, int data, const Shape& x) {
   const bool is_known =
       program.is(i, "Mul") || program.is(i, "Div") || program.is(i, "Add") || program.is(i, "Sub");
   const int input = 1 - data;
-  if (!is_known || !program.op(i).is_constant(input)) return std::nullopt;
+  if (!is_known || !program.op(i).is_constant(input)) return nullptr;
   const std::string& name = program.op(i).row().name();
   std::vector<double> values = by_channel(program, i, input, x);
-  if (values.empty()) return std::nullopt;
+  if (values.empty()) return nullptr;
   Affine affine;
   affine.factor.assign(values.size(), 1);
   affine.shift.assign(values.size(), 0);
@@ -92,7 +97,7 @@ std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int da
       affine.shift[c] = data == 0 ? -values[c] : values[c];
     }
   } else {
-    if (data != 0) return std::nullopt;
+    if (data != 0) return nullptr;
     for (std::size_t c = 0; c < values.size(); ++c) affine.factor[c] = 1 / values[c];
   }
   affine.sources = {program.in(i, input)};
@@ -102,13 +107,14 @@ std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int da
 
 }  // namespace
 
-std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x) {
+AffinePointer affine_of(const Program& program, int i, int data, const Shape& x) {
   if (!program.is(i, "BatchNormalization")) return affine_of_arithmetic(program, i, data, x);
-  return data == 0 ? affine_of_norm(program, i, x[1]) : std::nullopt;
+  return data == 0 ? affine_of_norm(program, i, x[1]) : nullptr;
 }
 
-Recipe scaled(const Affine& affine) {
-  return [factor = affine.factor](const Tensor& base) {
+Recipe scaled(AffinePointer affine) {
+  return [affine = std::move(affine)](const Tensor& base) {
+    const std::vector<double>& factor = affine->factor;
     Tensor result = Tensor::uninitialized(DType::f32, base.shape());
     const auto from = base.values<float>();
     const auto to = result.mutable_values<float>();
@@ -121,22 +127,23 @@ Recipe scaled(const Affine& affine) {
   };
 }
 
-Recipe shifted(Affine affine, bool had_bias) {
+Recipe shifted(AffinePointer affine, bool had_bias) {
   return [affine = std::move(affine), had_bias](const Tensor& base) {
-    const std::size_t channels = affine.factor.size();
+    const std::size_t channels = affine->factor.size();
     Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>(channels)});
     const auto to = result.mutable_values<float>();
     for (std::size_t c = 0; c < channels; ++c) {
       const double before =
-          had_bias ? static_cast<double>(base.values<float>()[c]) * affine.factor[c] : 0.0;
-      to[c] = static_cast<float>(before + affine.shift[c]);
+          had_bias ? static_cast<double>(base.values<float>()[c]) * affine->factor[c] : 0.0;
+      to[c] = static_cast<float>(before + affine->shift[c]);
     }
     return result;
   };
 }
 
-Recipe factors(const Affine& affine) {
-  return [factor = affine.factor](const Tensor&) {
+Recipe factors(AffinePointer affine) {
+  return [affine = std::move(affine)](const Tensor&) {
+    const std::vector<double>& factor = affine->factor;
     Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>(factor.size())});
     std::transform(factor.begin(), factor.end(), result.mutable_values<float>().begin(),
                    [](double value) { return static_cast<float>(value); });

@@ -1,7 +1,7 @@
 // Steps that only scale and shift the channels of a tensor, as passes fold them into constants.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,17 +15,19 @@ struct Affine {
   std::vector<int> sources;  ///< the slots that it is made of
   std::string key;           ///< what is made of them
 };
+/// Shared by the recipes of a plan. Null: the step is none.
+using AffinePointer = std::shared_ptr<const Affine>;
 
-/// Step `i` of input `data`, of shape `x`, where it is such a one: BatchNormalization (of
+/// What step `i` does to input `data`, of shape `x`, where it is such a one: BatchNormalization (of
 /// inference) with known statistics, or Mul, Div, Add or Sub with a constant for each channel (axis
 /// 1) or for all.
-std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x);
+AffinePointer affine_of(const Program& program, int i, int data, const Shape& x);
 
 /// Makes weights whose first axis is scaled.
-Recipe scaled(const Affine& affine);
+Recipe scaled(AffinePointer affine);
 /// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.
-Recipe shifted(Affine affine, bool had_bias);
+Recipe shifted(AffinePointer affine, bool had_bias);
 /// Makes the factors, whatever the base.
-Recipe factors(const Affine& affine);
+Recipe factors(AffinePointer affine);
 
 }  // namespace mezzo::passes

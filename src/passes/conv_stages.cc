@@ -64,15 +64,15 @@ class Chain {
   }
 
   bool add_affine(int i, const Shape& shape) {
-    const std::optional<Affine> affine =
+    const AffinePointer affine =
         affine_of(program_, i, program_.in(i, 0) == stages_.y ? 0 : 1, shape);
     if (!affine) return false;
     const auto constant = [&](const std::string& name, Recipe recipe) {
       return program_.derive(affine->sources.back(), affine->sources, affine->key + name,
                              {shape[1]}, std::move(recipe));
     };
-    stages_.scale = constant(" factors", factors(*affine));
-    stages_.shift = constant(" new bias", shifted(*affine, false));
+    stages_.scale = constant(" factors", factors(affine));
+    stages_.shift = constant(" new bias", shifted(affine, false));
     return stages_.scale >= 0 && stages_.shift >= 0;
   }
 

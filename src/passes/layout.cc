@@ -25,8 +25,8 @@ constexpr const char* kDomain = "mezzo";
 struct Part {
   std::vector<int> taken;
   int given = -1;
-  std::string own = "";  // the operator that takes its place; none: it stays what it is
-  double gain = 0;       // microseconds
+  std::string op_type = "";  // the operator that takes its place; none: it stays what it is
+  double gain = 0;           // microseconds
   std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
 
   bool takes_part() const { return given >= 0 || !taken.empty(); }
@@ -235,8 +235,8 @@ class Layout {
     result.attributes = op.node().attributes;
     result.in = program_.step(i).in;
     result.out = program_.step(i).out;
-    if (!own.own.empty()) {
-      result.op_type = own.own;
+    if (!own.op_type.empty()) {
+      result.op_type = own.op_type;
       result.domain = kDomain;
       result.opset = 1;
     } else if (program_.is(i, "Concat")) {
