@@ -155,7 +155,7 @@ def measure(path: pathlib.Path, threads: int, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="*", default=["squeezenet1.1", "mobilenet_v2", "resnet50", "minilm"])
+    parser.add_argument("--models", nargs="*", choices=list(generate.NETWORKS), default=["squeezenet1.1", "mobilenet_v2", "resnet50", "minilm"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()

@@ -48,6 +48,9 @@ def models(names: list[str]) -> dict[str, pathlib.Path]:
     found |= {path.stem: path for path in trained if path.exists() and path.stem not in found}
     if names == ["all"]:
         names = list(found)
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        sys.exit(f"no model is called {', '.join(unknown)}; there are all, {', '.join(found)}")
     chosen = {name: found[name] for name in names or generate.NETWORKS}
     for name in chosen:
         if name in generate.NETWORKS:
