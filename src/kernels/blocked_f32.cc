@@ -146,9 +146,9 @@ struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
 };
 
-// The stages of a range of one panel, image by image.
+// The stages of one panel's stretches, image by image.
 void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
-                      const BlockedRange& r) {
+                      const BlockedRange& r, int64_t panel) {
   const int64_t per_image = l.rows * l.row_stretches;
   const auto pixel_at = [&](int64_t stretch) {
     return stretch == per_image
@@ -159,7 +159,7 @@ void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_st
     const int64_t n = begin / per_image, first = pixel_at(begin % per_image);
     end = std::min(r.stretch_end, (n + 1) * per_image);
     const int64_t count = pixel_at(end - n * per_image) - first;
-    for (int64_t i = l.panel_begin(r.panel_begin); i < l.panel_begin(r.panel_end); ++i)
+    for (int64_t i = l.panel_begin(panel); i < l.panel_begin(panel + 1); ++i)
       run_stages(l.shape, args, y_stride, n, i, first, count);
   }
 }
@@ -223,9 +223,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* image,
               l.kernel(pixels, blocks)(x + first * l.step, offsets + s0, segments, weights, out);
             });
       }
-      if (last && all.stages.wanted()) {
-        run_panel_stages(l, all, y_stride, {r.stretch_begin, r.stretch_end, panel, panel + 1});
-      }
+      if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel);
     }
   }
   if (all.stages.wanted()) hwy::FlushStream();

@@ -71,9 +71,12 @@ class Chain {
       return program_.derive(affine->sources.back(), affine->sources, affine->key + name,
                              {shape[1]}, std::move(recipe));
     };
-    stages_.scale = constant(" factors", factors(affine));
-    stages_.shift = constant(" new bias", shifted(affine, false));
-    return stages_.scale >= 0 && stages_.shift >= 0;
+    const int scale = constant(" factors", factors(affine));
+    const int shift = constant(" new bias", shifted(affine, false));
+    if (scale < 0 || shift < 0) return false;
+    stages_.scale = scale;
+    stages_.shift = shift;
+    return true;
   }
 
   bool add_sum(int i) {
