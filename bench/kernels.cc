@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
@@ -35,6 +34,7 @@
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
 #include "onednn.h"
+#include "ops/convolution.h"
 
 namespace {
 
@@ -116,27 +116,23 @@ double operations(const ConvShape& s) {
                                    s.k_h * s.k_w);
 }
 
-// A convolution in the blocked layout.
-void bench_blocked(const Report& report, ThreadPool& pool, const ConvShape& s, bool winograd) {
-  const std::vector<Floats> weights =
-      cold_copies(winograd ? winograd_weights_bytes(s) : blocked_weights_bytes(s));
+// Times of a convolution with weights of so many bytes, warm and cold.
+struct ConvTimes {
+  double warm, cold;
+};
+ConvTimes time_conv(const ConvShape& s, std::size_t weight_bytes,
+                    const std::function<void(const ConvArgs&)>& convolve) {
+  const std::vector<Floats> weights = cold_copies(weight_bytes);
   Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
-      bias(s.out_c), scratch(blocked_scratch_bytes(s) / 4);
+      bias(s.out_c);
   std::size_t next = 0;
   ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
-  const auto call = [&] {
-    if (winograd) {
-      blocked_winograd_conv(s, args, pool);
-    } else {
-      blocked_conv(s, args, scratch.get(), pool);
-    }
-  };
-  const double warm = median_time(call);
+  const double warm = median_time([&] { convolve(args); });
   const double cold = median_time([&] {
     args.packed_weights = weights[next++ % weights.size()].get();
-    call();
+    convolve(args);
   });
-  report.flops("  in blocks of 8 channels", operations(s), warm, cold, 0);
+  return {warm, cold};
 }
 
 double bench_conv(const Report& report, ThreadPool& pool, const std::string& net, ConvShape s,
@@ -149,31 +145,32 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
                 static_cast<long>(s.in_c), static_cast<long>(s.in_h), static_cast<long>(s.in_w),
                 static_cast<long>(s.out_c), static_cast<long>(s.groups), times);
   if (!report.wanted(name)) return 0;
-  const char* wanted = std::getenv("MEZZO_WINOGRAD");
-  const bool winograd = (wanted == nullptr || std::strcmp(wanted, "0") != 0) &&
-                        winograd_applies(s) && winograd_pays(s);
-  const std::size_t bytes = winograd ? winograd_weights_bytes(s) : packed_weights_bytes(s);
-  const std::vector<Floats> weights = cold_copies(bytes);
-  Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
-      bias(s.out_c), scratch(scratch_bytes(s) / 4);
-  std::size_t next = 0;
-  ConvArgs args{x.get(), weights[0].get(), bias.get(), nullptr, y.get(), 0, 0.0f, 6.0f};
-  const auto call = [&] {
-    if (winograd) {
-      winograd_conv(s, args, pool);
-    } else {
-      conv(s, args, scratch.get(), pool);
-    }
-  };
-  const double warm = median_time(call);
-  const double cold = median_time([&] {
-    args.packed_weights = weights[next++ % weights.size()].get();
-    call();
-  });
-  report.flops(name, operations(s), warm, cold, report.peer->conv(s, median_time));
-  if (blocked_conv_applies(s))
-    bench_blocked(report, pool, s, winograd && blocked_conv_takes_blocked(s));
-  return cold * times;
+  const bool winograd = mezzo::ops::winograd_refusal(s).empty();
+  Floats scratch(scratch_bytes(s) / 4);
+  const ConvTimes plain = time_conv(
+      s, winograd ? winograd_weights_bytes(s) : packed_weights_bytes(s), [&](const ConvArgs& args) {
+        if (winograd) {
+          winograd_conv(s, args, pool);
+        } else {
+          conv(s, args, scratch.get(), pool);
+        }
+      });
+  report.flops(name, operations(s), plain.warm, plain.cold, report.peer->conv(s, median_time));
+  if (blocked_conv_applies(s)) {
+    const bool blocked_winograd = winograd && blocked_conv_takes_blocked(s);
+    Floats blocked_scratch(blocked_scratch_bytes(s) / 4);
+    const ConvTimes blocked =
+        time_conv(s, blocked_winograd ? winograd_weights_bytes(s) : blocked_weights_bytes(s),
+                  [&](const ConvArgs& args) {
+                    if (blocked_winograd) {
+                      blocked_winograd_conv(s, args, pool);
+                    } else {
+                      blocked_conv(s, args, blocked_scratch.get(), pool);
+                    }
+                  });
+    report.flops("  in blocks of 8 channels", operations(s), blocked.warm, blocked.cold, 0);
+  }
+  return plain.cold * times;
 }
 
 ConvShape square(std::int64_t in_c, std::int64_t in, std::int64_t out_c, std::int64_t k,

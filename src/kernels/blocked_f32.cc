@@ -326,16 +326,8 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
                 most_minor = by_panel ? stretches : l.panels;
   const int64_t work = s.batch * l.pixels * s.out_c * l.k();
   int64_t major = 1, minor = 1;
-  while (pool.size() > 1 && major * minor < 16 * pool.size() &&
-         work / (major * minor) > kTaskWork) {
-    if (major < most_major) {
-      major = std::min(2 * major, most_major);
-    } else if (minor < most_minor) {
-      minor = std::min(2 * minor, most_minor);
-    } else {
-      break;
-    }
-  }
+  if (pool.size() > 1)
+    divide(16 * pool.size(), work, kTaskWork, major, most_major, minor, most_minor);
   const int64_t tasks = major * minor;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -381,7 +373,7 @@ bool blocked_conv_applies(const ConvShape& s) {
   return s.stride_w <= 2;
 }
 
-bool blocked_conv_pays(const ConvShape&) { return MEZZO_DISPATCH(run_blocked_pays)(); }
+bool blocked_layout_pays() { return MEZZO_DISPATCH(run_blocked_pays)(); }
 
 bool blocked_conv_takes_blocked(const ConvShape& s) { return s.in_c % kBlockChannels == 0; }
 

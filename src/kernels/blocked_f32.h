@@ -20,8 +20,8 @@ inline constexpr std::int64_t kBlockChannels = 8;
 /// Whether `blocked_conv` takes that shape: whole blocks of output channels, one group or as many
 /// as there are input and output channels, strides along the rows of at most 2.
 bool blocked_conv_applies(const ConvShape& shape);
-/// Whether it is the better kernel on the active target, were all tensors in its layout.
-bool blocked_conv_pays(const ConvShape& shape);
+/// Whether the layout is the faster one on the active target, were all tensors in it.
+bool blocked_layout_pays();
 /// Whether its x is blocked; else, the channels not being whole blocks, x is plain NCHW.
 bool blocked_conv_takes_blocked(const ConvShape& shape);
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/shape.h"
+#include "kernels/task_grid.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv_f32.cc"
@@ -328,14 +329,14 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
       in_lanes ? weight_panels : std::max<int64_t>(1, l.rows / kMinTaskRows);
   // Too few tasks for the threads: smaller ones, while they are worth it.
   const int64_t work = s.batch * s.groups * l.rows * l.k * l.pixels;
-  while (pool.size() > 1 && panel_groups * weight_groups * s.groups < 16 * pool.size() &&
-         work / (panel_groups * weight_groups * s.groups) > kTaskWork) {
-    if (panel_groups < panels && !(in_lanes && weight_groups < weight_panels)) {
-      panel_groups = std::min(2 * panel_groups, panels);
-    } else if (weight_groups < most_weight_groups) {
-      weight_groups = std::min(2 * weight_groups, most_weight_groups);
+  if (pool.size() > 1) {
+    const int64_t wanted = ceil_div(16 * pool.size(), s.groups), group_work = work / s.groups;
+    if (in_lanes) {
+      divide(wanted, group_work, kTaskWork, weight_groups, most_weight_groups, panel_groups,
+             panels);
     } else {
-      break;
+      divide(wanted, group_work, kTaskWork, panel_groups, panels, weight_groups,
+             most_weight_groups);
     }
   }
   const int64_t tasks = panel_groups * weight_groups * s.groups;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/shape.h"
+#include "kernels/task_grid.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_f32.cc"
@@ -171,16 +172,8 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
           col_groups = ceil_div(col_panels, kTaskCols);
   // Too few blocks for the threads: smaller ones, while they are worth it.
   const int64_t work = g.rows * g.cols * std::max<int64_t>(g.k, 1);
-  while (pool.size() > 1 && row_groups * col_groups < 3 * pool.size() &&
-         work / (row_groups * col_groups) > 2 * kTaskWork) {
-    if (col_groups < col_panels) {
-      col_groups = std::min(2 * col_groups, col_panels);
-    } else if (row_groups < row_panels) {
-      row_groups = std::min(2 * row_groups, row_panels);
-    } else {
-      break;
-    }
-  }
+  if (pool.size() > 1)
+    divide(3 * pool.size(), work, 2 * kTaskWork, col_groups, col_panels, row_groups, row_panels);
   const int64_t tasks = row_groups * col_groups;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {

@@ -60,22 +60,8 @@ inline void stream(const float* from, std::int64_t count, float* to) {
 // Rows become columns.
 inline void transpose(VecBlock (&v)[kPartLanes]) {
   const BlockF32 d;
-  const hn::Repartition<std::uint64_t, BlockF32> pairs;
-  VecBlock t[kPartLanes];
   MEZZO_UNROLL
-  for (int i = 0; i < kPartLanes; i += 4) {
-    MEZZO_UNROLL
-    for (int j = 0; j < 4; j += 2) {
-      t[i + j] = hn::InterleaveLower(d, v[i + j], v[i + j + 1]);
-      t[i + j + 1] = hn::InterleaveUpper(d, v[i + j], v[i + j + 1]);
-    }
-    MEZZO_UNROLL
-    for (int j = 0; j < 2; ++j) {
-      const auto low = hn::BitCast(pairs, t[i + j]), high = hn::BitCast(pairs, t[i + j + 2]);
-      v[i + 2 * j] = hn::BitCast(d, hn::InterleaveLower(pairs, low, high));
-      v[i + 2 * j + 1] = hn::BitCast(d, hn::InterleaveUpper(pairs, low, high));
-    }
-  }
+  for (int i = 0; i < kPartLanes; i += 4) transpose_blocks(d, v[i], v[i + 1], v[i + 2], v[i + 3]);
   if constexpr (kPartLanes == 8) {
     MEZZO_UNROLL
     for (int i = 0; i < 4; ++i) {

@@ -1,10 +1,25 @@
-// Tasks in a grid: how ThreadPool's ranges of a loop become few rectangles.
+// Tasks in a grid: how many there are, and how ThreadPool's ranges of them become few rectangles.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 namespace mezzo::kernels {
+
+/// Doubles the parts of a grid, of the first axis before the second, up to `most`, until there are
+/// `wanted` tasks, as long as each has more than `least` of the `work`.
+inline void divide(std::int64_t wanted, std::int64_t work, std::int64_t least, std::int64_t& first,
+                   std::int64_t most_first, std::int64_t& second, std::int64_t most_second) {
+  while (first * second < wanted && work / (first * second) > least) {
+    if (first < most_first) {
+      first = std::min(2 * first, most_first);
+    } else if (second < most_second) {
+      second = std::min(2 * second, most_second);
+    } else {
+      break;
+    }
+  }
+}
 
 struct Rectangle {
   std::int64_t major_begin, major_end, minor_begin, minor_end;

@@ -134,12 +134,7 @@ Choice reorder(Op& op) {
 
 Row& declare_conv(Row& row) {
   using Kind = FormalAttribute::Kind;
-  return row.attr("auto_pad", "NOTSET")
-      .attr("dilations", Kind::ints)
-      .attr("group", 1)
-      .attr("kernel_shape", Kind::ints)
-      .attr("pads", Kind::ints)
-      .attr("strides", Kind::ints)
+  return convolution_attributes(row)
       .attr("activation", Kind::string)
       .attr("activation_params", Kind::floats)
       .in("X", DType::f32)
@@ -174,7 +169,7 @@ std::string stays_plain(const Op& op) {
   if (!kernels::blocked_conv_applies(shape)) {
     return "not whole blocks of channels, or other groups or steps";
   }
-  if (!kernels::simd_enabled() || !kernels::blocked_conv_pays(shape))
+  if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
     return "this CPU's vectors are not of 8 elements";
   return "";
 }

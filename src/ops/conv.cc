@@ -240,13 +240,7 @@ Choice reference(Op& op) {
 }
 
 void declare(Row& row, TypeSet types) {
-  using Kind = FormalAttribute::Kind;
-  row.attr("auto_pad", "NOTSET")
-      .attr("dilations", Kind::ints)
-      .attr("group", 1)
-      .attr("kernel_shape", Kind::ints)
-      .attr("pads", Kind::ints)
-      .attr("strides", Kind::ints)
+  convolution_attributes(row)
       .in("X", types)
       .in("W", like(0))
       .in("B", like(0), Arity::optional)

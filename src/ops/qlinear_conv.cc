@@ -9,8 +9,6 @@
 namespace mezzo::ops {
 namespace {
 
-using Kind = FormalAttribute::Kind;
-
 constexpr IntegerConvInputs kQLinearConv = {0, 2, 3, 5, 8};
 constexpr IntegerConvInputs kConvInteger = {0, 2, 1, 3, -1};
 
@@ -56,13 +54,7 @@ TakeSums store(Run& run) {
 }
 
 Row& declare(Row& row, const IntegerConvInputs& inputs, const MakeTakeSums& finish) {
-  return row.since(10)
-      .attr("auto_pad", "NOTSET")
-      .attr("kernel_shape", Kind::ints)
-      .attr("dilations", Kind::ints)
-      .attr("strides", Kind::ints)
-      .attr("pads", Kind::ints)
-      .attr("group", 1)
+  return convolution_attributes(row.since(10))
       .simd_kernel("simd depthwise", [=](Op& op) { return depthwise_conv(op, inputs, finish); })
       .simd_kernel("simd i8", [=](Op& op) { return product_conv(op, inputs, finish, true); })
       .kernel("reference", [=](Op& op) { return product_conv(op, inputs, finish, false); })

@@ -217,4 +217,14 @@ std::int64_t kernel_size(const Windows& windows) {
   return size;
 }
 
+Row& convolution_attributes(Row& row) {
+  using Kind = FormalAttribute::Kind;
+  return row.attr("auto_pad", "NOTSET")
+      .attr("dilations", Kind::ints)
+      .attr("group", 1)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints);
+}
+
 }  // namespace mezzo::ops

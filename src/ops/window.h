@@ -141,6 +141,9 @@ void for_each_tap(const Windows& windows, int axes, const Position& position, Vi
   }
 }
 
+/// Declares the attributes that convolutions have in common.
+Row& convolution_attributes(Row& row);
+
 /// Calls body(plane, position, output index) for every window of all `planes`, in parallel. An
 /// output index counts over all planes.
 template <class Body>
