@@ -28,8 +28,9 @@ class Chain {
 
   ConvStages run() {
     while (stage_ != Stage::result && !program_.slot(stages_.y).kept.empty()) {
-      const std::vector<int>& users = program_.slot(stages_.y).users;
-      if (users.size() != 1 || !add(users[0])) break;
+      const Slot& y = program_.slot(stages_.y);
+      // A view may be read before the next step.
+      if (y.users.size() != 1 || y.viewed >= 0 || !add(y.users[0])) break;
     }
     return std::move(stages_);
   }

@@ -99,7 +99,9 @@ std::string Program::early_reader(const std::vector<int>& members,
                                   const std::vector<int>& out) const {
   for (const int number : out) {
     if (number < 0) continue;
-    for (const int reader : slot(number).users) {
+    std::vector<int> readers = slot(number).users;
+    if (slot(number).viewed >= 0) readers.push_back(slot(number).viewed);
+    for (const int reader : readers) {
       if (reader > members.back() || contains(members, reader)) continue;
       return "'" + host_.name_of(slot(number).operand.value) + "' is used in between";
     }

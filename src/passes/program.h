@@ -20,6 +20,7 @@ struct Slot {
   ops::Operand operand;
   int producer = -1;       ///< the step that writes it; -1: a feed, a constant, or a view
   std::vector<int> users;  ///< the steps that read it, each once
+  int viewed = -1;         ///< the first step that reads its memory under another name; -1: none
   std::string kept;        ///< why it must be there whoever reads it ("is fetched"), or empty
   bool in_arena = false;   ///< it lives only inside the run, in memory of its own
   int inside = -1;  ///< the slot in whose memory it is to lie, `begin` bytes behind its start

@@ -117,6 +117,15 @@ void Compiler::fuse() {
     for (const int slot : step.out) {
       if (slot >= 0) slots[at(slot)].producer = i;
     }
+    const auto note_view = [&](int source) {
+      for (; source >= 0; source = plan_->slots[at(source)].alias_of) {
+        if (slots[at(source)].viewed < 0) slots[at(source)].viewed = i;
+      }
+    };
+    for (const int slot : step.in) {
+      if (slot >= 0) note_view(plan_->slots[at(slot)].alias_of);
+    }
+    for (const int slot : step.captures) note_view(slot);
   }
   PassHost host(*this);
   passes::Program program(std::move(slots), std::move(steps), host);

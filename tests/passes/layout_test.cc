@@ -87,6 +87,30 @@ TEST_F(LayoutPass, AConvolutionGivesWhatIsTappedInIt) {
       << all;
 }
 
+// Reshape has no step of its own: who reads its result reads the convolution's, before the Relu
+// runs.
+TEST_F(LayoutPass, AViewThatIsReadInBetweenIsThere) {
+  G g;
+  g.input("x", DType::f32, {1, 3, 65, 65});
+  g.weight("w1", {32, 3, 3, 3}).weight("w2", {32, 1, 3, 3}).weight("w3", {64, 32, 1, 1});
+  g.constant("flat", Tensor::of<std::int64_t>({1}, {-1}));
+  const auto pads = G::ints("pads", {1, 1, 1, 1});
+  g.node("Conv", {"x", "w1"}, {"c"}, {pads}).node("Reshape", {"c", "flat"}, {"v"});
+  g.node("ReduceL2", {"v"}, {"norm"}).output("norm");
+  g.node("Relu", {"c"}, {"r"});
+  g.node("Conv", {"r", "w2"}, {"d"}, {pads, G::number("group", 32)})
+      .node("Conv", {"d", "w3"}, {"e"});
+  g.node("GlobalAveragePool", {"e"}, {"y"}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds = {{"x", G::random({1, 3, 65, 65}, 72)}};
+  const Session session(model, {.threads = 1});
+  EXPECT_GT(count(session.explain(feeds), "as Blocked"), 0);
+  const Outputs got = session.run(feeds);
+  const Outputs expected = Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds);
+  expect_near(got[0], expected[0], 1e-5);
+  expect_near(got[1], expected[1], 1e-5);
+}
+
 TEST_F(LayoutPass, ManyConversionsKeepItPlain) {
   Feeds feeds = {{"x", G::random({1, 8, 9, 9}, 1)}};
   G g;

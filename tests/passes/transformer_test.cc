@@ -271,6 +271,26 @@ TEST(TransformerPasses, SkipLayerNorm) {
   EXPECT_EQ(calls, 1);
 }
 
+// Reshape has no step of its own: who reads its result reads the sum.
+TEST(TransformerPasses, ASumWhoseViewIsUsedBeforeItsNormStays) {
+  G g = with_input();
+  g.input("z", DType::f32, {2, 5, 12}).weight("gamma", {12});
+  g.constant("flat", Tensor::of<std::int64_t>({1}, {-1}));
+  g.node("Add", {"x", "z"}, {"s"}).node("Reshape", {"s", "flat"}, {"v"});
+  g.node("Softmax", {"v"}, {"r"}).output("r");
+  g.node("LayerNormalization", {"s", "gamma"}, {"n"}).node("Add", {"n", "s"}, {"y"}).output("y");
+  Feeds feeds = rows();
+  feeds.emplace_back("z", G::random({2, 5, 12}, 64));
+  const Model model = g.finish();
+  const Session session(model, {.threads = 1});
+  const std::string plan = session.explain(feeds);
+  EXPECT_NE(plan.find("not skip_layer_norm: 's' is used in between"), std::string::npos) << plan;
+  const Session plain(model, {.threads = 1, .disabled_passes = {"all"}});
+  const Outputs got = session.run(feeds), expected = plain.run(feeds);
+  expect_near(got[0], expected[0], 1e-6);
+  expect_near(got[1], expected[1], 1e-6);
+}
+
 TEST(TransformerPasses, ASumThatIsUsedBeforeItsNormStays) {
   G g = with_input();
   g.input("z", DType::f32, {2, 5, 12}).weight("gamma", {12});
