@@ -308,7 +308,7 @@ void bench_rest(const Report& report, ThreadPool& pool) {
   }
   if (report.wanted("add"))
     report.bytes("binary add 128x1536", 12.0 * n,
-                 median_time([&] { binary(Binary::add, x.get(), y.get(), z.get(), n, pool); }));
+                 median_time([&] { binary(Binary::add, {}, x.get(), y.get(), z.get(), n, pool); }));
   if (report.wanted("softmax"))
     report.bytes("softmax 1536x128", 8.0 * n,
                  median_time([&] { softmax_rows({}, x.get(), y.get(), 1536, 128, pool); }));

@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "kernels/elementwise_f32.cc"
 #include "kernels/simd.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_stream_inl.h"
 #include "kernels/simd_tail_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,7 +30,7 @@ void map(const float* x, float* y, int64_t n, const F& f) {
 
 }  // namespace
 
-void unary_range(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
+void run_unary(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
   const F32 d;
   const VecF32 zero = hn::Zero(d), one = hn::Set(d, 1.0f), half = hn::Set(d, 0.5f);
   const VecF32 alpha = hn::Set(d, args.alpha), beta = hn::Set(d, args.beta);
@@ -167,13 +168,15 @@ void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n
 
 }  // namespace
 
-void binary_range(Binary op, const float* a, bool scalar_a, const float* b, bool scalar_b, float* y,
-                  int64_t n) {
+void run_binary(Binary op, const float* a, bool scalar_a, const float* b, bool scalar_b, float* y,
+                int64_t n) {
   if (n <= 0) return;
   if (scalar_a) return combine_with<true, false>(op, a, b, y, n);
   if (scalar_b) return combine_with<false, true>(op, a, b, y, n);
   combine_with<false, false>(op, a, b, y, n);
 }
+
+void run_stream(const float* from, float* to, int64_t n) { stream(from, n, to); }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -182,72 +185,62 @@ HWY_AFTER_NAMESPACE();
 namespace mezzo::kernels {
 namespace {
 
-HWY_EXPORT(unary_range);
-HWY_EXPORT(binary_range);
-
-// Elements worth handing to another thread: some ten microseconds' work, memory-bound or not.
-constexpr std::int64_t kCheapGrain = 32 << 10, kCostlyGrain = 8 << 10;
-
-std::int64_t grain_of(Unary op) {
-  const bool has_exp =
-      (op >= Unary::exp && op <= Unary::gelu_tanh) || (op >= Unary::swish && op != Unary::softsign);
-  return has_exp ? kCostlyGrain : kCheapGrain;
-}
-
-std::int64_t row_grain(std::int64_t n) {
-  return std::max<std::int64_t>(1, kCheapGrain / std::max<std::int64_t>(n, 1));
-}
+HWY_EXPORT(run_unary);
+HWY_EXPORT(run_binary);
+HWY_EXPORT(run_stream);
 
 }  // namespace
 
+std::int64_t cost_of(Unary op) {
+  const bool has_exp =
+      (op >= Unary::exp && op <= Unary::gelu_tanh) || (op >= Unary::swish && op != Unary::softsign);
+  return has_exp ? 4 : 1;
+}
+
+void unary_range(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_unary)(op, args, x, y, n);
+}
+
 void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(unary_range);
-  pool.parallel_for(n, grain_of(op), [&](std::int64_t begin, std::int64_t end) {
-    range(op, args, x + begin, y + begin, end - begin);
+  pool.parallel_for(n, kCheapGrain / cost_of(op), [&](std::int64_t begin, std::int64_t end) {
+    unary_range(op, args, x + begin, y + begin, end - begin);
   });
 }
 
-void binary(Binary op, const float* a, const float* b, float* y, std::int64_t n, ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(binary_range);
+void binary_range(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+                  std::int64_t begin, std::int64_t n) {
+  using Form = Broadcast::Form;
+  const auto run = MEZZO_DISPATCH(run_binary);
+  const bool swapped = broadcast.swapped;
+  const float *full = swapped ? b : a, *repeated = swapped ? a : b;
+  const auto piece = [&](std::int64_t i, const float* other, bool is_scalar, std::int64_t count) {
+    if (swapped) return run(op, other, is_scalar, full + i, false, y + i, count);
+    run(op, full + i, false, other, is_scalar, y + i, count);
+  };
+  if (broadcast.form == Form::none || broadcast.form == Form::scalar)
+    return piece(0, repeated, broadcast.form == Form::scalar, n);
+  for (std::int64_t i = 0; i < n;) {
+    const std::int64_t row = (begin + i) / broadcast.n, column = (begin + i) % broadcast.n;
+    const std::int64_t count = std::min(n - i, broadcast.n - column);
+    const bool is_column = broadcast.form == Form::column;
+    piece(i, repeated + (is_column ? row % broadcast.period : column), is_column, count);
+    i += count;
+  }
+}
+
+void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+            std::int64_t n, ThreadPool& pool) {
+  const bool is_repeated = broadcast.form != Broadcast::Form::none;
+  const bool advance_a = !is_repeated || !broadcast.swapped,
+             advance_b = !is_repeated || broadcast.swapped;
   pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-    range(op, a + begin, false, b + begin, false, y + begin, end - begin);
+    binary_range(op, broadcast, advance_a ? a + begin : a, advance_b ? b + begin : b, y + begin,
+                 begin, end - begin);
   });
 }
 
-void binary_scalar_right(Binary op, const float* a, float b, float* y, std::int64_t n,
-                         ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(binary_range);
-  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-    range(op, a + begin, false, &b, true, y + begin, end - begin);
-  });
-}
-
-void binary_scalar_left(Binary op, float a, const float* b, float* y, std::int64_t n,
-                        ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(binary_range);
-  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-    range(op, &a, true, b + begin, false, y + begin, end - begin);
-  });
-}
-
-void binary_row(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
-                std::int64_t n, bool swapped, ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(binary_range);
-  pool.parallel_for(rows, row_grain(n), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r)
-      range(op, swapped ? b : a + r * n, false, swapped ? a + r * n : b, false, y + r * n, n);
-  });
-}
-
-void binary_column(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
-                   std::int64_t n, std::int64_t period, bool swapped, ThreadPool& pool) {
-  const auto range = MEZZO_DISPATCH(binary_range);
-  pool.parallel_for(rows, row_grain(n), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float *row = a + r * n, *scalar = b + r % period;
-      range(op, swapped ? scalar : row, swapped, swapped ? row : scalar, !swapped, y + r * n, n);
-    }
-  });
+void stream_range(const float* from, float* to, std::int64_t n) {
+  MEZZO_DISPATCH(run_stream)(from, to, n);
 }
 
 }  // namespace mezzo::kernels

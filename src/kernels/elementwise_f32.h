@@ -49,26 +49,45 @@ struct UnaryArgs {
   float beta = 0;
 };
 
+/// Elements worth handing to another thread where a function is cheap: some ten microseconds' work,
+/// memory-bound or not.
+inline constexpr std::int64_t kCheapGrain = 32 << 10;
+/// How many elements of a cheap function take as long as one of `op`, about.
+std::int64_t cost_of(Unary op);
+
 /// y[i] = op(x[i]) for i < n. y may be x.
 void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool);
+/// The same on the calling thread.
+void unary_range(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n);
 
 /// max and min carry NaN through, as numpy.maximum does.
 enum class Binary { add, sub, mul, div, min, max };
 
-/// y[i] = a[i] op b[i] for i < n. y may be a or b.
-void binary(Binary op, const float* a, const float* b, float* y, std::int64_t n, ThreadPool& pool);
-/// y[i] = a[i] op b.
-void binary_scalar_right(Binary op, const float* a, float b, float* y, std::int64_t n,
-                         ThreadPool& pool);
-/// y[i] = a op b[i].
-void binary_scalar_left(Binary op, float a, const float* b, float* y, std::int64_t n,
-                        ThreadPool& pool);
-/// y[r, i] = a[r, i] op b[i], or b[i] op a[r, i] where `swapped`: one row for all rows. y may be a.
-void binary_row(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
-                std::int64_t n, bool swapped, ThreadPool& pool);
-/// y[r, i] = a[r, i] op b[r % period], or swapped: a scalar for each row (a channel of NCHW has
-/// period = channels). y may be a.
-void binary_column(Binary op, const float* a, const float* b, float* y, std::int64_t rows,
-                   std::int64_t n, std::int64_t period, bool swapped, ThreadPool& pool);
+/// How one operand of a binary function is repeated over the elements of the other, which are rows
+/// of n.
+struct Broadcast {
+  enum class Form {
+    none,    ///< it is not: both have as many elements
+    scalar,  ///< one element for all
+    row,     ///< one row for all rows (a bias over the last axis)
+    column,  ///< a scalar for each of `period` rows, over and over (one for each channel of NCHW)
+  };
+  Form form = Form::none;
+  bool swapped = false;  ///< a is the one that is repeated, not b
+  std::int64_t n = 1, period = 1;
+};
+
+/// y[i] = a[i] op b[i] for i < n, or as `broadcast` says. y may be the operand that is not
+/// repeated.
+void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+            std::int64_t n, ThreadPool& pool);
+/// Elements [begin, begin + n) of that, on the calling thread: y, and operands that are not
+/// repeated, point to the first of them.
+void binary_range(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+                  std::int64_t begin, std::int64_t n);
+
+/// to[i] = from[i] for i < n, on the calling thread and past the caches where whole lines of them
+/// can be written: for what nobody reads soon. Another thread may read it after hwy::FlushStream().
+void stream_range(const float* from, float* to, std::int64_t n);
 
 }  // namespace mezzo::kernels

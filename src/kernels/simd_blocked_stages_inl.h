@@ -20,6 +20,7 @@
 
 #include "kernels/conv_f32.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_stream_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -40,22 +41,6 @@ inline void from_block(const float* from, std::int64_t count, float* to, std::in
 // Pixels of a run: the first-level cache holds them. Small images are taken whole, as their rows
 // then lie together.
 inline constexpr std::int64_t kRunPixels = 256, kMostRunPixels = 1024;
-
-// Whole lines go past the caches, which does not read them first: for what nobody reads soon.
-// hwy::FlushStream() must follow.
-inline void stream(const float* from, std::int64_t count, float* to) {
-  const BlockF32 d;
-  const auto past =
-      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) / sizeof(float)) % kCacheLine;
-  std::int64_t i = past == 0 ? 0 : std::min(count, kCacheLine - past);
-  std::copy(from, from + i, to);
-  for (; i + kCacheLine <= count; i += kCacheLine) {
-    MEZZO_UNROLL
-    for (int part = 0; part < int{kCacheLine}; part += kPartLanes)
-      hn::Stream(hn::LoadU(d, from + i + part), d, to + i + part);
-  }
-  std::copy(from + i, from + count, to + i);
-}
 
 // Rows become columns.
 inline void transpose(VecBlock (&v)[kPartLanes]) {

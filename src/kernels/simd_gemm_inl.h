@@ -128,9 +128,8 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
       for (int v = 0; v < V; ++v) acc[s][i][v] = hn::Zero(d);
     }
   }
-  // What comes from memory is asked for now, to be there when the sums are. Short tiles end too
-  // soon for C to gain by it.
-  if (kMaxRows >= 12 && out.start > Start::sums) {
+  // What comes from memory is asked for now, to be there when the sums are.
+  if (out.start > Start::sums) {
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
       __builtin_prefetch(c + i * out.ldc, 1);

@@ -100,8 +100,7 @@ void infer_gelu(Op& op) {
 }
 
 Choice gelu_f32(Op& op) {
-  return unary_f32(op.attr_string("approximate") == "tanh" ? Unary::gelu_tanh
-                                                           : Unary::gelu_erf)(op);
+  return UnaryF32{op.attr_string("approximate") == "tanh" ? Unary::gelu_tanh : Unary::gelu_erf}(op);
 }
 
 Choice gelu_reference(Op& op) {
@@ -190,15 +189,13 @@ Choice biased_reference(Op& op, F f) {
 
 Choice biased_f32(Op& op, Unary function) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  if (!op.has_in(1)) return unary_f32(function)(op);
-  const std::int64_t n = op.in_shape(1)[0];
-  const std::int64_t rows = n == 0 ? 0 : element_count(op.in_shape(0)) / n;
-  return Kernel([function, n, rows](Run& run) {
-    if (rows == 0) return;
+  if (!op.has_in(1)) return UnaryF32{function}(op);
+  const kernels::Broadcast bias{.form = kernels::Broadcast::Form::row, .n = op.in_shape(1)[0]};
+  return Kernel([function, bias, n = element_count(op.in_shape(0))](Run& run) {
     auto* y = run.out<float>(0);
-    kernels::binary_row(kernels::Binary::add, run.in<float>(0), run.in<float>(1), y, rows, n, false,
-                        run.pool());
-    kernels::unary(function, {}, y, y, rows * n, run.pool());
+    kernels::binary(kernels::Binary::add, bias, run.in<float>(0), run.in<float>(1), y, n,
+                    run.pool());
+    kernels::unary(function, {}, y, y, n, run.pool());
   });
 }
 
@@ -212,7 +209,7 @@ Choice bias_gelu(Op& op) { return biased_reference(op, kGeluErf); }
 
 MEZZO_FAMILY(activations) {
   const auto simd = [](Unary function, UnaryArgs (*args)(const Op&) = nullptr) {
-    return args != nullptr ? unary_f32(function, args) : unary_f32(function);
+    return args != nullptr ? UnaryF32{function, args} : UnaryF32{function};
   };
   const auto relu = unary_function(
       Types<float, double, std::int8_t, std::int16_t, std::int32_t, std::int64_t>{}, kRelu);

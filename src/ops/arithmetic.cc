@@ -214,7 +214,7 @@ Choice square_f32(Op& op) {
   if (op.out_shape(0) != op.in_shape(0)) return refuse("the exponent's rank broadcasts the base");
   const Tensor value = exponent->to(DType::f64);
   if (value.values<double>()[0] != 2) return refuse("the exponent is not 2");
-  return unary_f32(kernels::Unary::square)(op);
+  return UnaryF32{kernels::Unary::square}(op);
 }
 
 void declare(Registry& op, const char* name, Binary simd, Chooser plain) {
@@ -226,7 +226,7 @@ void declare(Registry& op, const char* name, Binary simd, Chooser plain) {
         .infer(infer_binary)
         .in_place(0)
         .in_place(1)
-        .simd_kernel("simd f32", [simd](Op& node) { return binary_f32(node, simd); })
+        .simd_kernel("simd f32", BinaryF32{simd})
         .kernel("reference", plain);
   };
   const TypeSet since_6 = kFloats | TypeSet{DType::i32, DType::i64, DType::u32, DType::u64};

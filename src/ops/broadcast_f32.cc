@@ -2,61 +2,41 @@
 
 namespace mezzo::ops {
 
-std::optional<BinaryF32> BinaryF32::of(const BroadcastLoop& loop) {
+std::optional<kernels::Broadcast> broadcast_of(const BroadcastLoop& loop) {
+  using Form = kernels::Broadcast::Form;
+  kernels::Broadcast broadcast;
+  if (loop.size() <= 1) return broadcast;
   const std::vector<std::int64_t>& extents = loop.extents();
-  BinaryF32 plan;
   const auto is_dense = [&](int k) { return loop.strides(k) == strides_of(extents); };
-  if (loop.size() <= 1) {
-    plan.n_ = loop.size();
-    return plan;
-  }
-  plan.swapped_ = !is_dense(0);
-  if (!is_dense(plan.swapped_ ? 1 : 0)) return std::nullopt;
+  broadcast.swapped = !is_dense(0);
+  if (!is_dense(broadcast.swapped ? 1 : 0)) return std::nullopt;
   // What the other operand does along the merged axes decides. Since axes that behave alike were
   // merged, axes of repetition and of its own alternate.
-  const std::vector<std::int64_t>& other = loop.strides(plan.swapped_ ? 0 : 1);
-  plan.n_ = extents.back();
+  const std::vector<std::int64_t>& other = loop.strides(broadcast.swapped ? 0 : 1);
+  broadcast.n = extents.back();
   if (extents.size() == 1) {
-    plan.form_ = other[0] == 1 ? Form::dense : Form::scalar;
+    broadcast.form = other[0] == 1 ? Form::none : Form::scalar;
   } else if (extents.size() == 2) {
-    plan.form_ = other[1] == 1 ? Form::row : Form::column;
-    plan.rows_ = extents[0];
-    plan.period_ = extents[0];
+    broadcast.form = other[1] == 1 ? Form::row : Form::column;
+    broadcast.period = extents[0];
   } else if (extents.size() == 3 && other[2] == 0) {
-    plan.form_ = Form::column;
-    plan.rows_ = extents[0] * extents[1];
-    plan.period_ = extents[1];
+    broadcast.form = Form::column;
+    broadcast.period = extents[1];
   } else {
     return std::nullopt;
   }
-  return plan;
+  return broadcast;
 }
 
-void BinaryF32::run(kernels::Binary op, const float* a, const float* b, float* y,
-                    ThreadPool& pool) const {
-  if (n_ == 0) return;
-  const float* full = swapped_ ? b : a;
-  const float* repeated = swapped_ ? a : b;
-  switch (form_) {
-    case Form::dense:
-      return kernels::binary(op, a, b, y, n_, pool);
-    case Form::scalar:
-      if (swapped_) return kernels::binary_scalar_left(op, *a, b, y, n_, pool);
-      return kernels::binary_scalar_right(op, a, *b, y, n_, pool);
-    case Form::row:
-      return kernels::binary_row(op, full, repeated, y, rows_, n_, swapped_, pool);
-    case Form::column:
-      return kernels::binary_column(op, full, repeated, y, rows_, n_, period_, swapped_, pool);
-  }
-}
-
-Choice binary_f32(Op& op, kernels::Binary kernel) {
+Choice BinaryF32::operator()(Op& op) const {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const std::optional<BinaryF32> plan = BinaryF32::of(binary_loop(op));
-  if (!plan) return refuse("a broadcast that is neither of a scalar, a row nor a column");
-  return Kernel([plan = *plan, kernel](Run& run) {
-    plan.run(kernel, run.in<float>(0), run.in<float>(1), run.out<float>(0), run.pool());
-  });
+  const std::optional<kernels::Broadcast> broadcast = broadcast_of(binary_loop(op));
+  if (!broadcast) return refuse("a broadcast that is neither of a scalar, a row nor a column");
+  return Kernel(
+      [function = function, broadcast = *broadcast, n = element_count(op.out_shape(0))](Run& run) {
+        kernels::binary(function, broadcast, run.in<float>(0), run.in<float>(1), run.out<float>(0),
+                        n, run.pool());
+      });
 }
 
 }  // namespace mezzo::ops

@@ -50,17 +50,21 @@ Chooser unary_function(Types<Ts...> types, F f) {
   return unary_reference(types, [f](const Op&) { return f; });
 }
 
-/// A chooser of a SIMD function of float32; `args(op)` reads the attributes.
-inline Chooser unary_f32(kernels::Unary function,
-                         std::function<kernels::UnaryArgs(const Op&)> args = {}) {
-  return [function, args = std::move(args)](Op& op) -> Choice {
+/// A chooser of a SIMD function of float32; `args(op)`, where given, reads the attributes.
+struct UnaryF32 {
+  kernels::Unary function;
+  std::function<kernels::UnaryArgs(const Op&)> args = {};
+
+  kernels::UnaryArgs args_of(const Op& op) const { return args ? args(op) : kernels::UnaryArgs{}; }
+
+  Choice operator()(Op& op) const {
     if (op.in(0).dtype != DType::f32) return refuse("not float32");
-    return Kernel([function, values = args ? args(op) : kernels::UnaryArgs{},
-                   n = element_count(op.in_shape(0))](Run& run) {
-      kernels::unary(function, values, run.in<float>(0), run.out<float>(0), n, run.pool());
-    });
-  };
-}
+    return Kernel(
+        [function = function, values = args_of(op), n = element_count(op.in_shape(0))](Run& run) {
+          kernels::unary(function, values, run.in<float>(0), run.out<float>(0), n, run.pool());
+        });
+  }
+};
 
 /// `value` as T without undefined behaviour: integers saturate, and NaN gives 0.
 template <class T>

@@ -50,20 +50,20 @@ void softmax_columns(const float* x, float* y, std::int64_t n, std::int64_t stri
   std::vector<float> top(x, x + width), sum(static_cast<std::size_t>(width), 0.0F);
   const kernels::UnaryArgs none;
   for (std::int64_t i = 1; i < n; ++i) {
-    kernels::binary(kernels::Binary::max, top.data(), x + i * stride, top.data(), width, pool);
+    kernels::binary(kernels::Binary::max, {}, top.data(), x + i * stride, top.data(), width, pool);
   }
   std::vector<float> power(log ? static_cast<std::size_t>(width) : 0);
   for (std::int64_t i = 0; i < n; ++i) {
     float* row = y + i * stride;
-    kernels::binary(kernels::Binary::sub, x + i * stride, top.data(), row, width, pool);
+    kernels::binary(kernels::Binary::sub, {}, x + i * stride, top.data(), row, width, pool);
     float* exponential = log ? power.data() : row;
     kernels::unary(kernels::Unary::exp, none, row, exponential, width, pool);
-    kernels::binary(kernels::Binary::add, sum.data(), exponential, sum.data(), width, pool);
+    kernels::binary(kernels::Binary::add, {}, sum.data(), exponential, sum.data(), width, pool);
   }
   if (log) kernels::unary(kernels::Unary::log, none, sum.data(), sum.data(), width, pool);
   const auto finish = log ? kernels::Binary::sub : kernels::Binary::div;
   for (std::int64_t i = 0; i < n; ++i) {
-    kernels::binary(finish, y + i * stride, sum.data(), y + i * stride, width, pool);
+    kernels::binary(finish, {}, y + i * stride, sum.data(), y + i * stride, width, pool);
   }
 }
 

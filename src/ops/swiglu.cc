@@ -30,7 +30,7 @@ Choice simd(Op& op) {
       for (std::int64_t i = begin; i < end; i += kPiece) {
         const std::int64_t n = std::min(kPiece, end - i);
         kernels::unary(kernels::Unary::swish, {alpha, 0}, a + i, y + i, n, run.pool());
-        kernels::binary(kernels::Binary::mul, y + i, b + i, y + i, n, run.pool());
+        kernels::binary(kernels::Binary::mul, {}, y + i, b + i, y + i, n, run.pool());
       }
     });
   };

@@ -94,18 +94,18 @@ Choice reference(Op& op, bool mean = false) {
 
 Choice fold_f32(Op& op, Binary kernel, bool mean) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  std::vector<BinaryF32> steps;
+  std::vector<std::pair<kernels::Broadcast, std::int64_t>> steps;  // and the result's elements
   for (const BroadcastLoop& loop : folding(op)) {
-    const std::optional<BinaryF32> step = BinaryF32::of(loop);
+    const std::optional<kernels::Broadcast> step = broadcast_of(loop);
     if (!step) return refuse("a broadcast that is neither of a scalar, a row nor a column");
-    steps.push_back(*step);
+    steps.emplace_back(*step, loop.size());
   }
   return Kernel([steps, kernel, mean, size = element_count(op.out_shape(0))](Run& run) {
     auto* y = run.out<float>(0);
     if (steps.empty()) return copy_first<float>(run);
     for (std::size_t step = 0; step < steps.size(); ++step) {
-      steps[step].run(kernel, step == 0 ? run.in<float>(0) : y,
-                      run.in<float>(static_cast<int>(step) + 1), y, run.pool());
+      kernels::binary(kernel, steps[step].first, step == 0 ? run.in<float>(0) : y,
+                      run.in<float>(static_cast<int>(step) + 1), y, steps[step].second, run.pool());
     }
     if (mean) scale(y, size, run.op().inputs(), run.pool());
   });

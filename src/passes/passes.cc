@@ -85,6 +85,7 @@ const std::vector<Pass>& all() {
       {"skip_layer_norm", skip_layer_norm},
       // Of what the others have made.
       {"layout", layout},
+      {"pointwise", pointwise},
       // Last: it says where what is left by then is written.
       {"concat", concat},
   };

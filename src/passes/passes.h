@@ -45,5 +45,6 @@ void norm_scale(Program& program);
 void conv_add(Program& program);
 void conv_activation(Program& program);
 void layout(Program& program);
+void pointwise(Program& program);
 
 }  // namespace mezzo::passes

@@ -294,25 +294,27 @@ TEST(ElementwiseF32, BinaryInEveryForm) {
           ASSERT_EQ(y[size], kUntouched);
         };
         const auto width = static_cast<std::size_t>(n), turn = static_cast<std::size_t>(period);
-        binary(op, a.data(), b.data(), y.data(), rows * n, test_pool());
+        using Form = Broadcast::Form;
+        const auto run = [&](Form form, bool swapped) {
+          const Broadcast how{form, swapped, n, period};
+          binary(op, how, swapped ? b.data() : a.data(), swapped ? a.data() : b.data(), y.data(),
+                 rows * n, test_pool());
+        };
+        run(Form::none, false);
         check([&](std::size_t i) { return apply(op, a[i], b[i]); });
-        binary_scalar_right(op, a.data(), 1.5f, y.data(), rows * n, test_pool());
-        check([&](std::size_t i) { return apply(op, a[i], 1.5f); });
-        binary_scalar_left(op, 1.5f, a.data(), y.data(), rows * n, test_pool());
-        check([&](std::size_t i) { return apply(op, 1.5f, a[i]); });
         for (bool swapped : {false, true}) {
-          binary_row(op, a.data(), b.data(), y.data(), rows, n, swapped, test_pool());
-          check([&](std::size_t i) {
-            return swapped ? apply(op, b[i % width], a[i]) : apply(op, a[i], b[i % width]);
-          });
-          binary_column(op, a.data(), b.data(), y.data(), rows, n, period, swapped, test_pool());
-          check([&](std::size_t i) {
-            const float scalar = b[i / width % turn];
-            return swapped ? apply(op, scalar, a[i]) : apply(op, a[i], scalar);
-          });
+          const auto other = [&](float x, float repeated) {
+            return swapped ? apply(op, repeated, x) : apply(op, x, repeated);
+          };
+          run(Form::scalar, swapped);
+          check([&](std::size_t i) { return other(a[i], b[0]); });
+          run(Form::row, swapped);
+          check([&](std::size_t i) { return other(a[i], b[i % width]); });
+          run(Form::column, swapped);
+          check([&](std::size_t i) { return other(a[i], b[i / width % turn]); });
         }
         std::vector<float> in_place = a;
-        binary(op, in_place.data(), b.data(), in_place.data(), rows * n, test_pool());
+        binary(op, {}, in_place.data(), b.data(), in_place.data(), rows * n, test_pool());
         std::copy(in_place.begin(), in_place.end(), y.begin());
         check([&](std::size_t i) { return apply(op, a[i], b[i]); });
         if (testing::Test::HasFatalFailure()) return;
