@@ -88,6 +88,7 @@ std::vector<PointwiseStep> steps_of(const Op& op) {
   for (std::size_t j = 0; j < outputs; ++j) {
     check_number("results", results[j], static_cast<std::int64_t>(count));
     PointwiseStep& step = steps[static_cast<std::size_t>(results[j])];
+    if (!op.has_out(static_cast<int>(j))) continue;
     if (step.output >= 0) bad_attribute("results", "each function once", results[j]);
     step.output = static_cast<int>(j);
     step.streamed = streamed[j] != 0;

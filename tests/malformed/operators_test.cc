@@ -45,11 +45,13 @@ struct Case {
   Attributes attributes = {};
   int outputs = 1;
   int opset = 21;
+  std::string domain = "";
 };
 
 onnx::Model model_of(const Case& c) {
   onnx::Graph main;
   onnx::Node node = onnx::node(c.op, {}, {}, c.attributes);
+  node.domain = c.domain;
   for (std::size_t k = 0; k < c.in.size(); ++k) {
     const In& in = c.in[k];
     const std::string name = "x" + std::to_string(k);
@@ -67,7 +69,9 @@ onnx::Model model_of(const Case& c) {
     main.outputs.push_back(onnx::value(node.outputs.back(), DType::undefined));
   }
   main.nodes.push_back(std::move(node));
-  return onnx::model(std::move(main), c.opset);
+  onnx::Model model = onnx::model(std::move(main), c.opset);
+  if (!c.domain.empty()) model.opset_imports.push_back({c.domain, 1});
+  return model;
 }
 
 void expect_errors(const std::vector<Case>& cases) {
@@ -81,6 +85,46 @@ void expect_errors(const std::vector<Case>& cases) {
 
 Tensor scalar(std::int64_t value) { return Tensor::scalar(value); }
 Tensor fscalar(float value) { return Tensor::scalar(value); }
+
+// Passes make such nodes, but a file may have them as well. The function 8 is Exp, 28 is Add.
+TEST(MalformedOperators, ChainsOfFunctions) {
+  const In x = Shape{2, 3}, row = Shape{3};
+  const auto chain = [](Ints functions, Ints operands, Ints results, std::vector<In> in,
+                        std::size_t parameters, int outputs = 1) {
+    Ints streamed(results.size());
+    onnx::Attribute floats;
+    floats.name = "parameters";
+    floats.kind = onnx::Attribute::Kind::floats;
+    floats.floats.resize(parameters);
+    return Case{"Pointwise",
+                std::move(in),
+                {l("functions", std::move(functions)), l("operands", std::move(operands)),
+                 l("results", std::move(results)), l("streamed", std::move(streamed)), floats},
+                outputs,
+                21,
+                "mezzo"};
+  };
+  expect_errors({
+      chain({}, {}, {}, {x}, 0),
+      chain({8}, {0, -1}, {0}, {}, 2),
+      chain({99}, {0, -1}, {0}, {x}, 2),
+      chain({-1}, {0, -1}, {0}, {x}, 2),
+      chain({8}, {1, -1}, {0}, {x}, 2),
+      chain({8}, {-1, 0}, {0}, {x}, 2),
+      chain({8}, {0}, {0}, {x}, 2),
+      chain({8}, {0, -1}, {0}, {x}, 1),
+      chain({8}, {0, -1}, {1}, {x}, 2),
+      chain({8}, {0, -1}, {0, 0}, {x}, 2),
+      chain({8}, {0, -1}, {0, 0}, {x}, 2, 2),
+      chain({8}, {1, -1}, {0}, {x, row}, 2),
+      chain({28}, {0, -1}, {0}, {x}, 2),
+      chain({28}, {0, 1}, {0}, {row, x}, 2),
+      chain({28}, {0, 1}, {0}, {x, In(Shape{2, 2})}, 2),
+      chain({8, 28}, {0, -1, 1, 2}, {1}, {x}, 4),
+      chain({8, 8}, {0, -1, 1, -1}, {0}, {x}, 4),
+      chain({8}, {kHuge, -1}, {0}, {x}, 2),
+  });
+}
 
 TEST(MalformedOperators, Convolution) {
   const In x = Shape{1, 2, 5, 5}, w = ramp({4, 2, 3, 3}), b = ramp({4});
