@@ -28,13 +28,6 @@ struct AttentionScratch {};
 // Blocks of queries that a share of a head has at least: keys and values are packed anew for each.
 constexpr int64_t kTaskBlocks = 4;
 
-// exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
-HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
-  const F32 d;
-  const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
-  return hn::IfThenZeroElse(vanishes, exp_ordinary(hn::IfThenZeroElse(vanishes, x)));
-}
-
 // Adds the mask to the scaled scores [keys][kTileCols] of `vectors` vectors of queries, takes their
 // exponentials relative to the largest of each query, and writes 1 / sum of those. The mask has one
 // element for a key, `key_stride` apart, or (`dense`) a row like the scores'; null: none.

@@ -10,6 +10,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_gemv_inl.h"
 
 // The product is computed in tasks: blocks of C of some panels of rows by some panels of columns,
 // whose operands stay in L2 while one block of k runs. A packed operand is [k
@@ -30,10 +31,11 @@ constexpr int64_t kChunkFloats = int64_t{2} << 20;
 constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
 // Multiply-adds worth handing to another thread: some ten microseconds.
 constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Columns of C up to which it does not pay to pack A.
+constexpr int64_t kFewCols = 256;
 
 struct ScratchA {};
 struct ScratchB {};
-struct ScratchX {};
 
 // Where panel `index` of the block of k that begins at k0 starts; `extent` is the sum of all
 // panels' widths.
@@ -62,8 +64,9 @@ void pack_operand(const float* data, int64_t stride_i, int64_t stride_k, int64_t
 
 struct Chunk {
   int64_t rows, cols, k;
-  const float* a;  // packed
-  const float* b;  // packed, or in place with rows `ldb` apart
+  const float* a;        // packed, or in place
+  int64_t a_row_stride;  // 0: packed
+  const float* b;        // packed, or in place
   int64_t b_extent;
   int64_t b_row_stride;  // 0: packed
   float* c;
@@ -120,7 +123,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   HWY_ALIGN float tile[kMaxRows * kTileCols];
   const GemmEpilogue& e = *g.epilogue;
-  const bool plain = has_plain_epilogue(e);
+  const bool plain = has_plain_epilogue(e), in_place = g.a_row_stride != 0;
   const int64_t block = depth_block(g.k);
   int64_t k0 = 0;
   do {
@@ -137,11 +140,14 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
       TileOut out{
           nullptr, g.ldc, Start::c, nullptr, last ? e.min : -kInfinity, last ? e.max : kInfinity,
           {}};
+      out.a_stride = g.a_row_stride;
       for (int64_t row = row_begin; row < row_end; row += out.tiles * height) {
-        out.fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
+        if (!in_place) out.fetch = fetch_part(next, kTileCols, depth, (row - row_begin) / height);
         const int64_t rows = std::min(height, g.rows - row);
-        const float* a = g.a + panel_offset(g.rows, k0, depth, row / height, height);
-        const TileKernel kernel = tile_kernel(rows, cols, out.fetch);
+        const float* a = in_place ? g.a + row * g.a_row_stride + k0
+                                  : g.a + panel_offset(g.rows, k0, depth, row / height, height);
+        const TileKernel kernel = in_place ? tile_kernel<Tile::reads_a_rows>(rows, cols)
+                                           : tile_kernel(rows, cols, out.fetch);
         out.tiles = 1;
         if (plain && cols % kLanes == 0) {
           out.c = g.c + row * g.ldc + col;
@@ -157,7 +163,9 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
             out.tiles = std::max<int64_t>(1, (std::min(row_end, g.rows) - row) / height);
           kernel(a, b, ldb, depth, out);
         } else {
-          kernel(a, b, ldb, depth, sums_into(tile, false, out.fetch));
+          TileOut sums = sums_into(tile, false, out.fetch);
+          sums.a_stride = g.a_row_stride;
+          kernel(a, b, ldb, depth, sums);
           finish_tile(tile, g, row, col, rows, cols, first, last);
         }
       }
@@ -187,124 +195,6 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   });
 }
 
-// out[j] = sum over p of x[p] * b[p * stride + j], j < n: eight rows of B at a time, so that they
-// stream side by side.
-void vector_times_rows(const float* x, const float* b, int64_t stride, int64_t k, int64_t n,
-                       float* out) {
-  const F32 d;
-  constexpr int kRows = 8;
-  std::fill(out, out + n, 0.0f);
-  int64_t p = 0;
-  for (; p + kRows <= k; p += kRows, b += kRows * stride) {
-    int64_t j = 0;
-    for (; j + static_cast<int64_t>(kLanes) <= n; j += kLanes) {
-      VecF32 even = hn::LoadU(d, out + j), odd = hn::Zero(d);
-      MEZZO_UNROLL
-      for (int r = 0; r < kRows; r += 2) {
-        even = hn::MulAdd(hn::Set(d, x[p + r]), hn::LoadU(d, b + r * stride + j), even);
-        odd = hn::MulAdd(hn::Set(d, x[p + r + 1]), hn::LoadU(d, b + (r + 1) * stride + j), odd);
-      }
-      hn::StoreU(hn::Add(even, odd), d, out + j);
-    }
-    for (; j < n; ++j) {
-      for (int r = 0; r < kRows; ++r) out[j] += x[p + r] * b[r * stride + j];
-    }
-  }
-  for (; p < k; ++p, b += stride) {
-    for (int64_t j = 0; j < n; ++j) out[j] += x[p] * b[j];
-  }
-}
-
-// out[j] = sum over p of x[p] * b[p + j * stride], j < n: four columns at a time.
-void vector_times_columns(const float* x, const float* b, int64_t stride, int64_t k, int64_t n,
-                          float* out) {
-  const F32 d;
-  constexpr int kColumns = 4;
-  constexpr int64_t kStep = 2 * kLanes;
-  int64_t j = 0;
-  for (; j + kColumns <= n; j += kColumns, b += kColumns * stride) {
-    VecF32 sums[kColumns][2];
-    MEZZO_UNROLL
-    for (int c = 0; c < kColumns; ++c) sums[c][0] = sums[c][1] = hn::Zero(d);
-    int64_t p = 0;
-    for (; p + kStep <= k; p += kStep) {
-      const VecF32 x0 = hn::LoadU(d, x + p), x1 = hn::LoadU(d, x + p + kLanes);
-      MEZZO_UNROLL
-      for (int c = 0; c < kColumns; ++c) {
-        sums[c][0] = hn::MulAdd(x0, hn::LoadU(d, b + c * stride + p), sums[c][0]);
-        sums[c][1] = hn::MulAdd(x1, hn::LoadU(d, b + c * stride + p + kLanes), sums[c][1]);
-      }
-    }
-    MEZZO_UNROLL
-    for (int c = 0; c < kColumns; ++c) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[c][0], sums[c][1])));
-      for (int64_t q = p; q < k; ++q) sum += x[q] * b[c * stride + q];
-      out[j + c] = sum;
-    }
-  }
-  for (; j < n; ++j, b += stride) {
-    VecF32 sums = hn::Zero(d);
-    int64_t p = 0;
-    for (; p + static_cast<int64_t>(kLanes) <= k; p += kLanes)
-      sums = hn::MulAdd(hn::LoadU(d, x + p), hn::LoadU(d, b + p), sums);
-    float sum = hn::GetLane(hn::SumOfLanes(d, sums));
-    for (; p < k; ++p) sum += x[p] * b[p];
-    out[j] = sum;
-  }
-}
-
-// A vector times a matrix read in place: bound by memory, so nothing is packed. Element j goes to
-// c[j * c_stride].
-void run_vector(int64_t n, int64_t k, const float* x, int64_t x_stride, const float* b,
-                int64_t b_row_stride, int64_t b_col_stride, float* c, int64_t c_stride,
-                const float* own_bias, const float* shared_bias, int64_t add_stride,
-                const GemmEpilogue& e, ThreadPool& pool) {
-  constexpr int64_t kBlock = 1024;
-  if (x_stride != 1) {
-    float* dense = thread_scratch<ScratchX>(k);
-    for (int64_t p = 0; p < k; ++p) dense[p] = x[p * x_stride];
-    x = dense;
-  }
-  // The shares of the threads are whole cache lines of B.
-  const int64_t unit = 64,
-                grain = std::max<int64_t>(1, kTaskWork / 16 / std::max<int64_t>(k * unit, 1));
-  pool.parallel_for(ceil_div(n, unit), grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    HWY_ALIGN float sums[kBlock];
-    for (int64_t j0 = begin * unit; j0 < std::min(end * unit, n); j0 += kBlock) {
-      const int64_t count = std::min({kBlock, n - j0, end * unit - j0});
-      if (b_col_stride == 1) {
-        vector_times_rows(x, b + j0, b_row_stride, k, count, sums);
-      } else {
-        vector_times_columns(x, b + j0 * b_col_stride, b_col_stride, k, count, sums);
-      }
-      for (int64_t j = j0; j < j0 + count; ++j) {
-        float start = shared_bias != nullptr ? *shared_bias : 0.0f;
-        if (own_bias != nullptr) start += own_bias[j];
-        if (e.add != nullptr) start += e.add[j * add_stride];
-        const float v = e.alpha * sums[j - j0] + e.beta * start;
-        c[j * c_stride] = v < e.min ? e.min : v > e.max ? e.max : v;
-      }
-    }
-  });
-}
-
-// Takes products with a vector; says whether it did.
-bool try_vector(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b,
-                float* c, int64_t ldc, const GemmEpilogue& e, ThreadPool& pool) {
-  if (a.packed || b.packed) return false;
-  if (m == 1 && (b.col_stride == 1 || b.row_stride == 1)) {
-    run_vector(n, k, a.data, a.col_stride, b.data, b.row_stride, b.col_stride, c, 1, e.col_bias,
-               e.row_bias, 1, e, pool);
-    return true;
-  }
-  if (n == 1 && (a.col_stride == 1 || a.row_stride == 1)) {
-    run_vector(m, k, b.data, b.row_stride, a.data, a.col_stride, a.row_stride, c, ldc, e.row_bias,
-               e.col_bias, e.add_row_stride, e, pool);
-    return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, float* c,
@@ -316,8 +206,12 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmO
   const bool b_in_place =
       !b.packed && m <= height && b.col_stride == 1 && b.row_stride >= kTileCols;
   const int64_t whole_cols = n / kTileCols * kTileCols;
+  const bool a_in_place =
+      !a.packed && !b.packed && a.col_stride == 1 && a.row_stride > 0 && n <= kFewCols;
   const int64_t row_chunk =
-      a.packed ? m : std::min(m, std::max<int64_t>(1, kChunkFloats / depth / height) * height);
+      a.packed || a_in_place
+          ? m
+          : std::min(m, std::max<int64_t>(1, kChunkFloats / depth / height) * height);
   const int64_t col_chunk =
       b.packed ? n
                : std::min(n, std::max<int64_t>(1, kChunkFloats / depth / kTileCols) * kTileCols);
@@ -337,7 +231,7 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmO
     for (int64_t row = 0; row < m; row += row_chunk) {
       const int64_t rows = std::min(row_chunk, m - row);
       const float* a_data = a.data;
-      if (!a.packed) {
+      if (!a.packed && !a_in_place) {
         float* packed = thread_scratch<ScratchA>(row_chunk * k);
         if (packed_row != row) {
           pack_operand(a.data + row * a.row_stride, a.row_stride, a.col_stride, rows, height, false,
@@ -346,9 +240,10 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmO
         }
         a_data = packed;
       }
-      run_chunk({rows, cols, k, a_data, b_data, round_up(cols, kTileCols),
-                 in_place ? b.row_stride : 0, c + row * ldc + col, ldc, row, col, &epilogue},
-                height, pool);
+      run_chunk(
+          {rows, cols, k, a_data, a_in_place ? a.row_stride : 0, b_data, round_up(cols, kTileCols),
+           in_place ? b.row_stride : 0, c + row * ldc + col, ldc, row, col, &epilogue},
+          height, pool);
     }
     col += cols;
   }

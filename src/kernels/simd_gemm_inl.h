@@ -88,6 +88,7 @@ struct TileOut {
   Fetch fetch;
   const float* add = nullptr;  // with Start::row_bias, what is added as well: rows `ldc` apart
   float* packed = nullptr;     // of kernels that pack: where B goes
+  std::int64_t a_stride = 0;   // of kernels that read A in place: from one row of it to the next
   std::int64_t tiles = 1;      // below each other, of one height
 };
 
@@ -109,16 +110,25 @@ HWY_INLINE void add_product(V& sum, V a, V b) {
 // How many rows of B ahead a kernel asks for that reads them where they are, far apart.
 inline constexpr std::int64_t kRowsAhead = 12;
 
+// What a kernel does besides the sums.
+enum class Tile {
+  plain,
+  fetches,       // asks for memory that is needed soon
+  packs,         // writes B as a panel as well, at no cost: the additions take longer; may fetch
+  reads_a_rows,  // A is not packed: its rows are read where they are
+};
+
 // C[R, V * kLanes] = clamp(start + A * B). Whole vectors of
-// C are written. Where `Pack`, B is also written as a panel, at no cost: the additions take longer.
-template <int R, int V, bool Pack, bool Fetches>
+// C are written.
+template <int R, int V, Tile kTile>
 HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                              std::int64_t ldb, std::int64_t k, const TileOut& out, float* c,
                              const float* bias_at, const float* add) {
   const F32 d;
   // Small tiles have too few accumulators to hide the latency of the additions: they take several
   // steps of k side by side.
-  constexpr int kSteps = Pack ? 1 : R * V <= 2 ? 4 : R * V <= 5 ? 2 : 1;
+  constexpr bool kPacks = kTile == Tile::packs, kInPlace = kTile == Tile::reads_a_rows;
+  constexpr int kSteps = kPacks ? 1 : R * V <= 2 ? 4 : R * V <= 5 ? 2 : 1;
   VecF32 acc[kSteps][R][V];
   MEZZO_UNROLL
   for (int s = 0; s < kSteps; ++s) {
@@ -150,7 +160,7 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
     VecF32 bv[V];
     MEZZO_UNROLL
     for (int v = 0; v < V; ++v) bv[v] = hn::LoadU(d, bs + v * kLanes);
-    if constexpr (Pack) {
+    if constexpr (kPacks) {
       // Past the last row it may be anywhere, which prefetching does not mind.
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) {
@@ -160,27 +170,29 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
     }
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
-      const VecF32 ai = hn::Set(d, as[i]);
+      const VecF32 ai = hn::Set(d, as[kInPlace ? i * out.a_stride : i]);
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) add_product(acc[s][i][v], ai, bv[v]);
     }
   };
+  constexpr int kNext = kInPlace ? 1 : R;  // from one step of A to the next
   std::int64_t p = 0;
   for (; p + 4 <= k; p += 4) {
     MEZZO_UNROLL
-    for (int u = 0; u < 4; ++u) step(u % kSteps, a + u * R, b + u * ldb, packed + u * V * kLanes);
-    a += 4 * R;
+    for (int u = 0; u < 4; ++u)
+      step(u % kSteps, a + u * kNext, b + u * ldb, packed + u * V * kLanes);
+    a += 4 * kNext;
     b += 4 * ldb;
-    if constexpr (Pack) packed += 4 * V * kLanes;
-    if constexpr (Fetches) {
+    if constexpr (kPacks) packed += 4 * V * kLanes;
+    if constexpr (kTile == Tile::fetches || (kPacks && kAlwaysFetch)) {
       MEZZO_UNROLL
       for (int i = 0; i < kFetchLines; ++i) prefetch_l2(fetch + i * kCacheLine);
       fetch += out.fetch.step;
     }
   }
-  for (; p < k; ++p, a += R, b += ldb) {
+  for (; p < k; ++p, a += kNext, b += ldb) {
     step(0, a, b, packed);
-    if constexpr (Pack) packed += V * kLanes;
+    if constexpr (kPacks) packed += V * kLanes;
   }
   if constexpr (kSteps > 1) {
     MEZZO_UNROLL
@@ -249,16 +261,17 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
 }
 
 // The same for `out.tiles` panels of A, and as many tiles of C.
-template <int R, int V, bool Pack, bool Fetches>
+template <int R, int V, Tile kTile>
 HWY_NOINLINE void compute_tiles(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                                 std::int64_t ldb, std::int64_t k, const TileOut& out) {
   float* c = out.c;
   const float *bias = out.bias, *add = out.add;
-  const std::int64_t bias_step = out.start == Start::row_bias && bias != kZeros ? R : 0,
+  const std::int64_t a_step = R * (kTile == Tile::reads_a_rows ? out.a_stride : k),
+                     bias_step = out.start == Start::row_bias && bias != kZeros ? R : 0,
                      add_step = add == nullptr ? 0 : R * out.ldc;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile) {
-    compute_tile<R, V, Pack, Fetches>(a, b, ldb, k, out, c, bias, add);
-    a += R * k;
+    compute_tile<R, V, kTile>(a, b, ldb, k, out, c, bias, add);
+    a += a_step;
     c += R * out.ldc;
     bias += bias_step;
     add += add_step;
@@ -267,35 +280,37 @@ HWY_NOINLINE void compute_tiles(const float* HWY_RESTRICT a, const float* HWY_RE
 
 using TileKernel = void (*)(const float*, const float*, std::int64_t, std::int64_t, const TileOut&);
 
-template <int V, bool Pack, bool Fetches, int... R>
+template <int V, Tile kTile, int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
-  return {compute_tiles<R + 1, V, Pack, Fetches>...};
+  return {compute_tiles<R + 1, V, kTile>...};
 }
 using TileRows = std::make_integer_sequence<int, kMaxRows>;
 
-template <bool Fetches>
-TileKernel tile_kernel_of(std::int64_t rows, std::int64_t cols) {
+// The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
+// them).
+template <Tile kTile>
+TileKernel tile_kernel(std::int64_t rows, std::int64_t cols) {
   static constexpr std::array<TileKernel, kMaxRows> kKernels[] = {
-    tile_kernels<1, false, Fetches>(TileRows{}),
-    tile_kernels<2, false, Fetches>(TileRows{}),
+    tile_kernels<1, kTile>(TileRows{}),
+    tile_kernels<2, kTile>(TileRows{}),
 #if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
-    tile_kernels<3, false, Fetches>(TileRows{}),
+    tile_kernels<3, kTile>(TileRows{}),
 #endif
   };
   static_assert(std::size(kKernels) == kTileVectors);
   return kKernels[ceil_div(cols, kLanes) - 1][static_cast<std::size_t>(rows - 1)];
 }
 
-// The kernel for `rows` in [1, kMaxRows] and `cols` in [1, kTileCols] (the whole vectors that hold
-// them) that may fetch that.
+// The same, one that may fetch that.
 inline TileKernel tile_kernel(std::int64_t rows, std::int64_t cols, const Fetch& fetch) {
-  return kAlwaysFetch || fetch.step != 0 ? tile_kernel_of<true>(rows, cols)
-                                         : tile_kernel_of<kAlwaysFetch>(rows, cols);
+  constexpr Tile kOtherwise = kAlwaysFetch ? Tile::fetches : Tile::plain;
+  return fetch.step != 0 ? tile_kernel<Tile::fetches>(rows, cols)
+                         : tile_kernel<kOtherwise>(rows, cols);
 }
 
 // The kernel for that many rows and kTileCols columns that packs B.
 inline TileKernel packing_tile_kernel(std::int64_t rows) {
-  static constexpr auto kKernels = tile_kernels<kTileVectors, true, kAlwaysFetch>(TileRows{});
+  static constexpr auto kKernels = tile_kernels<kTileVectors, Tile::packs>(TileRows{});
   return kKernels[static_cast<std::size_t>(rows - 1)];
 }
 

@@ -62,6 +62,13 @@ HWY_INLINE VecF32 exp_ordinary(VecF32 x) {
   return hn::MulAdd(power, e.minus_one, power);
 }
 
+// exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
+HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
+  const F32 d;
+  const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
+  return hn::IfThenZeroElse(vanishes, exp_ordinary(hn::IfThenZeroElse(vanishes, x)));
+}
+
 HWY_INLINE VecF32 exp_f32(VecF32 x) {
   const F32 d;
   // Below -104 the result is 0, and not computed as such: products that vanish take the CPU a
