@@ -109,12 +109,12 @@ std::string Program::early_reader(const std::vector<int>& members,
   return "";
 }
 
-std::shared_ptr<const graph::Node> Program::node_of(const Replacement& replacement) const {
+std::shared_ptr<const graph::Node> Program::node_of(Replacement& replacement) const {
   auto node = std::make_shared<graph::Node>();
   node->op_type = replacement.op_type;
   node->domain = replacement.domain;
   node->opset = replacement.opset;
-  node->attributes = replacement.attributes;
+  node->attributes = std::move(replacement.attributes);
   for (const int number : replacement.in) {
     node->inputs.push_back(number < 0 ? graph::kNone : slot(number).operand.value);
   }

@@ -139,7 +139,8 @@ class Program {
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
   std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
-  std::shared_ptr<const graph::Node> node_of(const Replacement& replacement) const;
+  // Takes the attributes.
+  std::shared_ptr<const graph::Node> node_of(Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
   // Puts `fused` in the place of the last of `members`, and notes who reads and writes what.
   void install(const std::vector<int>& members, Step fused);
