@@ -230,12 +230,9 @@ void binary_range(Binary op, const Broadcast& broadcast, const float* a, const f
 
 void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
             std::int64_t n, ThreadPool& pool) {
-  const bool is_repeated = broadcast.form != Broadcast::Form::none;
-  const bool advance_a = !is_repeated || !broadcast.swapped,
-             advance_b = !is_repeated || broadcast.swapped;
   pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-    binary_range(op, broadcast, advance_a ? a + begin : a, advance_b ? b + begin : b, y + begin,
-                 begin, end - begin);
+    binary_range(op, broadcast, broadcast.repeats_a() ? a : a + begin,
+                 broadcast.repeats_b() ? b : b + begin, y + begin, begin, end - begin);
   });
 }
 

@@ -75,6 +75,9 @@ struct Broadcast {
   Form form = Form::none;
   bool swapped = false;  ///< a is the one that is repeated, not b
   std::int64_t n = 1, period = 1;
+
+  bool repeats_a() const { return form != Form::none && swapped; }
+  bool repeats_b() const { return form != Form::none && !swapped; }
 };
 
 /// y[i] = a[i] op b[i] for i < n, or as `broadcast` says. y may be the operand that is not

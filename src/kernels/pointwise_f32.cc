@@ -69,9 +69,8 @@ void Pointwise::run_block(const float* const* in, float* const* out, float* buff
       unary_range(unary->function, unary->args, operand(step.a, false), y, n);
     } else {
       const auto& [function, broadcast] = std::get<PointwiseStep::OfTwo>(step.function);
-      const bool is_repeated = broadcast.form != Broadcast::Form::none;
-      binary_range(function, broadcast, operand(step.a, is_repeated && broadcast.swapped),
-                   operand(step.b, is_repeated && !broadcast.swapped), y, begin, n);
+      binary_range(function, broadcast, operand(step.a, broadcast.repeats_a()),
+                   operand(step.b, broadcast.repeats_b()), y, begin, n);
     }
     if (step.streamed) stream_range(y, out[step.output] + begin, n);
   }

@@ -30,7 +30,7 @@ struct Part {
   std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
 
   bool takes_part() const { return given >= 0 || !taken.empty(); }
-  bool takes(int slot) const { return std::find(taken.begin(), taken.end(), slot) != taken.end(); }
+  bool takes(int slot) const { return contains(taken, slot); }
 };
 
 class Layout {

@@ -83,10 +83,6 @@ class Chain {
   }
 
  private:
-  static bool contains(const std::vector<int>& list, int item) {
-    return std::find(list.begin(), list.end(), item) != list.end();
-  }
-
   std::optional<ops::PointwiseFunction> function_of(int i) const {
     if (!program_.is(i, "Clip")) return ops::pointwise_function(program_.op(i));
     // Its bounds are inputs.

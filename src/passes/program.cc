@@ -8,10 +8,6 @@
 namespace mezzo::passes {
 namespace {
 
-bool contains(const std::vector<int>& list, int item) {
-  return std::find(list.begin(), list.end(), item) != list.end();
-}
-
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // is decided here, once for all passes: a value that somebody asks for stays.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +15,11 @@
 #include "ops/op.h"
 
 namespace mezzo::passes {
+
+/// Whether a list of slots or steps has that one.
+inline bool contains(const std::vector<int>& list, int item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
 
 /// A tensor of the plan.
 struct Slot {
