@@ -25,8 +25,9 @@ inline constexpr std::int64_t kWinogradTaskWork = std::int64_t{1} << 19;
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
 inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
 static_assert(kMinTiles >= kMaxRows);
-// Channels of a chunk: U fits L1.
-inline constexpr std::int64_t kMaxChunk = 48;
+// Channels of a chunk. Where tiles are few, U is read hardly more often than it is written and is to
+// fit L1; where they are many it may wait in L2, and products are summed up in fewer passes over M.
+inline constexpr std::int64_t kSmallChunk = 48, kMaxChunk = 128, kManyTiles = 24;
 // From one of U's and M's products to the next: no power of two, which would put the streams into
 // the same sets of the caches.
 inline constexpr std::int64_t kStrideU = kMaxChunk * kTileCols + kCacheLine;
@@ -51,9 +52,11 @@ struct WinogradLayout {
     // As many for each thread, unless they got too small.
     const std::int64_t rounded = round_up(blocks, threads);
     if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
-    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, kMaxChunk)), kChunkUnit);
+    // By the tiles of all blocks: how a tile is summed must not depend on the threads.
+    const std::int64_t most = tiles < kManyTiles ? kSmallChunk : kMaxChunk;
+    chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, most)), kChunkUnit);
   }
-  // Whole panels: how a tile is summed must not depend on the threads.
+  // Whole panels, for the same reason.
   std::int64_t block_begin(std::int64_t block) const {
     return std::min(tiles, panels * block / blocks * kMaxRows);
   }
