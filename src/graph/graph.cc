@@ -10,8 +10,8 @@
 namespace mezzo::graph {
 
 const onnx::Attribute* Node::attribute(std::string_view attribute_name) const {
-  for (const onnx::Attribute& attribute : attributes) {
-    if (attribute.name == attribute_name) return &attribute;
+  for (const AttributePointer& attribute : attributes) {
+    if (attribute->name == attribute_name) return attribute.get();
   }
   return nullptr;
 }
@@ -149,7 +149,8 @@ class Builder {
     // Exporters forget to import the domains of their own operators; those have known only
     // version 1.
     node.opset = opset != flat.opsets->end() ? opset->second : 1;
-    node.attributes = flat.node.attributes;
+    for (const onnx::Attribute& attribute : flat.node.attributes)
+      node.attributes.push_back(std::make_shared<const onnx::Attribute>(attribute));
     node.body = body;
     for (std::size_t i = 0; i < flat.node.outputs.size(); ++i) {
       if (flat.node.outputs[i].empty()) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -20,6 +21,9 @@ using ValueId = int;
 using NodeId = int;
 using BodyId = int;
 inline constexpr int kNone = -1;
+
+/// Shared: what passes make of a node has most of its attributes.
+using AttributePointer = std::shared_ptr<const onnx::Attribute>;
 
 /// A named edge.
 struct Value {
@@ -42,7 +46,7 @@ struct Node {
   int opset = 0;                 ///< the version of `domain` that is imported where the node stands
   std::vector<ValueId> inputs;   ///< kNone: omitted
   std::vector<ValueId> outputs;  ///< kNone: omitted
-  std::vector<onnx::Attribute> attributes;
+  std::vector<AttributePointer> attributes;  ///< none null
   BodyId body = 0;                       ///< where it stands
   std::map<std::string, BodyId> bodies;  ///< by attribute name
   std::vector<ValueId> captures;         ///< outer values that its bodies use, at any depth

@@ -106,8 +106,9 @@ void append_body(const Graph& graph, BodyId id, const std::string& indent, std::
     text += indent + names(node.outputs) + " = ";
     if (!node.domain.empty()) text += node.domain + ".";
     text += node.op_type + "(" + names(node.inputs);
-    for (const onnx::Attribute& attribute : node.attributes) {
-      if (attribute.graphs.empty()) text += ", " + attribute.name + "=" + attribute_text(attribute);
+    for (const AttributePointer& attribute : node.attributes) {
+      if (!attribute->graphs.empty()) continue;
+      text += ", " + attribute->name + "=" + attribute_text(*attribute);
     }
     text += ")\n";
     for (const auto& [attribute, nested] : node.bodies) {

@@ -21,7 +21,7 @@ Tensor constant_value(const Op& op) {
     throw invalid("Constant must have exactly one attribute")
         .got(std::to_string(op.node().attributes.size()));
   }
-  const std::string& name = op.node().attributes.front().name;
+  const std::string& name = op.node().attributes.front()->name;
   if (name == "value") return *op.attr_tensor(name);
   if (name == "sparse_value") {
     const onnx::SparseTensor* sparse = op.attr_sparse(name);

@@ -73,20 +73,20 @@ void check_arity(const Row& row, const std::vector<Formal>& formals, int count, 
 }
 
 void check_attributes(const Row& row, const graph::Node& node) {
-  for (const onnx::Attribute& attribute : node.attributes) {
+  for (const graph::AttributePointer& attribute : node.attributes) {
     const auto formal =
         std::find_if(row.attributes().begin(), row.attributes().end(),
-                     [&](const FormalAttribute& f) { return f.name == attribute.name; });
+                     [&](const FormalAttribute& f) { return f.name == attribute->name; });
     if (formal == row.attributes().end()) {
       throw Error(ErrorCode::invalid_model, "the operator has no such attribute")
-          .at("attribute '" + attribute.name + "'")
+          .at("attribute '" + attribute->name + "'")
           .hint("Check the model's opset version");
     }
-    if (attribute.kind != formal->kind) {
+    if (attribute->kind != formal->kind) {
       throw Error(ErrorCode::invalid_model, "an attribute of the wrong kind")
-          .at("attribute '" + attribute.name + "'")
+          .at("attribute '" + attribute->name + "'")
           .expected(name_of_kind(formal->kind))
-          .got(name_of_kind(attribute.kind));
+          .got(name_of_kind(attribute->kind));
     }
   }
   for (const FormalAttribute& formal : row.attributes()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,23 +12,25 @@ namespace mezzo::passes {
 
 /// y = x * factor + shift, by channel; all finite, in double from the constants of the file.
 struct Affine {
-  std::vector<double> factor, shift;
-  std::vector<int> sources;  ///< the slots that it is made of
-  std::string key;           ///< what is made of them
+  struct Numbers {
+    std::vector<double> factor, shift;
+    bool scales = false;  ///< not all factors are 1
+  };
+  std::shared_ptr<const Numbers> numbers;  ///< shared by recipes and plans
+  std::vector<int> sources;                ///< the slots that it is made of
+  std::string key;                         ///< what is made of them
 };
-/// Shared by the recipes of a plan. Null: the step is none.
-using AffinePointer = std::shared_ptr<const Affine>;
 
 /// What step `i` does to input `data`, of shape `x`, where it is such a one: BatchNormalization (of
 /// inference) with known statistics, or Mul, Div, Add or Sub with a constant for each channel (axis
 /// 1) or for all.
-AffinePointer affine_of(const Program& program, int i, int data, const Shape& x);
+std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x);
 
 /// Makes weights whose first axis is scaled.
-Recipe scaled(AffinePointer affine);
+Recipe scaled(const Affine& affine);
 /// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.
-Recipe shifted(AffinePointer affine, bool had_bias);
+Recipe shifted(const Affine& affine, bool had_bias);
 /// Makes the factors, whatever the base.
-Recipe factors(AffinePointer affine);
+Recipe factors(const Affine& affine);
 
 }  // namespace mezzo::passes

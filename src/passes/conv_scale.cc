@@ -8,16 +8,16 @@
 namespace mezzo::passes {
 namespace {
 
-bool fold(Program& program, int conv, int i, const AffinePointer& affine) {
-  const auto channels = static_cast<std::int64_t>(affine->factor.size());
+bool fold(Program& program, int conv, int i, const Affine& affine) {
+  const auto channels = static_cast<std::int64_t>(affine.numbers->factor.size());
   Replacement fused = as_fused_conv(program, conv);
-  if (affine->factor != std::vector<double>(affine->factor.size(), 1.0)) {
-    fused.in[1] = program.derive(fused.in[1], affine->sources, affine->key + " weights",
+  if (affine.numbers->scales) {
+    fused.in[1] = program.derive(fused.in[1], affine.sources, affine.key + " weights",
                                  program.op(conv).in_shape(1), scaled(affine));
   }
   const bool had_bias = fused.in[2] >= 0;
-  fused.in[2] = program.derive(had_bias ? fused.in[2] : affine->sources.back(), affine->sources,
-                               affine->key + (had_bias ? " bias" : " new bias"), {channels},
+  fused.in[2] = program.derive(had_bias ? fused.in[2] : affine.sources.back(), affine.sources,
+                               affine.key + (had_bias ? " bias" : " new bias"), {channels},
                                shifted(affine, had_bias));
   if (fused.in[1] < 0 || fused.in[2] < 0) return false;
   fused.out = {program.step(i).out[0]};
@@ -37,8 +37,8 @@ void conv_scale(Program& program) {
           (op.has_in(2) && !op.is_constant(2)) || program.op(i).out_shape(0) != y) {
         continue;
       }
-      const AffinePointer affine = affine_of(program, i, data, y);
-      if (affine && fold(program, conv, i, affine)) break;
+      const std::optional<Affine> affine = affine_of(program, i, data, y);
+      if (affine && fold(program, conv, i, *affine)) break;
     }
   }
 }

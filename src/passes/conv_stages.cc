@@ -65,15 +65,15 @@ class Chain {
   }
 
   bool add_affine(int i, const Shape& shape) {
-    const AffinePointer affine =
+    const std::optional<Affine> affine =
         affine_of(program_, i, program_.in(i, 0) == stages_.y ? 0 : 1, shape);
     if (!affine) return false;
     const auto constant = [&](const std::string& name, Recipe recipe) {
       return program_.derive(affine->sources.back(), affine->sources, affine->key + name,
                              {shape[1]}, std::move(recipe));
     };
-    const int scale = constant(" factors", factors(affine));
-    const int shift = constant(" new bias", shifted(affine, false));
+    const int scale = constant(" factors", factors(*affine));
+    const int shift = constant(" new bias", shifted(*affine, false));
     if (scale < 0 || shift < 0) return false;
     stages_.scale = scale;
     stages_.shift = shift;

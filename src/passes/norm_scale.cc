@@ -8,14 +8,14 @@ namespace {
 
 constexpr int kScale = 1, kBias = 2;
 
-void fold(Program& program, int norm, int i, const AffinePointer& affine) {
+void fold(Program& program, int norm, int i, const Affine& affine) {
   const ops::Op& op = program.op(norm);
   Replacement folded{.op_type = "BatchNormalization", .domain = "", .opset = op.opset()};
   folded.attributes = op.node().attributes;
   folded.in = program.step(norm).in;
-  folded.in[kScale] = program.derive(folded.in[kScale], affine->sources, affine->key + " scale",
+  folded.in[kScale] = program.derive(folded.in[kScale], affine.sources, affine.key + " scale",
                                      op.in_shape(kScale), scaled(affine));
-  folded.in[kBias] = program.derive(folded.in[kBias], affine->sources, affine->key + " bias",
+  folded.in[kBias] = program.derive(folded.in[kBias], affine.sources, affine.key + " bias",
                                     op.in_shape(kBias), shifted(affine, true));
   if (folded.in[kScale] < 0 || folded.in[kBias] < 0) return;
   folded.out = {program.step(i).out[0]};
@@ -35,9 +35,9 @@ void norm_scale(Program& program) {
           program.op(norm).in(kBias).dtype != DType::f32 || !affine_of(program, norm, 0, y)) {
         continue;
       }
-      const AffinePointer affine = affine_of(program, i, data, y);
+      const std::optional<Affine> affine = affine_of(program, i, data, y);
       if (!affine) continue;
-      fold(program, norm, i, affine);
+      fold(program, norm, i, *affine);
       break;
     }
   }

@@ -40,8 +40,8 @@ void join(Program& program, int pad, int conv) {
     pads[spatial + i] += added[rank + 2 + i];
   }
   Replacement padded{.op_type = "Conv", .domain = "", .opset = op.opset()};
-  for (const onnx::Attribute& old : op.node().attributes) {
-    if (old.name != "pads") padded.attributes.push_back(old);
+  for (const graph::AttributePointer& old : op.node().attributes) {
+    if (old->name != "pads") padded.attributes.push_back(old);
   }
   padded.attributes.push_back(attribute("pads", std::move(pads)));
   padded.in = program.step(conv).in;

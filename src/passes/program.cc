@@ -273,43 +273,39 @@ int Program::derive(int base, const std::vector<int>& others, const std::string&
 
 namespace {
 
-onnx::Attribute named(std::string name, onnx::Attribute::Kind kind) {
-  onnx::Attribute result;
-  result.name = std::move(name);
-  result.kind = kind;
+// An attribute whose `member` is `value`.
+template <class T>
+graph::AttributePointer made(std::string name, onnx::Attribute::Kind kind,
+                             T onnx::Attribute::*member, T value) {
+  auto result = std::make_shared<onnx::Attribute>();
+  result->name = std::move(name);
+  result->kind = kind;
+  (*result).*member = std::move(value);
   return result;
 }
+
+using Kind = onnx::Attribute::Kind;
 
 }  // namespace
 
-onnx::Attribute attribute(std::string name, std::int64_t value) {
-  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::int_);
-  result.i = value;
-  return result;
+graph::AttributePointer attribute(std::string name, std::int64_t value) {
+  return made(std::move(name), Kind::int_, &onnx::Attribute::i, value);
 }
 
-onnx::Attribute attribute(std::string name, float value) {
-  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::float_);
-  result.f = value;
-  return result;
+graph::AttributePointer attribute(std::string name, float value) {
+  return made(std::move(name), Kind::float_, &onnx::Attribute::f, value);
 }
 
-onnx::Attribute attribute(std::string name, std::string value) {
-  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::string);
-  result.s = std::move(value);
-  return result;
+graph::AttributePointer attribute(std::string name, std::string value) {
+  return made(std::move(name), Kind::string, &onnx::Attribute::s, std::move(value));
 }
 
-onnx::Attribute attribute(std::string name, std::vector<std::int64_t> values) {
-  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::ints);
-  result.ints = std::move(values);
-  return result;
+graph::AttributePointer attribute(std::string name, std::vector<std::int64_t> values) {
+  return made(std::move(name), Kind::ints, &onnx::Attribute::ints, std::move(values));
 }
 
-onnx::Attribute attribute(std::string name, std::vector<float> values) {
-  onnx::Attribute result = named(std::move(name), onnx::Attribute::Kind::floats);
-  result.floats = std::move(values);
-  return result;
+graph::AttributePointer attribute(std::string name, std::vector<float> values) {
+  return made(std::move(name), Kind::floats, &onnx::Attribute::floats, std::move(values));
 }
 
 }  // namespace mezzo::passes

@@ -49,7 +49,7 @@ struct Step {
 struct Replacement {
   std::string op_type, domain;
   int opset = 1;
-  std::vector<onnx::Attribute> attributes = {};
+  std::vector<graph::AttributePointer> attributes = {};
   std::vector<int> in = {}, out = {};  ///< slots; -1: omitted
   /// Inputs, by number, and output 0 where the operator sees them under another shape, which has as
   /// many elements: Reshape has no step that could be replaced.
@@ -76,6 +76,11 @@ class Host {
   virtual std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
                                              const std::string& key, Shape shape,
                                              Recipe recipe) = 0;
+  /// What `make` makes of those slots' contents, under `key`: kept for later plans where they are
+  /// constants of the file.
+  virtual std::shared_ptr<const void> remembered(
+      const std::vector<int>& of, const std::string& key,
+      const std::function<std::shared_ptr<const void>()>& make) = 0;
 };
 
 class Program {
@@ -134,6 +139,14 @@ class Program {
   int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
              Recipe recipe);
 
+  /// See Host::remembered.
+  template <class T>
+  std::shared_ptr<const T> remembered(
+      const std::vector<int>& of, const std::string& key,
+      const std::function<std::shared_ptr<const T>()>& make) const {
+    return std::static_pointer_cast<const T>(host_.remembered(of, key, make));
+  }
+
   /// Notes for `explain` that the pass has a part in step `i`, which stays what it is.
   void mark(int i) { step_at(i).passes.push_back(pass_); }
 
@@ -158,10 +171,10 @@ class Program {
 };
 
 /// Attributes of a replacement.
-onnx::Attribute attribute(std::string name, std::int64_t value);
-onnx::Attribute attribute(std::string name, float value);
-onnx::Attribute attribute(std::string name, std::string value);
-onnx::Attribute attribute(std::string name, std::vector<std::int64_t> values);
-onnx::Attribute attribute(std::string name, std::vector<float> values);
+graph::AttributePointer attribute(std::string name, std::int64_t value);
+graph::AttributePointer attribute(std::string name, float value);
+graph::AttributePointer attribute(std::string name, std::string value);
+graph::AttributePointer attribute(std::string name, std::vector<std::int64_t> values);
+graph::AttributePointer attribute(std::string name, std::vector<float> values);
 
 }  // namespace mezzo::passes

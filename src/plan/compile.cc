@@ -45,7 +45,7 @@ std::shared_ptr<Plan> Compiler::run() {
 bool Compiler::plan_forward() {
   plan_ = std::make_shared<Plan>();
   plan_->feeds = request_.feeds;
-  slot_of_.clear();
+  slot_of_.assign(graph_.values().size(), -1);
   twins_.clear();
   shared_.clear();
   deferred_.clear();
@@ -72,7 +72,7 @@ bool Compiler::plan_forward() {
 void Compiler::add_feed(int i) {
   const ValueId value = request_.feeds[at(i)];
   const Tensor& tensor = feeds_[at(i)];
-  if (slot_of_.contains(value)) return;
+  if (is_planned(value)) return;
   Slot slot = new_slot(value, tensor.dtype(), tensor.shape(), Slot::Place::feed);
   slot.feed = i;
   if (contents_used_.contains(value) && !patched_.contains(value)) {
@@ -116,19 +116,18 @@ void Compiler::define(ValueId value, int slot) {
     step.in = {slot};
     plan_->steps.push_back(std::move(step));
   }
-  slot_of_[value] = slot;
+  slot_of_[at(value)] = slot;
 }
 
 int Compiler::slot_of(ValueId value) {
-  const auto found = slot_of_.find(value);
-  if (found != slot_of_.end()) return found->second;
+  if (is_planned(value)) return slot_of_[at(value)];
   const Tensor& initializer = graph_.value(value).initializer;
   if (!initializer.has_value()) return -1;
   Slot slot = new_slot(value, initializer.dtype(), initializer.shape(), Slot::Place::constant);
   slot.constant = borrowed(&initializer);
   shared_.insert(value);
   define(value, add_slot(std::move(slot)));
-  return slot_of_.at(value);
+  return slot_of_[at(value)];
 }
 
 int Compiler::plain_slot_of(ValueId value) {

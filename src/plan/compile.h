@@ -18,6 +18,9 @@ class Resources : public ops::PackStore {
   virtual const Tensor* keep_folded(graph::ValueId value, Tensor tensor) = 0;
   /// The number, below graph::kNone, of a constant that a pass makes of others, as `key` says.
   virtual graph::ValueId derived(const std::string& key) = 0;
+  /// What `make` gives, kept for later plans under `key`.
+  virtual std::shared_ptr<const void> remembered(
+      const std::string& key, const std::function<std::shared_ptr<const void>()>& make) = 0;
   /// The passes that plans go through.
   virtual const std::vector<passes::Pass>& passes() const = 0;
   virtual ThreadPool& pool() = 0;

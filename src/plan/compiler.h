@@ -40,6 +40,7 @@ class Compiler {
   class PassHost;
 
   // compile.cc
+  bool is_planned(ValueId value) const { return slot_of_[at(value)] >= 0; }
   bool is_shared(ValueId value) const { return shared_.contains(value); }
   // One pass over the slice. False: a branch was decided, the slice must be taken anew.
   bool plan_forward();
@@ -122,8 +123,8 @@ class Compiler {
   Decisions decisions_;
   Slice slice_;
   std::shared_ptr<Plan> plan_;
-  std::map<ValueId, int> slot_of_;  // values that can be planned on
-  std::map<int, int> twins_;        // slots that hold the same value as f32 and as a 16-bit float
+  std::vector<int> slot_of_;   // by value: where it lies if it can be planned on, else -1
+  std::map<int, int> twins_;  // slots that hold the same value as f32 and as a 16-bit float
   std::map<ValueId, int> made_;     // values that exist only when the plan has run
   std::set<ValueId> shared_;        // constants that depend on nothing but the file
   std::set<ValueId> needed_;        // whose contents decide how it goes on

@@ -19,7 +19,7 @@ int Compiler::export_slot(ValueId value) {
 }
 
 bool Compiler::is_finished(ValueId value) const {
-  return slot_of_.contains(value) ||
+  return is_planned(value) ||
          (made_.contains(value) && !patched_.contains(value) && !observed_.contains(value));
 }
 
@@ -50,7 +50,7 @@ void Compiler::finish_exports() {
     }
   }
   for (const ValueId value : slice_.observed)
-    observers_wait = observers_wait || !slot_of_.contains(value);
+    observers_wait = observers_wait || !is_planned(value);
   plan_->complete = rest.fetches.empty() && !observers_wait;
   if (!plan_->complete) finish_continuation();
 }
@@ -60,10 +60,10 @@ void Compiler::finish_continuation() {
   rest.body = request_.body;
   rest.feeds = request_.feeds;
   for (const ValueId value : request_.patches) {
-    if (!slot_of_.contains(value)) rest.patches.push_back(value);
+    if (!is_planned(value)) rest.patches.push_back(value);
   }
   for (const ValueId value : request_.observed) {
-    if (!slot_of_.contains(value)) rest.observed.push_back(value);
+    if (!is_planned(value)) rest.observed.push_back(value);
   }
   std::set<ValueId> handed(rest.feeds.begin(), rest.feeds.end());
   for (const Export& fetch : plan_->exports) {

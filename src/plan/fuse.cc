@@ -28,16 +28,12 @@ class Compiler::PassHost : public passes::Host {
                                      const std::string& key, Shape shape,
                                      passes::Recipe recipe) override {
     Compiler& c = compiler_;
-    std::string full_key = key + " of";
     std::vector<int> sources = {base};
     sources.insert(sources.end(), others.begin(), others.end());
-    for (const int source : sources) {
-      const Slot& facts = c.plan_->slots[at(source)];
-      if (facts.constant == nullptr || !c.is_shared(facts.value)) return std::nullopt;
-      full_key += " " + std::to_string(facts.value) + std::string(mezzo::name_of(facts.dtype));
-    }
+    const std::optional<std::string> full_key = key_of(sources, key);
+    if (!full_key) return std::nullopt;
     const Slot& source = c.plan_->slots[at(base)];
-    const ValueId value = c.resources_.derived(full_key);
+    const ValueId value = c.resources_.derived(*full_key);
     if (const passes::Recipe* before = c.store_->recipe(source.value)) {
       recipe = [first = *before, second = std::move(recipe)](const Tensor& tensor) {
         return second(first(tensor));
@@ -52,7 +48,27 @@ class Compiler::PassHost : public passes::Host {
     return operand;
   }
 
+  std::shared_ptr<const void> remembered(
+      const std::vector<int>& of, const std::string& key,
+      const std::function<std::shared_ptr<const void>()>& make) override {
+    const std::optional<std::string> full_key = key_of(of, key);
+    return full_key ? compiler_.resources_.remembered(*full_key, make) : make();
+  }
+
  private:
+  // `key` of those slots for all plans; nothing where one is no constant of the file alone.
+  std::optional<std::string> key_of(const std::vector<int>& slots, const std::string& key) const {
+    std::string full_key = key + " of";
+    for (const int slot : slots) {
+      const Slot& facts = compiler_.plan_->slots[at(slot)];
+      if (facts.constant == nullptr || !compiler_.is_shared(facts.value)) return std::nullopt;
+      full_key += ' ';
+      full_key += std::to_string(facts.value);
+      full_key += mezzo::name_of(facts.dtype);
+    }
+    return full_key;
+  }
+
   Compiler& compiler_;
 };
 

@@ -18,7 +18,10 @@ class Slicer {
         request_(request),
         decisions_(decisions),
         branch_nodes_(branch_nodes),
-        fed_(request.feeds.begin(), request.feeds.end()) {}
+        fed_(request.feeds.begin(), request.feeds.end()),
+        nodes_(graph.nodes().size()) {
+    slice_.needed.resize(graph.values().size());
+  }
 
   Slice run() {
     for (const ValueId value : request_.fetches) add_wanted(value, true);
@@ -73,7 +76,9 @@ class Slicer {
   }
 
   void need(ValueId value) {
-    if (value != kNone && slice_.needed.insert(value).second) pending_.push_back(value);
+    if (value == kNone || slice_.needed[static_cast<std::size_t>(value)]) return;
+    slice_.needed[static_cast<std::size_t>(value)] = true;
+    pending_.push_back(value);
   }
 
   void visit(ValueId value) {
@@ -92,11 +97,12 @@ class Slicer {
   }
 
   void need_node(NodeId id) {
-    if (!nodes_.insert(id).second) return;
+    if (has_node(id)) return;
+    nodes_[static_cast<std::size_t>(id)] = true;
     // The bodies around a node must be walked through to reach it.
     for (BodyId body = graph_.node(id).body; body != request_.body && body != 0;) {
       const NodeId owner = graph_.body(body).owner;
-      nodes_.insert(owner);
+      nodes_[static_cast<std::size_t>(owner)] = true;
       body = graph_.node(owner).body;
     }
     const graph::Node& node = graph_.node(id);
@@ -110,9 +116,11 @@ class Slicer {
     for (const ValueId capture : node.captures) need(capture);
   }
 
+  bool has_node(NodeId id) const { return nodes_[static_cast<std::size_t>(id)]; }
+
   void emit(BodyId body) {
     for (const NodeId id : graph_.body(body).nodes) {
-      if (!nodes_.contains(id)) continue;
+      if (!has_node(id)) continue;
       const auto decision = decisions_.find(id);
       if (decision == decisions_.end()) {
         slice_.items.push_back({id, false});
@@ -141,7 +149,7 @@ class Slicer {
   const Decisions& decisions_;
   const std::set<NodeId>& branch_nodes_;
   std::set<ValueId> fed_;
-  std::set<NodeId> nodes_;
+  std::vector<bool> nodes_;  // by number: whether it is needed
   std::vector<ValueId> pending_, missing_;
   Slice slice_;
 };

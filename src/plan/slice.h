@@ -20,7 +20,7 @@ struct SliceItem {
 
 struct Slice {
   std::vector<SliceItem> items;           ///< in an order in which they can run
-  std::set<graph::ValueId> needed;        ///< every value that some item or fetch uses
+  std::vector<bool> needed;               ///< by value: whether some item or fetch uses it
   std::vector<graph::ValueId> fetches;    ///< fetches that are values of this plan
   std::vector<graph::ValueId> observed;   ///< observed values of this plan
   std::vector<graph::ValueId> not_taken;  ///< fetches inside a branch that is not taken

@@ -50,6 +50,19 @@ graph::ValueId ConstantStore::derived(const std::string& key) {
   return derived_.try_emplace(key, next).first->second;
 }
 
+std::shared_ptr<const void> ConstantStore::remembered(
+    const std::string& key, const std::function<std::shared_ptr<const void>()>& make) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = remembered_.find(key);
+    if (found != remembered_.end()) return found->second;
+  }
+  // Not under the lock: it may look at other constants.
+  std::shared_ptr<const void> made = make();
+  const std::lock_guard lock(mutex_);
+  return remembered_.try_emplace(key, std::move(made)).first->second;
+}
+
 const Tensor* ConstantStore::folded(graph::ValueId value) {
   const std::lock_guard lock(mutex_);
   const auto found = folded_.find(value);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -23,12 +24,16 @@ class ConstantStore {
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor);
   /// The number of a constant that is made of others: -2 and below, the same for the same key.
   graph::ValueId derived(const std::string& key);
+  /// What `make` gave when `key` was first asked for.
+  std::shared_ptr<const void> remembered(
+      const std::string& key, const std::function<std::shared_ptr<const void>()>& make);
 
  private:
   std::mutex mutex_;
   std::map<std::pair<graph::ValueId, std::string>, Tensor> packed_;
   std::map<graph::ValueId, Tensor> aligned_, folded_;
   std::map<std::string, graph::ValueId> derived_;
+  std::map<std::string, std::shared_ptr<const void>> remembered_;
 };
 
 }  // namespace mezzo::runtime

@@ -83,6 +83,10 @@ class Engine : public plan::Resources {
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
   graph::ValueId derived(const std::string& key) override { return constants_.derived(key); }
+  std::shared_ptr<const void> remembered(
+      const std::string& key, const std::function<std::shared_ptr<const void>()>& make) override {
+    return constants_.remembered(key, make);
+  }
   const std::vector<passes::Pass>& passes() const override { return passes_; }
   ThreadPool& pool() override { return pool_; }
   const ops::Row* row(graph::NodeId node) const override;

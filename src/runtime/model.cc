@@ -175,7 +175,7 @@ std::int64_t Model::parameters() const {
   std::int64_t count = 0;
   for (const graph::Value& value : loaded_->graph.values()) count += value.initializer.size();
   for (const graph::Node& node : loaded_->graph.nodes()) {
-    for (const onnx::Attribute& attribute : node.attributes) count += attribute.t.tensor.size();
+    for (const auto& attribute : node.attributes) count += attribute->t.tensor.size();
   }
   return count;
 }

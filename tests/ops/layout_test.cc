@@ -52,7 +52,8 @@ Tensor run(const std::string& op_type, int opset, const std::vector<Tensor>& inp
   graph::Node node;
   node.op_type = op_type;
   node.opset = opset;
-  node.attributes = std::move(attributes);
+  for (onnx::Attribute& attribute : attributes)
+    node.attributes.push_back(std::make_shared<onnx::Attribute>(std::move(attribute)));
   node.outputs = {100};
   std::vector<Operand> operands;
   std::vector<const void*> in;

@@ -6,11 +6,10 @@
 #include <vector>
 
 #include "mezzo/error.h"
+#include "passes/program.h"
 
 namespace mezzo::ops {
 namespace {
-
-using Kind = onnx::Attribute::Kind;
 
 // A node of that operator with integer-list attributes, and an Op for it.
 class NodeUnderTest {
@@ -19,26 +18,19 @@ class NodeUnderTest {
     node_.op_type = std::move(op_type);
     node_.opset = opset;
   }
-  NodeUnderTest& ints(std::string name, std::vector<std::int64_t> values) {
-    onnx::Attribute& attribute = node_.attributes.emplace_back();
-    attribute.name = std::move(name);
-    attribute.kind = Kind::ints;
-    attribute.ints = std::move(values);
+  template <class T>
+  NodeUnderTest& with(std::string name, T value) {
+    node_.attributes.push_back(passes::attribute(std::move(name), std::move(value)));
     return *this;
+  }
+  NodeUnderTest& ints(std::string name, std::vector<std::int64_t> values) {
+    return with(std::move(name), std::move(values));
   }
   NodeUnderTest& integer(std::string name, std::int64_t value) {
-    onnx::Attribute& attribute = node_.attributes.emplace_back();
-    attribute.name = std::move(name);
-    attribute.kind = Kind::int_;
-    attribute.i = value;
-    return *this;
+    return with(std::move(name), value);
   }
   NodeUnderTest& text(std::string name, std::string value) {
-    onnx::Attribute& attribute = node_.attributes.emplace_back();
-    attribute.name = std::move(name);
-    attribute.kind = Kind::string;
-    attribute.s = std::move(value);
-    return *this;
+    return with(std::move(name), std::move(value));
   }
   Windows windows(const Shape& x, bool allow_crop = false) const {
     return windows_of(op(), x, {}, allow_crop);
