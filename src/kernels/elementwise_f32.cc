@@ -197,25 +197,22 @@ std::int64_t cost_of(Unary op) {
   return has_exp ? 4 : 1;
 }
 
-void unary_range(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n) {
-  MEZZO_DISPATCH(run_unary)(op, args, x, y, n);
+RangeKernels RangeKernels::find() {
+  RangeKernels kernels;
+  kernels.unary_ = MEZZO_DISPATCH(run_unary);
+  kernels.binary_ = MEZZO_DISPATCH(run_binary);
+  kernels.stream_ = MEZZO_DISPATCH(run_stream);
+  return kernels;
 }
 
-void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool) {
-  pool.parallel_for(n, kCheapGrain / cost_of(op), [&](std::int64_t begin, std::int64_t end) {
-    unary_range(op, args, x + begin, y + begin, end - begin);
-  });
-}
-
-void binary_range(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
-                  std::int64_t begin, std::int64_t n) {
+void RangeKernels::binary(Binary op, const Broadcast& broadcast, const float* a, const float* b,
+                          float* y, std::int64_t begin, std::int64_t n) const {
   using Form = Broadcast::Form;
-  const auto run = MEZZO_DISPATCH(run_binary);
   const bool swapped = broadcast.swapped;
   const float *full = swapped ? b : a, *repeated = swapped ? a : b;
   const auto piece = [&](std::int64_t i, const float* other, bool is_scalar, std::int64_t count) {
-    if (swapped) return run(op, other, is_scalar, full + i, false, y + i, count);
-    run(op, full + i, false, other, is_scalar, y + i, count);
+    if (swapped) return binary_(op, other, is_scalar, full + i, false, y + i, count);
+    binary_(op, full + i, false, other, is_scalar, y + i, count);
   };
   if (broadcast.form == Form::none || broadcast.form == Form::scalar)
     return piece(0, repeated, broadcast.form == Form::scalar, n);
@@ -228,16 +225,20 @@ void binary_range(Binary op, const Broadcast& broadcast, const float* a, const f
   }
 }
 
-void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
-            std::int64_t n, ThreadPool& pool) {
-  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-    binary_range(op, broadcast, broadcast.repeats_a() ? a : a + begin,
-                 broadcast.repeats_b() ? b : b + begin, y + begin, begin, end - begin);
+void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool) {
+  const RangeKernels kernels = RangeKernels::find();
+  pool.parallel_for(n, kCheapGrain / cost_of(op), [&](std::int64_t begin, std::int64_t end) {
+    kernels.unary(op, args, x + begin, y + begin, end - begin);
   });
 }
 
-void stream_range(const float* from, float* to, std::int64_t n) {
-  MEZZO_DISPATCH(run_stream)(from, to, n);
+void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+            std::int64_t n, ThreadPool& pool) {
+  const RangeKernels kernels = RangeKernels::find();
+  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+    kernels.binary(op, broadcast, broadcast.repeats_a() ? a : a + begin,
+                   broadcast.repeats_b() ? b : b + begin, y + begin, begin, end - begin);
+  });
 }
 
 }  // namespace mezzo::kernels

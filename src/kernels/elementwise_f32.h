@@ -57,8 +57,6 @@ std::int64_t cost_of(Unary op);
 
 /// y[i] = op(x[i]) for i < n. y may be x.
 void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool);
-/// The same on the calling thread.
-void unary_range(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n);
 
 /// max and min carry NaN through, as numpy.maximum does.
 enum class Binary { add, sub, mul, div, min, max };
@@ -84,13 +82,30 @@ struct Broadcast {
 /// repeated.
 void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
             std::int64_t n, ThreadPool& pool);
-/// Elements [begin, begin + n) of that, on the calling thread: y, and operands that are not
-/// repeated, point to the first of them.
-void binary_range(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
-                  std::int64_t begin, std::int64_t n);
 
-/// to[i] = from[i] for i < n, on the calling thread and past the caches where whole lines of them
-/// can be written: for what nobody reads soon. Another thread may read it after hwy::FlushStream().
-void stream_range(const float* from, float* to, std::int64_t n);
+/// The kernels of the active target, on the calling thread. Finding them takes as long as a hundred
+/// elements: who calls them for few at a time asks once.
+class RangeKernels {
+ public:
+  static RangeKernels find();
+
+  void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n) const {
+    unary_(op, args, x, y, n);
+  }
+  /// Elements [begin, begin + n): y, and operands that are not repeated, point to the first of
+  /// them.
+  void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
+              std::int64_t begin, std::int64_t n) const;
+  /// to[i] = from[i] for i < n, past the caches where whole lines of them can be written: for what
+  /// nobody reads soon. Another thread may read it after hwy::FlushStream().
+  void stream(const float* from, float* to, std::int64_t n) const { stream_(from, to, n); }
+
+ private:
+  void (*unary_)(Unary, UnaryArgs, const float* x, float* y, std::int64_t n);
+  // Either operand may be one element.
+  void (*binary_)(Binary, const float* a, bool scalar_a, const float* b, bool scalar_b, float* y,
+                  std::int64_t n);
+  void (*stream_)(const float* from, float* to, std::int64_t n);
+};
 
 }  // namespace mezzo::kernels

@@ -51,8 +51,8 @@ Pointwise::Pointwise(int inputs, std::vector<PointwiseStep> steps, std::int64_t 
   grain_ = std::max<std::int64_t>(1, kCheapGrain / kBlock / std::max<std::int64_t>(cost, 1));
 }
 
-void Pointwise::run_block(const float* const* in, float* const* out, float* buffers,
-                          std::int64_t begin, std::int64_t n) const {
+void Pointwise::run_block(const RangeKernels& kernels, const float* const* in, float* const* out,
+                          float* buffers, std::int64_t begin, std::int64_t n) const {
   const auto result = [&](std::size_t step) {
     return buffers_[step] >= 0 ? buffers + buffers_[step] * kBlock
                                : out[steps_[step].output] + begin;
@@ -66,23 +66,24 @@ void Pointwise::run_block(const float* const* in, float* const* out, float* buff
     const PointwiseStep& step = steps_[i];
     float* y = result(i);
     if (const auto* unary = std::get_if<PointwiseStep::OfOne>(&step.function)) {
-      unary_range(unary->function, unary->args, operand(step.a, false), y, n);
+      kernels.unary(unary->function, unary->args, operand(step.a, false), y, n);
     } else {
       const auto& [function, broadcast] = std::get<PointwiseStep::OfTwo>(step.function);
-      binary_range(function, broadcast, operand(step.a, broadcast.repeats_a()),
-                   operand(step.b, broadcast.repeats_b()), y, begin, n);
+      kernels.binary(function, broadcast, operand(step.a, broadcast.repeats_a()),
+                     operand(step.b, broadcast.repeats_b()), y, begin, n);
     }
-    if (step.streamed) stream_range(y, out[step.output] + begin, n);
+    if (step.streamed) kernels.stream(y, out[step.output] + begin, n);
   }
 }
 
 void Pointwise::run(const float* const* in, float* const* out, ThreadPool& pool) const {
   const std::int64_t blocks = (n_ + kBlock - 1) / kBlock;
+  const RangeKernels kernels = RangeKernels::find();
   pool.parallel_for(blocks, grain_, [&](std::int64_t first, std::int64_t last) {
     float* buffers = thread_scratch<Buffers>(buffer_count_ * kBlock);
     for (std::int64_t block = first; block < last; ++block) {
       const std::int64_t begin = block * kBlock;
-      run_block(in, out, buffers, begin, std::min(kBlock, n_ - begin));
+      run_block(kernels, in, out, buffers, begin, std::min(kBlock, n_ - begin));
     }
     hwy::FlushStream();
   });

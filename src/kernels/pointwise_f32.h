@@ -37,8 +37,8 @@ class Pointwise {
   void run(const float* const* in, float* const* out, ThreadPool& pool) const;
 
  private:
-  void run_block(const float* const* in, float* const* out, float* buffers, std::int64_t begin,
-                 std::int64_t n) const;
+  void run_block(const RangeKernels& kernels, const float* const* in, float* const* out,
+                 float* buffers, std::int64_t begin, std::int64_t n) const;
 
   int inputs_;
   std::vector<PointwiseStep> steps_;
