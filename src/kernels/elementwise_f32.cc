@@ -15,11 +15,24 @@ namespace {
 
 using std::int64_t;
 
+// Vectors that go through a function side by side: each alone is a long chain of steps that wait
+// for each other. The compiler must mix them, see CMakeLists.txt.
+constexpr int kAtOnce = 4;
+
 // y[i] = f(x[i]). The tail runs through f as a vector filled up with zeros.
 template <class F>
 void map(const float* x, float* y, int64_t n, const F& f) {
   const F32 d;
   int64_t i = 0;
+  for (; i + kAtOnce * static_cast<int64_t>(kLanes) <= n; i += kAtOnce * kLanes) {
+    VecF32 v[kAtOnce];
+    MEZZO_UNROLL
+    for (int k = 0; k < kAtOnce; ++k) v[k] = hn::LoadU(d, x + i + k * kLanes);
+    MEZZO_UNROLL
+    for (int k = 0; k < kAtOnce; ++k) v[k] = f(v[k]);
+    MEZZO_UNROLL
+    for (int k = 0; k < kAtOnce; ++k) hn::StoreU(v[k], d, y + i + k * kLanes);
+  }
   for (; i + static_cast<int64_t>(kLanes) <= n; i += kLanes)
     hn::StoreU(f(hn::LoadU(d, x + i)), d, y + i);
   if (i < n) {
