@@ -23,7 +23,7 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 inline constexpr std::int64_t kWinogradTaskWork = std::int64_t{1} << 19;
 // Tiles of a block: so many that transforming the weights for them costs little, so few that their
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
-inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 64, kBlockFloats = 1 << 20;
+inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 128, kBlockFloats = 1 << 20;
 static_assert(kMinTiles >= kMaxRows);
 // Channels of a chunk. Where tiles are few, U is read hardly more often than it is written and is to
 // fit L1; where they are many it may wait in L2, and products are summed up in fewer passes over M.

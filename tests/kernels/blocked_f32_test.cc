@@ -153,7 +153,8 @@ const ConvShape kWinogradShapes[] = {
     make_shape(1, 8, {2, 2}, 8, {3, 3}, {1, 1}, {9, 8, 7, 10}),
     make_shape(1, 8, {16, 19}, 8, {3, 3}, {1, 1}, {-2, -3, 1, -1}),
     // Several blocks of tiles, several chunks of channels; batches.
-    make_shape(1, 296, {25, 25}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 296, {41, 41}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 8, {60, 61}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(1, 800, {8, 8}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(5, 40, {7, 7}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
 };

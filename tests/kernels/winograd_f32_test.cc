@@ -27,7 +27,8 @@ const ConvShape kShapes[] = {
     make_3x3(1, 2, {2, 2}, 3, {9, 8, 7, 10}),
     make_3x3(1, 5, {16, 19}, 7, {-2, -3, 1, -1}),
     // Several blocks of tiles, several of channels; batches whose images share panels.
-    make_3x3(1, 300, {25, 25}, 70),
+    make_3x3(1, 300, {41, 41}, 70),
+    make_3x3(1, 9, {60, 61}, 7),
     make_3x3(1, 800, {8, 8}, 40),
     make_3x3(5, 40, {7, 7}, 40),
     make_3x3(7, 60, {14, 13}, 50),
