@@ -26,7 +26,7 @@ Compiler::Compiler(const graph::Graph& graph, const Request& request,
       observed_(request.observed.begin(), request.observed.end()),
       store_(std::make_unique<Store>(resources, shared_)) {}
 
-Compiler::~Compiler() = default;
+Compiler::~Compiler() { resources_.planned(); }
 
 std::shared_ptr<Plan> Compiler::run() {
   // Each decided branch shows more of the graph, so the slice is taken anew until no condition

@@ -21,6 +21,8 @@ class Resources : public ops::PackStore {
   /// What `make` gives, kept for later plans under `key`.
   virtual std::shared_ptr<const void> remembered(
       const std::string& key, const std::function<std::shared_ptr<const void>()>& make) = 0;
+  /// A plan is done, or has failed: what only served to make it may go.
+  virtual void planned() = 0;
   /// The passes that plans go through.
   virtual const std::vector<passes::Pass>& passes() const = 0;
   virtual ThreadPool& pool() = 0;

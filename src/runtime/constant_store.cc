@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "base/mapped_file.h"
+#include "base/memory.h"
 
 namespace mezzo::runtime {
 namespace {
@@ -28,10 +30,27 @@ Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const
   const std::lock_guard lock(mutex_);
   const auto found = packed_.find({value, key});
   if (found != packed_.end()) return found->second;
-  // The aligned copy, where one is needed, lives only while it is packed.
-  Tensor tensor = make(is_aligned(constant) ? constant : constant.clone());
+  Tensor tensor = make(is_aligned(constant) ? constant : copied(constant));
+  if (tensor.data() == scratch_.get()) tensor = tensor.clone();
   forget_pages(constant);
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
+}
+
+// The aligned copy, where one is needed, lives only while it is packed. All take the same place:
+// the system would clear new pages for each.
+Tensor ConstantStore::copied(const Tensor& constant) {
+  if (scratch_bytes_ < constant.bytes()) {
+    scratch_ = allocate(constant.bytes());
+    scratch_bytes_ = constant.bytes();
+  }
+  std::memcpy(scratch_.get(), constant.data(), constant.bytes());
+  return Tensor::view(constant.dtype(), constant.shape(), scratch_.get(), scratch_);
+}
+
+void ConstantStore::forget_scratch() {
+  const std::lock_guard lock(mutex_);
+  scratch_ = nullptr;
+  scratch_bytes_ = 0;
 }
 
 const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constant) {

@@ -19,17 +19,23 @@ class ConstantStore {
  public:
   Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make);
+  /// Frees what `packed` has needed besides its results, when a plan is done.
+  void forget_scratch();
   const Tensor& aligned(graph::ValueId value, const Tensor& constant);
   const Tensor* folded(graph::ValueId value);
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor);
   /// The number of a constant that is made of others: -2 and below, the same for the same key.
   graph::ValueId derived(const std::string& key);
   /// What `make` gave when `key` was first asked for.
-  std::shared_ptr<const void> remembered(
-      const std::string& key, const std::function<std::shared_ptr<const void>()>& make);
+  std::shared_ptr<const void> remembered(const std::string& key,
+                                         const std::function<std::shared_ptr<const void>()>& make);
 
  private:
+  Tensor copied(const Tensor& constant);
+
   std::mutex mutex_;
+  std::shared_ptr<void> scratch_;
+  std::size_t scratch_bytes_ = 0;
   std::map<std::pair<graph::ValueId, std::string>, Tensor> packed_;
   std::map<graph::ValueId, Tensor> aligned_, folded_;
   std::map<std::string, graph::ValueId> derived_;

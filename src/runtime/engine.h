@@ -83,6 +83,7 @@ class Engine : public plan::Resources {
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
   graph::ValueId derived(const std::string& key) override { return constants_.derived(key); }
+  void planned() override { constants_.forget_scratch(); }
   std::shared_ptr<const void> remembered(
       const std::string& key, const std::function<std::shared_ptr<const void>()>& make) override {
     return constants_.remembered(key, make);
