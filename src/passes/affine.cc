@@ -28,7 +28,7 @@ bool is_by_channel(const Program& program, int i, int input, const Shape& x) {
   const Shape& shape = program.op(i).in_shape(input);
   const std::int64_t count = element_count(shape);
   const std::size_t axis = x.size() - 1;  // of the channels, from the end
-  if (shape.size() > x.size() || count < 1) return false;
+  if (shape.size() > x.size() || count < 1 || x[1] == 0) return false;
   return count == 1 ||
          (shape.size() >= axis && shape[shape.size() - axis] == count && count == x[1]);
 }

@@ -114,6 +114,17 @@ TEST(ConvPasses, FactorsThatAreNotFiniteStay) {
   EXPECT_FALSE(is_by(Session(g.finish(), {.threads = 1}).explain(picture()), "conv_scale"));
 }
 
+TEST(ConvPasses, NoChannelsAtAllStay) {
+  G g;
+  g.input("x", DType::f32, {1, 2, 4, 4}).weight("w", {0, 2, 3, 3});
+  g.constant("two", Tensor::scalar(2.0F));
+  g.node("Conv", {"x", "w"}, {"c"}).node("Mul", {"c", "two"}, {"y"}).output("y");
+  Session session(g.finish(), {.threads = 1});
+  const Feeds feeds = {{"x", G::random({1, 2, 4, 4}, 50)}};
+  EXPECT_FALSE(is_by(session.explain(feeds), "conv_scale"));
+  EXPECT_EQ(session.run(feeds)[0].shape(), (Shape{1, 0, 2, 2}));
+}
+
 TEST(ConvPasses, ResidualSum) {
   for (const std::string name : {"Add", "Sum"}) {
     for (const bool swapped : {false, true}) {
