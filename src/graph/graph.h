@@ -47,9 +47,9 @@ struct Node {
   std::vector<ValueId> inputs;   ///< kNone: omitted
   std::vector<ValueId> outputs;  ///< kNone: omitted
   std::vector<AttributePointer> attributes;  ///< none null
-  BodyId body = 0;                       ///< where it stands
-  std::map<std::string, BodyId> bodies;  ///< by attribute name
-  std::vector<ValueId> captures;         ///< outer values that its bodies use, at any depth
+  BodyId body = 0;                           ///< where it stands
+  std::map<std::string, BodyId> bodies;      ///< by attribute name
+  std::vector<ValueId> captures;             ///< outer values that its bodies use, at any depth
 
   const onnx::Attribute* attribute(std::string_view attribute_name) const;
 };

@@ -64,7 +64,8 @@ std::optional<Affine> affine_of_norm(const Program& program, int i, std::int64_t
   }
   std::vector<int> sources;
   for (int input = 1; input < 5; ++input) {
-    if (!op.is_constant(input) || element_count(op.in_shape(input)) != channels) return std::nullopt;
+    if (!op.is_constant(input) || element_count(op.in_shape(input)) != channels)
+      return std::nullopt;
     sources.push_back(program.in(i, input));
   }
   const float epsilon = op.attr_float("epsilon");
@@ -94,21 +95,20 @@ std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int da
   if (!is_known || !is_by_channel(program, i, input, x)) return std::nullopt;
   const std::string& name = program.op(i).row().name();
   if (name == "Div" && data != 0) return std::nullopt;
-  return affine_made(
-      program, {program.in(i, input)}, name + " " + std::to_string(data), x[1], [&] {
-        std::vector<double> values = doubles(program.constant(i, input));
-        values.resize(static_cast<std::size_t>(x[1]), values[0]);
-        Numbers numbers;
-        for (const double value : values) {
-          const bool scales = name == "Mul" || name == "Div";
-          numbers.factor.push_back(name == "Mul"                ? value
-                                   : name == "Div"              ? 1 / value
-                                   : name == "Sub" && data == 1 ? -1
-                                                                : 1);
-          numbers.shift.push_back(scales ? 0 : name == "Sub" && data == 0 ? -value : value);
-        }
-        return numbers;
-      });
+  return affine_made(program, {program.in(i, input)}, name + " " + std::to_string(data), x[1], [&] {
+    std::vector<double> values = doubles(program.constant(i, input));
+    values.resize(static_cast<std::size_t>(x[1]), values[0]);
+    Numbers numbers;
+    for (const double value : values) {
+      const bool scales = name == "Mul" || name == "Div";
+      numbers.factor.push_back(name == "Mul"                ? value
+                               : name == "Div"              ? 1 / value
+                               : name == "Sub" && data == 1 ? -1
+                                                            : 1);
+      numbers.shift.push_back(scales ? 0 : name == "Sub" && data == 0 ? -value : value);
+    }
+    return numbers;
+  });
 }
 
 }  // namespace

@@ -141,9 +141,8 @@ class Program {
 
   /// See Host::remembered.
   template <class T>
-  std::shared_ptr<const T> remembered(
-      const std::vector<int>& of, const std::string& key,
-      const std::function<std::shared_ptr<const T>()>& make) const {
+  std::shared_ptr<const T> remembered(const std::vector<int>& of, const std::string& key,
+                                      const std::function<std::shared_ptr<const T>()>& make) const {
     return std::static_pointer_cast<const T>(host_.remembered(of, key, make));
   }
 

@@ -123,11 +123,11 @@ class Compiler {
   Decisions decisions_;
   Slice slice_;
   std::shared_ptr<Plan> plan_;
-  std::vector<int> slot_of_;   // by value: where it lies if it can be planned on, else -1
-  std::map<int, int> twins_;  // slots that hold the same value as f32 and as a 16-bit float
-  std::map<ValueId, int> made_;     // values that exist only when the plan has run
-  std::set<ValueId> shared_;        // constants that depend on nothing but the file
-  std::set<ValueId> needed_;        // whose contents decide how it goes on
+  std::vector<int> slot_of_;     // by value: where it lies if it can be planned on, else -1
+  std::map<int, int> twins_;     // slots that hold the same value as f32 and as a 16-bit float
+  std::map<ValueId, int> made_;  // values that exist only when the plan has run
+  std::set<ValueId> shared_;     // constants that depend on nothing but the file
+  std::set<ValueId> needed_;     // whose contents decide how it goes on
   std::vector<NodeId> deferred_;
 };
 

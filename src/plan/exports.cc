@@ -49,8 +49,7 @@ void Compiler::finish_exports() {
       rest.fetches.push_back(value);
     }
   }
-  for (const ValueId value : slice_.observed)
-    observers_wait = observers_wait || !is_planned(value);
+  for (const ValueId value : slice_.observed) observers_wait = observers_wait || !is_planned(value);
   plan_->complete = rest.fetches.empty() && !observers_wait;
   if (!plan_->complete) finish_continuation();
 }

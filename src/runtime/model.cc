@@ -31,7 +31,8 @@ void set_type(ValueInfo& info, const onnx::Type& type) {
   info.dtype = type.dtype;
   if (!type.shape) return;
   info.shape.emplace();
-  for (const onnx::Dim& dim : *type.shape) info.shape->push_back({dim.value, dim.param, dim.denotation});
+  for (const onnx::Dim& dim : *type.shape)
+    info.shape->push_back({dim.value, dim.param, dim.denotation});
 }
 
 ValueInfo info_of(const graph::Graph& graph, graph::ValueId id) {
