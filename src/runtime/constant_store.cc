@@ -31,6 +31,7 @@ Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const
   const auto found = packed_.find({value, key});
   if (found != packed_.end()) return found->second;
   Tensor tensor = make(is_aligned(constant) ? constant : copied(constant));
+  // What is kept must not lie where the next copy goes, should `make` hand through what it got.
   if (tensor.data() == scratch_.get()) tensor = tensor.clone();
   forget_pages(constant);
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
