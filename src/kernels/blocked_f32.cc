@@ -16,7 +16,8 @@
 
 // A convolution takes blocks of k (taps of input channels) in turn: panels of weights that stay in
 // L1 meet all tiles of pixels of a stretch that stays in L2. Sums wait in y between blocks of k.
-// Where windows reach beyond the image, it is copied first with its padding.
+// Where windows reach beyond the image, it is copied first with its padding: as many images at a
+// time as stay in L3.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -30,11 +31,10 @@ constexpr int64_t kBlockDepth = 192;
 constexpr int64_t kTaskFloats = 40 << 10;
 // Multiply-adds worth handing to another thread: some ten microseconds.
 constexpr int64_t kTaskWork = int64_t{1} << 19;
+// Floats of the images that are copied at a time.
+constexpr int64_t kCopyFloats = 1 << 19;
 // Pixels after which a flat image is cut: whole tiles of any size.
 constexpr int64_t kStretch = 48;
-
-// Pixels of a depthwise convolution's block ahead of its stages.
-constexpr int64_t kStagePixels = 256;
 
 bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
 
@@ -54,6 +54,12 @@ struct BlockedLayout {
       image_w = s.in_w;
     }
     plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
+    image_floats = checked_mul(planes, plane_floats);
+    images = s.batch;
+    if (copies) {
+      const int64_t most = std::max<int64_t>(1, kCopyFloats / std::max<int64_t>(1, image_floats));
+      images = ceil_div(s.batch, std::max<int64_t>(1, ceil_div(s.batch, most)));
+    }
     step = s.stride_w * lanes;
     // Taps of a row of a plain image lie together as well; for rows of 3 there are kernels.
     const bool whole_rows = !blocked && s.dilation_w == 1 && s.k_w == 3;
@@ -113,7 +119,8 @@ struct BlockedLayout {
   const ConvShape& shape;
   int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
   bool copies;            // x is copied with its padding
-  int64_t image_h, image_w, plane_floats;
+  int64_t image_h, image_w, plane_floats, image_floats;
+  int64_t images;                                  // that are taken at a time
   int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
   int64_t out_blocks, panels, pixels;
   int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
@@ -141,7 +148,7 @@ void copy_padded(const BlockedLayout& l, const float* x, float* copy) {
   }
 }
 
-// Stretches of pixels, counted through rows and images, times panels of weights.
+// Stretches of pixels, counted through rows and all images, times panels of weights.
 struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
 };
@@ -164,12 +171,14 @@ void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_st
   }
 }
 
-void run_range(const BlockedLayout& l, const ConvArgs& all, const float* image,
-               const int64_t* offsets, int64_t y_stride, const BlockedRange& r) {
+// `images` is the x, or its copy, of image first_image and those behind it.
+void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
+               int64_t first_image, const int64_t* offsets, int64_t y_stride,
+               const BlockedRange& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
   const ConvArgs args = ahead_of_stages(all);
-  const int64_t image_floats = l.planes * l.plane_floats, block_floats = l.pixels * kBlockChannels;
+  const int64_t block_floats = l.pixels * kBlockChannels;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
     const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
@@ -203,7 +212,8 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* image,
         const int64_t row = stretch / l.row_stretches % l.rows,
                       n = stretch / l.row_stretches / l.rows;
         const int64_t count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
-        const float* x = image + n * image_floats + row * l.row_floats + begin * l.step;
+        const float* x =
+            images + (n - first_image) * l.image_floats + row * l.row_floats + begin * l.step;
         const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + block * block_floats;
         for_tiles(
             count, kTilePixels[blocks - 1],
@@ -227,41 +237,6 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* image,
     }
   }
   if (all.stages.wanted()) hwy::FlushStream();
-}
-
-void run_depthwise(const ConvShape& s, const ConvArgs& all, int64_t y_stride, ThreadPool& pool) {
-  const ConvArgs args = ahead_of_stages(all);
-  const int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
-  const int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
-                out_floats = s.out_h * s.out_w * kBlockChannels;
-  // Rows of large planes are tasks of their own.
-  const int64_t row_work = s.out_w * taps * kBlockChannels;
-  const int64_t parts = std::clamp<int64_t>(s.out_h * row_work / kTaskWork, 1, s.out_h);
-  const int64_t tasks = s.batch * blocks * parts;
-  const int64_t grain = std::max<int64_t>(1, kTaskWork / 4 * parts / (s.out_h * row_work));
-  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t part = t % parts, block = t / parts % blocks, n = t / parts / blocks;
-      const int64_t last = s.out_h * (part + 1) / parts;
-      // Stages follow a few rows, of whole lines together, that are still in L1.
-      const int64_t rows =
-          !all.stages.wanted() ? s.out_h : round_up(ceil_div(kStagePixels, s.out_w), 4);
-      for (int64_t row = s.out_h * part / parts; row < last; row += rows) {
-        blocked_depthwise(
-            s, args.x + (n * blocks + block) * in_floats,
-            args.packed_weights + block * taps * kBlockChannels,
-            args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
-            args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
-            args.y + n * y_stride + block * out_floats, args.min, args.max, row,
-            std::min(row + rows, last));
-        if (all.stages.wanted()) {
-          run_stages(s, all, y_stride, n, block, row * s.out_w,
-                     std::min(rows, last - row) * s.out_w);
-        }
-      }
-    }
-    if (all.stages.wanted()) hwy::FlushStream();
-  });
 }
 
 }  // namespace
@@ -295,36 +270,35 @@ void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, T
 int64_t blocked_scratch_floats(const ConvShape& s) {
   if (is_depthwise(s)) return 0;
   const BlockedLayout l(s);
-  return l.copies ? checked_mul(checked_mul(s.batch, l.planes), l.plane_floats) : 0;
+  return l.copies ? checked_mul(l.images, l.image_floats) : 0;
 }
 
-void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPool& pool) {
-  const int64_t y_stride =
-      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.out_h * s.out_w;
-  if (is_depthwise(s)) return run_depthwise(s, args, y_stride, pool);
-  const BlockedLayout l(s);
-  const float* image = args.x;
+// The images [first, first + count).
+void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
+                const int64_t* offsets, int64_t first, int64_t count, float* scratch,
+                ThreadPool& pool) {
+  const ConvShape& s = l.shape;
+  const float* images = args.x + first * s.in_c * s.in_h * s.in_w;
   if (l.copies) {
-    pool.parallel_for(s.batch * l.planes, std::max<int64_t>(1, (1 << 15) / l.plane_floats),
+    pool.parallel_for(count * l.planes, std::max<int64_t>(1, (1 << 15) / l.plane_floats),
                       [&](int64_t begin, int64_t end) {
                         for (int64_t t = begin; t < end; ++t)
-                          copy_padded(l, args.x + t * s.in_h * s.in_w * l.lanes,
+                          copy_padded(l, images + t * s.in_h * s.in_w * l.lanes,
                                       scratch + t * l.plane_floats);
                       });
-    image = scratch;
+    images = scratch;
   }
-  const std::vector<int64_t> offsets = l.offsets();
-  const int64_t stretches = s.batch * l.rows * l.row_stretches;
+  const int64_t per_image = l.rows * l.row_stretches, stretches = count * per_image;
   const int64_t stretch_floats = l.stretch * l.block_segments * l.length / (s.k_h * s.k_w) *
                                  std::min(s.stride_h, s.k_h) * s.stride_w;
   const int64_t most =
       std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);
   // A thread takes its share in a few parts, each of which reads either all weights or all of x:
   // the smaller, where x need not be cut.
-  const bool by_panel = stretches <= most && s.out_c * l.k() > s.batch * l.planes * l.plane_floats;
+  const bool by_panel = stretches <= most && s.out_c * l.k() > count * l.image_floats;
   const int64_t most_major = by_panel ? l.panels : stretches,
                 most_minor = by_panel ? stretches : l.panels;
-  const int64_t work = s.batch * l.pixels * s.out_c * l.k();
+  const int64_t work = count * l.pixels * s.out_c * l.k();
   int64_t major = 1, minor = 1;
   if (pool.size() > 1)
     divide(16 * pool.size(), work, kTaskWork, major, most_major, minor, most_minor);
@@ -339,16 +313,28 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
       const int64_t panel_begin = by_panel ? major_begin : minor_begin,
                     panel_end = by_panel ? major_end : minor_end;
       const int64_t stretch_begin = by_panel ? minor_begin : major_begin,
-                    count = (by_panel ? minor_end : major_end) - stretch_begin;
+                    range = (by_panel ? minor_end : major_end) - stretch_begin;
       // As many stretches at a time as stay in L2.
-      const int64_t parts = ceil_div(count, most);
+      const int64_t parts = ceil_div(range, most), begin_at = first * per_image + stretch_begin;
       for (int64_t i = 0; i < parts; ++i) {
-        run_range(l, args, image, offsets.data(), y_stride,
-                  {stretch_begin + count * i / parts, stretch_begin + count * (i + 1) / parts,
-                   panel_begin, panel_end});
+        run_range(l, args, images, first, offsets, y_stride,
+                  {begin_at + range * i / parts, begin_at + range * (i + 1) / parts, panel_begin,
+                   panel_end});
       }
     });
   });
+}
+
+void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPool& pool) {
+  const int64_t y_stride =
+      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.out_h * s.out_w;
+  if (is_depthwise(s)) return run_blocked_depthwise(s, args, y_stride, pool);
+  const BlockedLayout l(s);
+  const std::vector<int64_t> offsets = l.offsets();
+  for (int64_t n = 0; n < s.batch; n += l.images) {
+    run_images(l, args, y_stride, offsets.data(), n, std::min(l.images, s.batch - n), scratch,
+               pool);
+  }
 }
 
 // Eight lanes are what the layout was made for: more idle, fewer have tiles of another kind.

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_stages_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -198,6 +199,48 @@ inline void blocked_depthwise(const ConvShape& s, const float* x, const float* w
     }
     outputs(outside, s.out_w);
   }
+}
+
+// A depthwise convolution, with its stages; y_stride: floats from one image of y to the next.
+inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::int64_t y_stride,
+                                  ThreadPool& pool) {
+  const ConvArgs args = ahead_of_stages(all);
+  const std::int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
+  const std::int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
+                     out_floats = s.out_h * s.out_w * kBlockChannels;
+  // Multiply-adds worth handing to another thread: some ten microseconds.
+  constexpr std::int64_t kTaskWork = std::int64_t{1} << 19;
+  // Pixels of a block ahead of its stages.
+  constexpr std::int64_t kStagePixels = 256;
+  // Rows of large planes are tasks of their own.
+  const std::int64_t row_work = s.out_w * taps * kBlockChannels;
+  const std::int64_t parts = std::clamp<std::int64_t>(s.out_h * row_work / kTaskWork, 1, s.out_h);
+  const std::int64_t tasks = s.batch * blocks * parts;
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kTaskWork / 4 * parts / (s.out_h * row_work));
+  pool.parallel_for(tasks, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t part = t % parts, block = t / parts % blocks, n = t / parts / blocks;
+      const std::int64_t last = s.out_h * (part + 1) / parts;
+      // Stages follow a few rows, of whole lines together, that are still in L1.
+      const std::int64_t rows =
+          !all.stages.wanted() ? s.out_h : round_up(ceil_div(kStagePixels, s.out_w), 4);
+      for (std::int64_t row = s.out_h * part / parts; row < last; row += rows) {
+        blocked_depthwise(
+            s, args.x + (n * blocks + block) * in_floats,
+            args.packed_weights + block * taps * kBlockChannels,
+            args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
+            args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
+            args.y + n * y_stride + block * out_floats, args.min, args.max, row,
+            std::min(row + rows, last));
+        if (all.stages.wanted()) {
+          run_stages(s, all, y_stride, n, block, row * s.out_w,
+                     std::min(rows, last - row) * s.out_w);
+        }
+      }
+    }
+    if (all.stages.wanted()) hwy::FlushStream();
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
