@@ -29,8 +29,6 @@ using std::int64_t;
 constexpr int64_t kBlockDepth = 192;
 // Floats of x that a task reads for each panel of weights.
 constexpr int64_t kTaskFloats = 40 << 10;
-// Multiply-adds worth handing to another thread: some ten microseconds.
-constexpr int64_t kTaskWork = int64_t{1} << 19;
 // Floats of the images that are copied at a time.
 constexpr int64_t kCopyFloats = 1 << 19;
 // Pixels after which a flat image is cut: whole tiles of any size.

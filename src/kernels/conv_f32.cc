@@ -45,9 +45,8 @@ constexpr int64_t kWeightBlockFloats = kMaxRows >= 12 ? 1 : 48 << 10;
 // Weight panels of a task where channels are in the lanes: their tiles are kept until all of K is
 // summed.
 constexpr int64_t kMaxWeightPanels = 16;
-// Multiply-adds worth handing to another thread: some ten microseconds. And output channels, since
-// each task packs its pixels.
-constexpr int64_t kTaskWork = int64_t{1} << 19, kMinTaskRows = 32;
+// Output channels worth a task of their own, since each task packs its pixels.
+constexpr int64_t kMinTaskRows = 32;
 // Tiles are transposed in blocks of 4 rows.
 constexpr int64_t kTileRowsPadded = (kMaxRows + 3) / 4 * 4;
 

@@ -29,8 +29,6 @@ using std::int64_t;
 constexpr int64_t kChunkFloats = int64_t{2} << 20;
 // Panels of a task: about 128 columns and 96 to 170 rows.
 constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
-// Multiply-adds worth handing to another thread: some ten microseconds.
-constexpr int64_t kTaskWork = int64_t{1} << 19;
 // Columns of C up to which it does not pay to pack A.
 constexpr int64_t kFewCols = 256;
 

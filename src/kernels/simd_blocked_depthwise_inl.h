@@ -18,6 +18,7 @@
 
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
+#include "kernels/task_grid.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -208,8 +209,6 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
   const std::int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
   const std::int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
                      out_floats = s.out_h * s.out_w * kBlockChannels;
-  // Multiply-adds worth handing to another thread: some ten microseconds.
-  constexpr std::int64_t kTaskWork = std::int64_t{1} << 19;
   // Pixels of a block ahead of its stages.
   constexpr std::int64_t kStagePixels = 256;
   // Rows of large planes are tasks of their own.

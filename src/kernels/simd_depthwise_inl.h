@@ -18,6 +18,7 @@
 #include "kernels/simd_depthwise_padded_inl.h"
 #include "kernels/simd_depthwise_plane_inl.h"
 #include "kernels/simd_planes_inl.h"
+#include "kernels/task_grid.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -46,13 +47,13 @@ inline void depthwise_copied(const DepthwisePlane& p, const PlaneLayout& l,
 template <class Start>
 void run_planes(const SlidingWindow& s, std::int64_t batch, std::int64_t channels,
                 const ConvArgs& args, std::int64_t y_stride, ThreadPool& pool, const Start& start) {
-  // Some ten microseconds, at about four multiply-adds a cycle.
-  constexpr std::int64_t kTaskWork = std::int64_t{1} << 17;
   const std::int64_t pixels = s.out_h * s.out_w, taps = s.k_h * s.k_w;
   // A row takes as long as the vectors that hold it.
   constexpr auto kCount = static_cast<std::int64_t>(kLanes);
   const std::int64_t row_lanes = (s.out_w + kCount - 1) / kCount * kCount;
-  const std::int64_t grain = std::max<std::int64_t>(1, kTaskWork / (s.out_h * row_lanes * taps));
+  // About four multiply-adds a cycle, a quarter of what a tile does.
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kTaskWork / 4 / (s.out_h * row_lanes * taps));
   pool.parallel_for(batch * channels, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const auto run = start();
     for (std::int64_t t = begin; t < end; ++t) {

@@ -1,10 +1,14 @@
-// Tasks in a grid: how many there are, and how ThreadPool's ranges of them become few rectangles.
+// Tasks: what is worth one, how many a grid has, and how ThreadPool's ranges of them become few
+// rectangles.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 namespace mezzo::kernels {
+
+/// Multiply-adds of float32 worth handing to another thread: some ten microseconds.
+inline constexpr std::int64_t kTaskWork = std::int64_t{1} << 19;
 
 /// Doubles the parts of a grid, of the first axis before the second, up to `most`, until there are
 /// `wanted` tasks, as long as each has more than `least` of the `work`.
