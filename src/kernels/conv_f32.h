@@ -25,21 +25,23 @@ struct ConvShape {
   bool operator==(const ConvShape&) const = default;
 };
 
-/// What a convolution in the blocked layout gives besides y, which is then clamp((conv(x, weights)
-/// + bias) * scale + shift + add, min, max): the tensors on the way there, plain and dense. All may
-/// be null; scale and shift [out_c] only both.
+/// What a convolution in the blocked layout gives besides y: the tensors on the way there, plain
+/// and dense; each may be null. Where there is a `shift`, a norm follows the convolution, which has
+/// taken in the bias: y is then clamp(conv(x, weights) * scale + shift + add, min, max).
 struct ConvStages {
   bool wanted() const {
-    return scale != nullptr || conv != nullptr || scaled != nullptr || sum != nullptr ||
+    return shift != nullptr || conv != nullptr || scaled != nullptr || sum != nullptr ||
            result != nullptr;
   }
 
-  const float* scale = nullptr;
-  const float* shift = nullptr;
-  float* conv = nullptr;    ///< + bias
-  float* scaled = nullptr;  ///< * scale + shift
-  float* sum = nullptr;     ///< + add
-  float* result = nullptr;  ///< y
+  /// [out_c]; null: 1. Weights that have taken in the norm's factors want no scale, and what is
+  /// ahead of the norm wants the inverse of them.
+  const float *scale = nullptr, *unscale = nullptr;
+  const float* shift = nullptr;  ///< [out_c]
+  float* conv = nullptr;         ///< conv(x, weights) * unscale + bias
+  float* scaled = nullptr;       ///< conv(x, weights) * scale + shift
+  float* sum = nullptr;          ///< scaled (or conv, where there is no shift) + add
+  float* result = nullptr;       ///< y
 };
 
 /// y = clamp(conv(x, weights) + bias + add, min, max). `bias` [out_c] and `add` (like y, dense) may

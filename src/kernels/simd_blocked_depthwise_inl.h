@@ -30,7 +30,7 @@ struct DepthwiseRow {
   std::int64_t step;          // floats of x from one output to the next
   std::int64_t weights_h;     // floats of the weights from one row of taps to the next
   const float* weights;       // of the first tap inside
-  const float* bias;          // may be null
+  const float* bias;          // of the block; may be null
   float min, max;
 };
 
@@ -146,20 +146,26 @@ inline DepthwiseChoice depthwise_choice(const ConvShape& s) {
   return depthwise_choice<0, 0>();
 }
 
-// Rows [begin, end) of one block of channels of one image.
-inline void blocked_depthwise(const ConvShape& s, const float* x, const float* weights,
-                              const float* bias, const float* add, float* y, float min, float max,
-                              std::int64_t begin, std::int64_t end) {
+// Rows [begin, end) of one block of channels of image n.
+inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
+                              std::int64_t n, std::int64_t block, std::int64_t begin,
+                              std::int64_t end) {
   constexpr std::int64_t kChannels = kBlockChannels;
+  const std::int64_t plane = n * s.out_c / kChannels + block,
+                     out_floats = s.out_h * s.out_w * kChannels;
+  const float* x = args.x + plane * s.in_h * s.in_w * kChannels;
+  const float* weights = args.packed_weights + block * s.k_h * s.k_w * kChannels;
+  const float* add = args.add == nullptr ? nullptr : args.add + plane * out_floats;
+  float* y = args.y + n * y_stride + block * out_floats;
   DepthwiseRow r;
   r.k_w = s.k_w;
   r.tap_h = s.dilation_h * s.in_w * kChannels;
   r.tap_w = s.dilation_w * kChannels;
   r.step = s.stride_w * kChannels;
   r.weights_h = s.k_w * kChannels;
-  r.bias = bias;
-  r.min = min;
-  r.max = max;
+  r.bias = args.bias == nullptr ? nullptr : args.bias + block * kChannels;
+  r.min = args.min;
+  r.max = args.max;
   // The windows' first columns run from -pad on. Those of outputs [inside, outside) reach beyond
   // the row by no more than what their kernel takes.
   const DepthwiseChoice choice = depthwise_choice(s);
@@ -178,7 +184,7 @@ inline void blocked_depthwise(const ConvShape& s, const float* x, const float* w
     r.weights = weights + rows.begin * r.weights_h;
     const float* row = x + (first + rows.begin * s.dilation_h) * s.in_w * kChannels;
     const std::int64_t at = oh * s.out_w;
-    const auto outputs = [&](std::int64_t from, std::int64_t to) {
+    const auto by_themselves = [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t ow = from; ow < to; ++ow) {
         const std::int64_t column = ow * s.stride_w - s.pad_left;
         const Taps taps = taps_inside(column, s.in_w, s.k_w, s.dilation_w);
@@ -187,18 +193,19 @@ inline void blocked_depthwise(const ConvShape& s, const float* x, const float* w
                          y + (at + ow) * kChannels);
       }
     };
-    outputs(0, inside);
+    by_themselves(0, inside);
     for (std::int64_t t = 0; t < tiles; ++t) {
-      const std::int64_t ow = inside + count * t / tiles, n = inside + count * (t + 1) / tiles - ow;
+      const std::int64_t ow = inside + count * t / tiles,
+                         outputs = inside + count * (t + 1) / tiles - ow;
       const std::int64_t column = ow * s.stride_w - s.pad_left;
-      const std::int64_t beyond = column + (n - 1) * s.stride_w + reach + 1 - s.in_w;
+      const std::int64_t beyond = column + (outputs - 1) * s.stride_w + reach + 1 - s.in_w;
       const DepthwiseKernels& kernels = column < 0 || beyond > 0 ? *choice.ends : *choice.inner;
-      kernels[static_cast<std::size_t>(n - 1)](
+      kernels[static_cast<std::size_t>(outputs - 1)](
           r, static_cast<int>(std::max<std::int64_t>(0, -column)),
           static_cast<int>(std::max<std::int64_t>(0, beyond)), row + column * kChannels,
           add == nullptr ? nullptr : add + (at + ow) * kChannels, y + (at + ow) * kChannels);
     }
-    outputs(outside, s.out_w);
+    by_themselves(outside, s.out_w);
   }
 }
 
@@ -207,8 +214,6 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
                                   ThreadPool& pool) {
   const ConvArgs args = ahead_of_stages(all);
   const std::int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
-  const std::int64_t in_floats = s.in_h * s.in_w * kBlockChannels,
-                     out_floats = s.out_h * s.out_w * kBlockChannels;
   // Pixels of a block ahead of its stages.
   constexpr std::int64_t kStagePixels = 256;
   // Rows of large planes are tasks of their own.
@@ -225,13 +230,7 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
       const std::int64_t rows =
           !all.stages.wanted() ? s.out_h : round_up(ceil_div(kStagePixels, s.out_w), 4);
       for (std::int64_t row = s.out_h * part / parts; row < last; row += rows) {
-        blocked_depthwise(
-            s, args.x + (n * blocks + block) * in_floats,
-            args.packed_weights + block * taps * kBlockChannels,
-            args.bias == nullptr ? nullptr : args.bias + block * kBlockChannels,
-            args.add == nullptr ? nullptr : args.add + (n * blocks + block) * out_floats,
-            args.y + n * y_stride + block * out_floats, args.min, args.max, row,
-            std::min(row + rows, last));
+        blocked_depthwise(s, args, y_stride, n, block, row, std::min(row + rows, last));
         if (all.stages.wanted()) {
           run_stages(s, all, y_stride, n, block, row * s.out_w,
                      std::min(rows, last - row) * s.out_w);

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/conv_f32.h"
 #include "kernels/simd_blocked_inl.h"
@@ -37,6 +38,8 @@ inline void from_block(const float* from, std::int64_t count, float* to, std::in
       to[c * stride + p] = from[p * kBlockChannels + c];
   }
 }
+
+inline constexpr float kOnes[kBlockChannels] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 // Pixels of a run: the first-level cache holds them. Small images are taken whole, as their rows
 // then lie together.
@@ -63,21 +66,25 @@ inline bool are_lines(const float* row, std::int64_t pixels) {
          reinterpret_cast<std::uintptr_t>(row) % (kCacheLine * sizeof(float)) == 0;
 }
 
-// One stage of pixels [begin, end) of a block: y := op(y, floats from y, part of a block), and the
-// rows of that at `to`, `pixels` apart, unless it is null.
-template <class Op>
+// One stage of pixels [begin, end) of a block: op(y, floats from y, part of a block), which takes
+// the place of y (Keep) or not, and the rows of that at `to`, `pixels` apart, unless it is null.
+template <bool Keep, class Op>
 void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::int64_t pixels,
                const Op& op) {
   const BlockF32 d;
-  for (std::int64_t i = begin * kBlockChannels; i < end * kBlockChannels; i += kBlockChannels) {
+  HWY_ALIGN float values[Keep ? 1 : kBlockChannels * kMostRunPixels];
+  float* results = Keep ? y + begin * kBlockChannels : values;
+  const std::int64_t count = end - begin;
+  for (std::int64_t i = 0; i < count * kBlockChannels; i += kBlockChannels) {
     MEZZO_UNROLL
-    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
-      hn::StoreU(op(hn::LoadU(d, y + i + part), i + part, part), d, y + i + part);
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+      const std::int64_t at = begin * kBlockChannels + i + part;
+      hn::StoreU(op(hn::LoadU(d, y + at), at, part), d, results + i + part);
+    }
   }
   if (to == nullptr) return;
-  const std::int64_t count = end - begin;
   HWY_ALIGN float rows[kBlockChannels * kMostRunPixels];
-  from_block(y + begin * kBlockChannels, count, rows, count);
+  from_block(results, count, rows, count);
   if (count == pixels) return stream(rows, kBlockChannels * count, to + begin);
   for (std::int64_t c = 0; c < kBlockChannels; ++c)
     stream(rows + c * count, count, to + c * pixels + begin);
@@ -85,7 +92,7 @@ void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::i
 
 // The same of whole lines of each row, which begin at lines, in one walk: up to where less than
 // `Lines` are left.
-template <int Lines, class Op>
+template <int Lines, bool Keep, class Op>
 std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, float* to,
                              std::int64_t pixels, const Op& op) {
   const BlockF32 d;
@@ -101,7 +108,7 @@ std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, flo
         for (int i = 0; i < kPartLanes; ++i) {
           const std::int64_t at = (begin + g * kPartLanes + i) * kBlockChannels + part;
           v[g][i] = op(hn::LoadU(d, y + at), at, part);
-          hn::StoreU(v[g][i], d, y + at);
+          if constexpr (Keep) hn::StoreU(v[g][i], d, y + at);
         }
         transpose(v[g]);
       }
@@ -119,6 +126,7 @@ std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, flo
 // The arguments for what comes ahead of the stages.
 inline ConvArgs ahead_of_stages(ConvArgs args) {
   if (!args.stages.wanted()) return args;
+  if (args.stages.shift != nullptr) args.bias = nullptr;
   args.add = nullptr;
   args.min = -std::numeric_limits<float>::infinity();
   args.max = std::numeric_limits<float>::infinity();
@@ -126,7 +134,7 @@ inline ConvArgs ahead_of_stages(ConvArgs args) {
 }
 
 // The stages of `count` pixels from pixel `begin` of image n on, of one block of channels, for
-// which y holds the convolution and its bias. hwy::FlushStream() must follow.
+// which y holds what ahead_of_stages asks for. hwy::FlushStream() must follow.
 inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
                        std::int64_t n, std::int64_t block, std::int64_t begin, std::int64_t count) {
   const BlockF32 d;
@@ -137,6 +145,11 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
   float* y = args.y + n * y_stride + channel * pixels;
   const float* add = args.add == nullptr ? nullptr : args.add + plane;
   const VecBlock lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
+  const auto of_block = [&](const float* channels, const float* otherwise) {
+    return channels == nullptr ? otherwise : channels + channel;
+  };
+  const float *scale = of_block(stages.scale, kOnes), *unscale = of_block(stages.unscale, kOnes),
+              *shift = of_block(stages.shift, kZeros), *bias = of_block(args.bias, kZeros);
   const std::int64_t most =
       pixels % kCacheLine != 0 && pixels <= kMostRunPixels ? kMostRunPixels : kRunPixels;
   // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside each
@@ -144,29 +157,38 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
   const bool rows_collide = pixels % (16 * kCacheLine) == 0;
   for (const std::int64_t end = begin + count; begin < end; begin += most) {
     const std::int64_t run_end = std::min(begin + most, end);
-    const auto run = [&](float* to, const auto& op) HWY_ATTR {
-      if (to == nullptr) return run_stage(begin, run_end, y, nullptr, pixels, op);
+    const auto run = [&](auto keep, float* to, const auto& op) HWY_ATTR {
+      constexpr bool kKeep = keep();
+      if (to == nullptr) return run_stage<kKeep>(begin, run_end, y, nullptr, pixels, op);
       to += plane;
       std::int64_t next = begin;
       if (are_lines(to + begin, pixels)) {
-        if (rows_collide) next = run_stage_lines<2>(next, run_end, y, to, pixels, op);
-        next = run_stage_lines<1>(next, run_end, y, to, pixels, op);
+        if (rows_collide) next = run_stage_lines<2, kKeep>(next, run_end, y, to, pixels, op);
+        next = run_stage_lines<1, kKeep>(next, run_end, y, to, pixels, op);
       }
-      if (next < run_end) run_stage(next, run_end, y, to, pixels, op);
+      if (next < run_end) run_stage<kKeep>(next, run_end, y, to, pixels, op);
     };
-    if (stages.conv != nullptr)
-      run(stages.conv, [](VecBlock v, std::int64_t, int) HWY_ATTR { return v; });
-    if (stages.scale != nullptr) {
-      run(stages.scaled, [&](VecBlock v, std::int64_t, int part) HWY_ATTR {
-        return hn::MulAdd(v, hn::LoadU(d, stages.scale + channel + part),
-                          hn::LoadU(d, stages.shift + channel + part));
-      });
+    constexpr std::true_type kKeep;
+    constexpr std::false_type kLeave;
+    const auto scaled = [&](const float* factors, const float* terms) HWY_ATTR {
+      return [=](VecBlock v, std::int64_t, int part) HWY_ATTR {
+        return hn::MulAdd(v, hn::LoadU(d, factors + part), hn::LoadU(d, terms + part));
+      };
+    };
+    if (stages.shift == nullptr) {
+      if (stages.conv != nullptr)
+        run(kLeave, stages.conv, [](VecBlock v, std::int64_t, int) HWY_ATTR { return v; });
+    } else {
+      if (stages.conv != nullptr) run(kLeave, stages.conv, scaled(unscale, bias));
+      run(kKeep, stages.scaled, scaled(scale, shift));
     }
     if (add != nullptr) {
-      run(stages.sum, [&](VecBlock v, std::int64_t at, int)
-                          HWY_ATTR { return hn::Add(v, hn::LoadU(d, add + at)); });
+      run(kKeep, stages.sum, [&](VecBlock v, std::int64_t at, int) HWY_ATTR {
+        return hn::Add(v, hn::LoadU(d, add + at));
+      });
     }
-    run(stages.result, [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
+    run(kKeep, stages.result,
+        [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
   }
 }
 

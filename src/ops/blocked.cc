@@ -42,9 +42,9 @@ void infer_conv(Op& op) {
   const Convolution conv = blocked_convolution(op);
   const Shape y = shape_of(conv.batch, conv.out_c, conv.windows);
   set_result(op, blocked_shape(y));
-  for (const int i : {4, 5}) {
+  for (const int i : {4, 5, 6}) {
     if (op.has_in(i) && op.in_shape(i) != Shape{conv.out_c}) {
-      throw invalid("Scale or Shift does not fit the weights")
+      throw invalid("Scale, Unscale or Shift does not fit the weights")
           .at("input " + std::to_string(i))
           .expected(to_string(Shape{conv.out_c}))
           .got(to_string(op.in_shape(i)));
@@ -195,11 +195,12 @@ MEZZO_FAMILY(blocked) {
   constexpr const char* kDomain = "mezzo";
   using Kind = FormalAttribute::Kind;
   declare_conv(op("BlockedConv", kDomain).since(1)).in_place(3);
-  // Y is activation((conv + B) * Scale + Shift + Z), and the other outputs are the tensors on the
-  // way there, [N, C, H, W]: Conv is conv + B, Scaled times Scale + Shift, Sum + Z, and Result is
-  // Y.
+  // The other outputs are the tensors on the way to Y, [N, C, H, W]. Without Shift, Conv is conv +
+  // B, Sum is Conv + Z, and Result is Y, its activation. With Shift a norm lies between them: Conv
+  // is conv * Unscale + B, Scaled is conv * Scale + Shift, and Sum is Scaled + Z.
   declare_conv(op("BlockedStagedConv", kDomain).since(1))
       .in("Scale", DType::f32, Arity::optional)
+      .in("Unscale", DType::f32, Arity::optional)
       .in("Shift", DType::f32, Arity::optional)
       .out("Conv", like(0), Arity::optional)
       .out("Scaled", like(0), Arity::optional)

@@ -47,8 +47,8 @@ struct Finish {
 };
 Finish finish_of(const Activation& activation);
 
-/// What the SIMD kernels take: inputs are x, weights, bias, summand, and the stages' scale and
-/// shift; outputs are y and what the stages give.
+/// What the SIMD kernels take: inputs are x, weights, bias, summand, and the stages' scale,
+/// unscale and shift; outputs are y and what the stages give.
 kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& finish);
 
 /// Packs weights for convolutions of a shape.

@@ -46,6 +46,10 @@ std::optional<Affine> affine_made(const Program& program, std::vector<int> sourc
     }
     numbers.scales = std::any_of(numbers.factor.begin(), numbers.factor.end(),
                                  [](double factor) { return factor != 1; });
+    // Products with others might be too small or too large for a float32 to hold them well.
+    numbers.can_return = std::all_of(
+        numbers.factor.begin(), numbers.factor.end(),
+        [](double factor) { return std::abs(factor) > 1e-10 && std::abs(factor) < 1e10; });
     return std::make_shared<const Numbers>(std::move(numbers));
   };
   std::shared_ptr<const Numbers> numbers = program.remembered<Numbers>(
@@ -111,6 +115,16 @@ std::optional<Affine> affine_of_arithmetic(const Program& program, int i, int da
   });
 }
 
+Recipe of_factors(const Affine& affine, double (*of)(double)) {
+  return [numbers = affine.numbers, of](const Tensor&) {
+    const std::vector<double>& factor = numbers->factor;
+    Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>(factor.size())});
+    std::transform(factor.begin(), factor.end(), result.mutable_values<float>().begin(),
+                   [of](double value) { return static_cast<float>(of(value)); });
+    return result;
+  };
+}
+
 }  // namespace
 
 std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x) {
@@ -148,13 +162,11 @@ Recipe shifted(const Affine& affine, bool had_bias) {
 }
 
 Recipe factors(const Affine& affine) {
-  return [numbers = affine.numbers](const Tensor&) {
-    const std::vector<double>& factor = numbers->factor;
-    Tensor result = Tensor::uninitialized(DType::f32, {static_cast<std::int64_t>(factor.size())});
-    std::transform(factor.begin(), factor.end(), result.mutable_values<float>().begin(),
-                   [](double value) { return static_cast<float>(value); });
-    return result;
-  };
+  return of_factors(affine, [](double factor) { return factor; });
+}
+
+Recipe inverse_factors(const Affine& affine) {
+  return of_factors(affine, [](double factor) { return 1 / factor; });
 }
 
 }  // namespace mezzo::passes

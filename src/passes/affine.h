@@ -14,7 +14,8 @@ namespace mezzo::passes {
 struct Affine {
   struct Numbers {
     std::vector<double> factor, shift;
-    bool scales = false;  ///< not all factors are 1
+    bool scales = false;      ///< not all factors are 1
+    bool can_return = false;  ///< what was scaled can be scaled back
   };
   std::shared_ptr<const Numbers> numbers;  ///< shared by recipes and plans
   std::vector<int> sources;                ///< the slots that it is made of
@@ -30,7 +31,8 @@ std::optional<Affine> affine_of(const Program& program, int i, int data, const S
 Recipe scaled(const Affine& affine);
 /// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.
 Recipe shifted(const Affine& affine, bool had_bias);
-/// Makes the factors, whatever the base.
+/// Makes the factors, or what takes back what they do, whatever the base.
 Recipe factors(const Affine& affine);
+Recipe inverse_factors(const Affine& affine);
 
 }  // namespace mezzo::passes

@@ -43,6 +43,20 @@ Replacement as_fused_conv(const Program& program, int conv) {
   return fused;
 }
 
+Folded folded(Program& program, int conv, const Affine& affine) {
+  const auto channels = static_cast<std::int64_t>(affine.numbers->factor.size());
+  Folded result = {program.in(conv, 1), program.in(conv, 2)};
+  if (affine.numbers->scales) {
+    result.weights = program.derive(result.weights, affine.sources, affine.key + " weights",
+                                    program.op(conv).in_shape(1), scaled(affine));
+  }
+  const bool had_bias = result.bias >= 0;
+  result.bias = program.derive(had_bias ? result.bias : affine.sources.back(), affine.sources,
+                               affine.key + (had_bias ? " bias" : " new bias"), {channels},
+                               shifted(affine, had_bias));
+  return result;
+}
+
 std::optional<Activation> activation_of(const Program& program, int i) {
   const Step& step = program.step(i);
   if (step.removed || step.op == nullptr || !step.op->row().domain().empty()) return std::nullopt;

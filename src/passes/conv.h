@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "passes/affine.h"
 #include "passes/program.h"
 
 namespace mezzo::passes {
@@ -13,6 +14,12 @@ namespace mezzo::passes {
 int conv_before(const Program& program, int slot);
 /// Step `conv` as a FusedConv with four inputs, to be changed. Its output is to be set.
 Replacement as_fused_conv(const Program& program, int conv);
+
+/// A convolution's weights and bias, slots, that have taken in what follows; -1 where they can't.
+struct Folded {
+  int weights, bias;
+};
+Folded folded(Program& program, int conv, const Affine& affine);
 
 /// An activation as FusedConv names it.
 struct Activation {

@@ -1,7 +1,6 @@
 // Conv and what only scales or shifts its channels: BatchNormalization (of inference), and Mul,
 // Div, Add and Sub with a constant for each channel or for all. The convolution gets other weights
 // and another bias, computed in double from those of the file.
-#include "passes/affine.h"
 #include "passes/conv.h"
 #include "passes/passes.h"
 
@@ -9,17 +8,11 @@ namespace mezzo::passes {
 namespace {
 
 bool fold(Program& program, int conv, int i, const Affine& affine) {
-  const auto channels = static_cast<std::int64_t>(affine.numbers->factor.size());
+  const auto [weights, bias] = folded(program, conv, affine);
+  if (weights < 0 || bias < 0) return false;
   Replacement fused = as_fused_conv(program, conv);
-  if (affine.numbers->scales) {
-    fused.in[1] = program.derive(fused.in[1], affine.sources, affine.key + " weights",
-                                 program.op(conv).in_shape(1), scaled(affine));
-  }
-  const bool had_bias = fused.in[2] >= 0;
-  fused.in[2] = program.derive(had_bias ? fused.in[2] : affine.sources.back(), affine.sources,
-                               affine.key + (had_bias ? " bias" : " new bias"), {channels},
-                               shifted(affine, had_bias));
-  if (fused.in[1] < 0 || fused.in[2] < 0) return false;
+  fused.in[1] = weights;
+  fused.in[2] = bias;
   fused.out = {program.step(i).out[0]};
   return program.fuse({conv, i}, std::move(fused));
 }

@@ -1,7 +1,5 @@
 #include "passes/conv_stages.h"
 
-#include "passes/affine.h"
-
 namespace mezzo::passes {
 namespace {
 
@@ -72,11 +70,20 @@ class Chain {
       return program_.derive(affine->sources.back(), affine->sources, affine->key + name,
                              {shape[1]}, std::move(recipe));
     };
-    const int scale = constant(" factors", factors(*affine));
-    const int shift = constant(" new bias", shifted(*affine, false));
-    if (scale < 0 || shift < 0) return false;
-    stages_.scale = scale;
-    stages_.shift = shift;
+    // The weights that plans without the tap have packed, if what is tapped can be told from what
+    // they give.
+    const auto [weights, bias] = folded(program_, stages_.members[0], *affine);
+    if (weights < 0 || bias < 0) return false;
+    const bool can_return = affine->numbers->can_return;
+    int factor = -1;
+    if (affine->numbers->scales) {
+      factor = can_return ? constant(" inverse factors", inverse_factors(*affine))
+                          : constant(" factors", factors(*affine));
+      if (factor < 0) return false;
+    }
+    if (can_return) stages_.weights = weights;
+    (can_return ? stages_.unscale : stages_.scale) = factor;
+    stages_.shift = bias;
     return true;
   }
 

@@ -9,11 +9,13 @@
 
 namespace mezzo::passes {
 
-/// Steps that one BlockedStagedConv can take the place of: y = activation((conv + bias) * scale +
-/// shift + summand), where each of the stages may be missing.
+/// Steps that one BlockedStagedConv can take the place of: a convolution and, each of which may be
+/// missing, a norm, a sum, and an activation.
 struct ConvStages {
-  std::vector<int> members;  ///< the convolution and what follows
-  int scale = -1, shift = -1, summand = -1;
+  std::vector<int> members;                  ///< the convolution and what follows
+  int weights = -1;                          ///< that take the place of its own; -1: none do
+  int scale = -1, unscale = -1, shift = -1;  ///< the operator's, of the norm
+  int summand = -1;
   std::optional<Activation> activation;  ///< a clamp behind the convolution
   int conv = -1, scaled = -1, sum = -1;  ///< the slots on the way that somebody asks for
   int y = -1;                            ///< what the last member gives

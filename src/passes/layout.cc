@@ -256,7 +256,8 @@ class Layout {
     const bool gives_result = uses_[stages.y].by_stage();
     if (stages.members.size() == 1 && !gives_result) return result;
     result.op_type = "BlockedStagedConv";
-    result.in.insert(result.in.end(), {stages.scale, stages.shift});
+    if (stages.weights >= 0) result.in[1] = stages.weights;
+    result.in.insert(result.in.end(), {stages.scale, stages.unscale, stages.shift});
     result.out.insert(result.out.end(),
                       {stages.conv, stages.scaled, stages.sum, gives_result ? stages.y : -1});
     return result;

@@ -181,15 +181,16 @@ void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
     const std::vector<float> weights =
         random_floats(s.out_c * (s.in_c / s.groups) * s.k_h * s.k_w, 2);
     const std::vector<float> bias = random_floats(s.out_c, 3), add = random_floats(size, 4),
-                             scale = random_floats(s.out_c, 5), shift = random_floats(s.out_c, 6);
+                             scale = random_floats(s.out_c, 5), shift = random_floats(s.out_c, 6),
+                             unscale = random_floats(s.out_c, 7);
     const Expected expected = reference(s, plain, weights);
     const double tolerance = 2 * winograd_tolerance(expected);
     const std::vector<float> x = blocked(s.batch, s.in_c, s.in_h * s.in_w, plain),
                              add_blocked = blocked(s.batch, s.out_c, pixels, add);
     for_each_target([&] {
-      // Bits: scale and shift, add, then the four outputs.
-      for (const int parts :
-           {0b111111, 0b111101, 0b111110, 0b000001, 0b000100, 0b100000, 0b011011, 0b100111}) {
+      // Bits: shift, add, the four outputs, then scale and unscale.
+      for (const int parts : {0b11111111, 0b10111101, 0b111110, 0b01000001, 0b000100, 0b100000,
+                              0b01011011, 0b10100111, 0b000111}) {
         SCOPED_TRACE("parts " + std::to_string(parts));
         const auto has = [&](int bit) { return (parts >> bit & 1) != 0; };
         const std::size_t room = static_cast<std::size_t>(size) * sizeof(float) + 64;
@@ -208,8 +209,13 @@ void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
         args.min = -0.5f;
         args.max = 0.75f;
         if (has(1)) args.add = add_blocked.data();
-        args.stages = {has(0) ? scale.data() : nullptr, has(0) ? shift.data() : nullptr, at[0],
-                       has(0) ? at[1] : nullptr,        has(1) ? at[2] : nullptr,        at[3]};
+        args.stages = {has(6) ? scale.data() : nullptr,
+                       has(7) ? unscale.data() : nullptr,
+                       has(0) ? shift.data() : nullptr,
+                       at[0],
+                       has(0) ? at[1] : nullptr,
+                       has(1) ? at[2] : nullptr,
+                       at[3]};
         convolve(s, weights, args);
         for (std::int64_t i = 0; i < size; ++i) {
           const std::int64_t channel = i / pixels % s.out_c, pixel = i % pixels;
@@ -218,9 +224,10 @@ void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
             if (got == nullptr) return;
             ASSERT_NEAR(got[i], value, tolerance) << "element " << i;
           };
-          double value = expected.values[static_cast<std::size_t>(i)] + bias[c];
-          near(args.stages.conv, value);
-          if (has(0)) value = value * scale[c] + shift[c];
+          const double sum = expected.values[static_cast<std::size_t>(i)];
+          near(args.stages.conv, sum * (has(7) ? unscale[c] : 1) + bias[c]);
+          double value = sum + bias[c];
+          if (has(0)) value = sum * (has(6) ? scale[c] : 1) + shift[c];
           near(args.stages.scaled, value);
           if (has(1)) value += add[static_cast<std::size_t>(i)];
           near(args.stages.sum, value);

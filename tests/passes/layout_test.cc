@@ -1,5 +1,7 @@
 // Convolutions, and what lies between them, in blocks of channels.
 
+#include <algorithm>
+
 #include "kernels/target.h"
 #include "passes/fusion.h"
 
@@ -17,8 +19,9 @@ int count(const std::string& text, const std::string& part) {
 }
 
 // A region with everything that one may hold: a first convolution of a plain image, pools, 1x1,
-// 3x3 and depthwise convolutions, norms, a residual sum, activations, a concatenation.
-Model network() {
+// 3x3 and depthwise convolutions, norms, a residual sum, activations, a concatenation. Of the norm
+// some factors may be zero.
+Model network(bool erases = false) {
   G g;
   g.input("x", DType::f32, {2, 3, 65, 65});
   g.weight("w1", {32, 3, 3, 3}).weight("w2", {64, 32, 1, 1}).weight("w3", {64, 1, 3, 3});
@@ -30,7 +33,10 @@ Model network() {
       .node("Sigmoid", {"c2"}, {"s2"})
       .node("Mul", {"c2", "s2"}, {"a2"});
   g.node("Conv", {"a2", "w3"}, {"c3"}, {pads, G::number("group", 64)});
-  g.weight("scale", {32}).weight("shift", {32}).weight("mean", {32});
+  g.weight("shift", {32}).weight("mean", {32});
+  std::vector<float> scale(32, -1.5F);
+  if (erases) std::fill(scale.begin(), scale.begin() + 3, 0.0F);
+  g.constant("scale", Tensor::of<float>({32}, scale));
   g.constant("var", Tensor::of<float>({32}, std::vector<float>(32, 3.0F)));
   g.node("Conv", {"c3", "w4"}, {"c4"});
   g.node("BatchNormalization", {"c4", "scale", "shift", "mean", "var"}, {"n4"});
@@ -146,6 +152,25 @@ TEST_F(LayoutPass, NothingChangesButRounding) {
     expect_near(blocked.run(picture(), {"y"}, {.patches = {{value.name, patch}}})[0], y, 1e-5);
     EXPECT_EQ(seen, 1);
   }
+}
+
+// It has the weights that have taken in the norm, as the plan without the tap has.
+TEST_F(LayoutPass, ATapAheadOfANormChangesNoBit) {
+  const Session session(network(), {.threads = 1});
+  const Tensor y = session.run(picture())[0];
+  const Outputs tapped = session.run(picture(), {"c4", "y"});
+  EXPECT_TRUE(std::ranges::equal(tapped[1].values<float>(), y.values<float>()));
+  const Session plain(network(), {.threads = 1, .disabled_passes = {"layout"}});
+  expect_near(tapped[0], plain.run(picture(), {"c4"})[0], 1e-5);
+}
+
+TEST_F(LayoutPass, ATapAheadOfANormThatErasesChannels) {
+  const Session session(network(true), {.threads = 1});
+  EXPECT_EQ(count(session.explain(picture(), {"c4", "y"}), "as BlockedStagedConv"), 1);
+  const Outputs tapped = session.run(picture(), {"c4", "n4", "y"});
+  const Session plain(network(true), {.threads = 1, .disabled_passes = {"layout"}});
+  const Outputs expected = plain.run(picture(), {"c4", "n4", "y"});
+  for (std::size_t i = 0; i < 3; ++i) expect_near(tapped[i], expected[i], 1e-5);
 }
 
 TEST_F(LayoutPass, AllValuesAtOnce) {
