@@ -27,7 +27,8 @@ using std::int64_t;
 
 // Floats of an operand packed on the fly: of the order of a shared L2 or L3 slice.
 constexpr int64_t kChunkFloats = int64_t{2} << 20;
-// Panels of a task: about 128 columns and 96 to 170 rows.
+// Panels of a task: about 128 columns and, rounded so that a sequence of 128 is not cut, 96 to 170
+// rows.
 constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
 // Columns of C up to which it does not pay to pack A.
 constexpr int64_t kFewCols = 256;
@@ -174,7 +175,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
 
 void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   const int64_t row_panels = ceil_div(g.rows, height), col_panels = ceil_div(g.cols, kTileCols);
-  int64_t row_groups = ceil_div(row_panels, kTaskRows),
+  int64_t row_groups = std::max<int64_t>(1, (row_panels + kTaskRows / 2) / kTaskRows),
           col_groups = ceil_div(col_panels, kTaskCols);
   // Too few blocks for the threads: smaller ones, while they are worth it.
   const int64_t work = g.rows * g.cols * std::max<int64_t>(g.k, 1);
