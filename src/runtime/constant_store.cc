@@ -37,12 +37,12 @@ Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
 }
 
-// The aligned copy, where one is needed, lives only while it is packed. All take the same place:
-// the system would clear new pages for each.
+// The aligned copy, where one is needed, lives only while it is packed. All take the same place, on
+// huge pages, which seldom grows: the system would clear new pages for each.
 Tensor ConstantStore::copied(const Tensor& constant) {
   if (scratch_bytes_ < constant.bytes()) {
-    scratch_ = allocate(constant.bytes());
-    scratch_bytes_ = constant.bytes();
+    scratch_bytes_ = std::max({constant.bytes(), 2 * scratch_bytes_, kHugePage});
+    scratch_ = allocate(scratch_bytes_);
   }
   std::memcpy(scratch_.get(), constant.data(), constant.bytes());
   return Tensor::view(constant.dtype(), constant.shape(), scratch_.get(), scratch_);
