@@ -133,17 +133,15 @@ std::optional<Affine> affine_of(const Program& program, int i, int data, const S
 }
 
 Recipe scaled(const Affine& affine) {
-  return [numbers = affine.numbers](const Tensor& base) {
+  return [numbers = affine.numbers](Tensor base) {
     const std::vector<double>& factor = numbers->factor;
-    Tensor result = Tensor::uninitialized(DType::f32, base.shape());
-    const auto from = base.values<float>();
-    const auto to = result.mutable_values<float>();
-    const std::size_t inner = from.size() / factor.size();
+    const auto values = base.mutable_values<float>();
+    const std::size_t inner = values.size() / factor.size();
     for (std::size_t c = 0; c < factor.size(); ++c) {
       for (std::size_t i = c * inner; i < (c + 1) * inner; ++i)
-        to[i] = static_cast<float>(static_cast<double>(from[i]) * factor[c]);
+        values[i] = static_cast<float>(static_cast<double>(values[i]) * factor[c]);
     }
-    return result;
+    return base;
   };
 }
 

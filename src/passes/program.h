@@ -57,8 +57,8 @@ struct Replacement {
   std::optional<Shape> out_as = std::nullopt;
 };
 
-/// Makes a constant from another one, `base`, and what else it holds.
-using Recipe = std::function<Tensor(const Tensor& base)>;
+/// Makes a constant from another one, `base`, which it may change, and what else it holds.
+using Recipe = std::function<Tensor(Tensor base)>;
 
 /// What passes take from the planner.
 class Host {

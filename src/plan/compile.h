@@ -12,6 +12,9 @@ namespace mezzo::plan {
 /// What the planner takes from the session.
 class Resources : public ops::PackStore {
  public:
+  /// Like `packed`, but `make` gets a copy of the constant, which it may change.
+  virtual Tensor changed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                         const std::function<Tensor(Tensor)>& make) = 0;
   /// The result of folding a node whose inputs are all of the file: computed once for all plans.
   /// Null where it has not been.
   virtual const Tensor* folded(graph::ValueId value) = 0;

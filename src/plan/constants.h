@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "plan/compiler.h"
 
@@ -24,8 +25,8 @@ class Compiler::Store : public ops::PackStore {
     const auto recipe = recipes_.find(value);
     if (recipe != recipes_.end()) {
       // Made only to be packed: what is packed already, or kept packed, is all the memory it takes.
-      return resources_.packed(value, constant, full_key,
-                               [&](const Tensor& base) { return make(recipe->second(base)); });
+      return resources_.changed(value, constant, full_key,
+                                [&](Tensor base) { return make(recipe->second(std::move(base))); });
     }
     return shared_.contains(value) ? resources_.packed(value, constant, full_key, make)
                                    : make(constant);
@@ -36,7 +37,7 @@ class Compiler::Store : public ops::PackStore {
     if (recipe != recipes_.end()) {
       if (const Tensor* known = resources_.folded(value)) return *known;
       return *resources_.keep_folded(
-          value, resources_.packed(value, constant, "as it is", recipe->second));
+          value, resources_.changed(value, constant, "as it is", recipe->second));
     }
     return shared_.contains(value) ? resources_.aligned(value, constant) : constant;
   }

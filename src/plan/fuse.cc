@@ -35,8 +35,8 @@ class Compiler::PassHost : public passes::Host {
     const Slot& source = c.plan_->slots[at(base)];
     const ValueId value = c.resources_.derived(*full_key);
     if (const passes::Recipe* before = c.store_->recipe(source.value)) {
-      recipe = [first = *before, second = std::move(recipe)](const Tensor& tensor) {
-        return second(first(tensor));
+      recipe = [first = *before, second = std::move(recipe)](Tensor tensor) {
+        return second(first(std::move(tensor)));
       };
     }
     c.store_->set_recipe(value, std::move(recipe));

@@ -8,6 +8,9 @@
 #include "base/memory.h"
 
 namespace mezzo::runtime {
+
+using graph::ValueId;
+
 namespace {
 
 bool is_aligned(const Tensor& tensor) {
@@ -25,27 +28,40 @@ void forget_pages(const Tensor& constant) {
 
 }  // namespace
 
-Tensor ConstantStore::packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+Tensor ConstantStore::packed(ValueId value, const Tensor& constant, const std::string& key,
                              const std::function<Tensor(const Tensor&)>& make) {
+  return kept(value, constant, key,
+              [&] { return make(is_aligned(constant) ? constant : copied(constant)); });
+}
+
+Tensor ConstantStore::changed(ValueId value, const Tensor& constant, const std::string& key,
+                              const std::function<Tensor(Tensor)>& make) {
+  return kept(value, constant, key, [&] { return make(copied(constant)); });
+}
+
+Tensor ConstantStore::kept(ValueId value, const Tensor& constant, const std::string& key,
+                           const std::function<Tensor()>& make) {
   const std::lock_guard lock(mutex_);
   const auto found = packed_.find({value, key});
   if (found != packed_.end()) return found->second;
-  Tensor tensor = make(is_aligned(constant) ? constant : copied(constant));
+  Tensor tensor = make();
   // What is kept must not lie where the next copy goes, should `make` hand through what it got.
   if (tensor.data() == scratch_.get()) tensor = tensor.clone();
   forget_pages(constant);
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
 }
 
-// The aligned copy, where one is needed, lives only while it is packed. All take the same place, on
-// huge pages, which seldom grows: the system would clear new pages for each.
+// The copy, where one is needed, lives only while it is packed, and has no other owner. All take
+// the same place, on huge pages, which seldom grows: the system would clear new pages for each.
 Tensor ConstantStore::copied(const Tensor& constant) {
   if (scratch_bytes_ < constant.bytes()) {
     scratch_bytes_ = std::max({constant.bytes(), 2 * scratch_bytes_, kHugePage});
+    scratch_ = nullptr;
     scratch_ = allocate(scratch_bytes_);
   }
   std::memcpy(scratch_.get(), constant.data(), constant.bytes());
-  return Tensor::view(constant.dtype(), constant.shape(), scratch_.get(), scratch_);
+  return Tensor::adopt(constant.dtype(), constant.shape(),
+                       {scratch_.get(), [keep = scratch_](void*) {}});
 }
 
 void ConstantStore::forget_scratch() {
@@ -54,7 +70,7 @@ void ConstantStore::forget_scratch() {
   scratch_bytes_ = 0;
 }
 
-const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constant) {
+const Tensor& ConstantStore::aligned(ValueId value, const Tensor& constant) {
   if (is_aligned(constant)) return constant;
   const std::lock_guard lock(mutex_);
   const auto found = aligned_.find(value);
@@ -64,9 +80,9 @@ const Tensor& ConstantStore::aligned(graph::ValueId value, const Tensor& constan
   return copy;
 }
 
-graph::ValueId ConstantStore::derived(const std::string& key) {
+ValueId ConstantStore::derived(const std::string& key) {
   const std::lock_guard lock(mutex_);
-  const auto next = graph::kNone - 1 - static_cast<graph::ValueId>(derived_.size());
+  const auto next = graph::kNone - 1 - static_cast<ValueId>(derived_.size());
   return derived_.try_emplace(key, next).first->second;
 }
 
@@ -83,13 +99,13 @@ std::shared_ptr<const void> ConstantStore::remembered(
   return remembered_.try_emplace(key, std::move(made)).first->second;
 }
 
-const Tensor* ConstantStore::folded(graph::ValueId value) {
+const Tensor* ConstantStore::folded(ValueId value) {
   const std::lock_guard lock(mutex_);
   const auto found = folded_.find(value);
   return found != folded_.end() ? &found->second : nullptr;
 }
 
-const Tensor* ConstantStore::keep_folded(graph::ValueId value, Tensor tensor) {
+const Tensor* ConstantStore::keep_folded(ValueId value, Tensor tensor) {
   const std::lock_guard lock(mutex_);
   return &folded_.try_emplace(value, std::move(tensor)).first->second;
 }

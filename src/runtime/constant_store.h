@@ -19,6 +19,9 @@ class ConstantStore {
  public:
   Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make);
+  /// Like `packed`, but `make` gets a copy of the constant, which it may change.
+  Tensor changed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                 const std::function<Tensor(Tensor)>& make);
   /// Frees what `packed` has needed besides its results, when a plan is done.
   void forget_scratch();
   const Tensor& aligned(graph::ValueId value, const Tensor& constant);
@@ -31,6 +34,8 @@ class ConstantStore {
                                          const std::function<std::shared_ptr<const void>()>& make);
 
  private:
+  Tensor kept(graph::ValueId value, const Tensor& constant, const std::string& key,
+              const std::function<Tensor()>& make);
   Tensor copied(const Tensor& constant);
 
   std::mutex mutex_;

@@ -79,6 +79,10 @@ class Engine : public plan::Resources {
 
   Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make) override;
+  Tensor changed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                 const std::function<Tensor(Tensor)>& make) override {
+    return constants_.changed(value, constant, key, make);
+  }
   const Tensor& aligned(graph::ValueId value, const Tensor& constant) override;
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
