@@ -26,8 +26,8 @@ struct ConvShape {
 };
 
 /// What a convolution in the blocked layout gives besides y: the tensors on the way there, plain
-/// and dense; each may be null. Where there is a `shift`, a norm follows the convolution, which has
-/// taken in the bias: y is then clamp(conv(x, weights) * scale + shift + add, min, max).
+/// and dense; each may be null. Where there is a `shift`, which has taken in the bias, a norm
+/// follows the convolution: y is then clamp(conv(x, weights) * scale + shift + add, min, max).
 struct ConvStages {
   bool wanted() const {
     return shift != nullptr || conv != nullptr || scaled != nullptr || sum != nullptr ||
