@@ -27,8 +27,8 @@ using std::int64_t;
 
 // Floats of an operand packed on the fly: of the order of a shared L2 or L3 slice.
 constexpr int64_t kChunkFloats = int64_t{2} << 20;
-// Panels of a task: about 128 columns and, rounded so that a sequence of 128 is not cut, 96 to 170
-// rows.
+// Panels of a task: about 128 columns and about 96 rows, or 168 of the high tiles. Groups of rows
+// are rounded to the nearest number, so that 128 rows are one.
 constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
 // Columns of C up to which it does not pay to pack A.
 constexpr int64_t kFewCols = 256;

@@ -34,9 +34,9 @@ Model network(bool erases = false) {
       .node("Mul", {"c2", "s2"}, {"a2"});
   g.node("Conv", {"a2", "w3"}, {"c3"}, {pads, G::number("group", 64)});
   g.weight("shift", {32}).weight("mean", {32});
-  std::vector<float> scale(32, -1.5F);
-  if (erases) std::fill(scale.begin(), scale.begin() + 3, 0.0F);
-  g.constant("scale", Tensor::of<float>({32}, scale));
+  Tensor scale = G::random({32}, 73);
+  if (erases) std::ranges::fill(scale.mutable_values<float>().first(3), 0.0F);
+  g.constant("scale", scale);
   g.constant("var", Tensor::of<float>({32}, std::vector<float>(32, 3.0F)));
   g.node("Conv", {"c3", "w4"}, {"c4"});
   g.node("BatchNormalization", {"c4", "scale", "shift", "mean", "var"}, {"n4"});
