@@ -21,7 +21,7 @@ inline onnx::Attribute real(const std::string& name, float value) {
   return attribute;
 }
 
-/// Elements differ by at most `tolerance` of the largest.
+/// Elements differ by at most `tolerance` of the largest, and none is NaN.
 inline void expect_near(const Tensor& got, const Tensor& expected, double tolerance) {
   ASSERT_EQ(got.dtype(), expected.dtype());
   ASSERT_EQ(got.shape(), expected.shape());
@@ -29,8 +29,10 @@ inline void expect_near(const Tensor& got, const Tensor& expected, double tolera
   double largest = 0, difference = 0;
   for (std::int64_t i = 0; i < a.size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
+    const double gap = std::abs(a.values<double>()[at] - b.values<double>()[at]);
+    ASSERT_FALSE(std::isnan(gap)) << "element " << i;
     largest = std::max(largest, std::abs(b.values<double>()[at]));
-    difference = std::max(difference, std::abs(a.values<double>()[at] - b.values<double>()[at]));
+    difference = std::max(difference, gap);
   }
   EXPECT_GT(largest, 0);
   EXPECT_LE(difference, tolerance * largest);
