@@ -26,13 +26,13 @@ namespace {
 using std::int64_t;
 
 // Steps of k of a block: a panel of weights of that length fills most of L1.
-constexpr int64_t kBlockDepth = 192;
+constexpr int64_t kBlockDepth = 256;
 // Floats of x that a task reads for each panel of weights.
 constexpr int64_t kTaskFloats = 40 << 10;
 // Floats of the images that are copied at a time.
 constexpr int64_t kCopyFloats = 1 << 19;
-// Pixels after which a flat image is cut: whole tiles of any size.
-constexpr int64_t kStretch = 48;
+// Pixels after which a flat image is cut: whole tiles.
+constexpr int64_t kStretch = kGroupBlocks > 1 ? 56 : 48;
 
 bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
 
@@ -64,7 +64,8 @@ struct BlockedLayout {
     length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
     segments = checked_mul(planes, checked_mul(s.k_h, whole_rows ? 1 : s.k_w));
     out_blocks = s.out_c / kBlockChannels;
-    panels = ceil_div(out_blocks, kTileBlocks);
+    groups = ceil_div(out_blocks, kGroupBlocks);
+    panels = ceil_div(groups, kTileGroups);
     pixels = checked_mul(s.out_h, s.out_w);
     // A window of one pixel at every pixel does not mind the ends of rows.
     const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
@@ -79,25 +80,25 @@ struct BlockedLayout {
     block_segments = ceil_div(segments, ceil_div(segments, block_segments));
   }
 
-  // The first output block of a panel.
-  int64_t panel_begin(int64_t panel) const { return out_blocks * panel / panels; }
+  // The first group of a panel.
+  int64_t panel_begin(int64_t panel) const { return groups * panel / panels; }
   int64_t k() const { return segments * length; }
 
-  // The kernel for tiles of so many pixels and blocks of output channels.
-  BlockedTiles kernel(int64_t tile_pixels, int64_t blocks) const {
-    constexpr std::make_integer_sequence<int, kTileBlocks> kBlocks;
+  // The kernel for tiles of so many pixels and groups of output channels.
+  BlockedTiles kernel(int64_t tile_pixels, int64_t tile_groups) const {
+    constexpr std::make_integer_sequence<int, kTileGroups> kGroups;
     constexpr int kBlock = kBlockChannels;
     const bool one = shape.stride_w == 1;
     if (length == kBlock) {
-      return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, blocks, kBlocks)
-                 : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, blocks, kBlocks);
+      return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups)
+                 : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups);
     }
     if (length == 3) {
-      return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, blocks, kBlocks)
-                 : blocked_tiles_kernel<2, 3, 0>(tile_pixels, blocks, kBlocks);
+      return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, tile_groups, kGroups)
+                 : blocked_tiles_kernel<2, 3, 0>(tile_pixels, tile_groups, kGroups);
     }
-    return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, blocks, kBlocks)
-               : blocked_tiles_kernel<2, 1, 0>(tile_pixels, blocks, kBlocks);
+    return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, tile_groups, kGroups)
+               : blocked_tiles_kernel<2, 1, 0>(tile_pixels, tile_groups, kGroups);
   }
 
   std::vector<int64_t> offsets() const {
@@ -120,7 +121,7 @@ struct BlockedLayout {
   int64_t image_h, image_w, plane_floats, image_floats;
   int64_t images;                                  // that are taken at a time
   int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
-  int64_t out_blocks, panels, pixels;
+  int64_t out_blocks, groups, panels, pixels;
   int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
   int64_t row_stretches, stretch;        // pixels of a row that are taken together
 };
@@ -164,7 +165,8 @@ void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_st
     const int64_t n = begin / per_image, first = pixel_at(begin % per_image);
     end = std::min(r.stretch_end, (n + 1) * per_image);
     const int64_t count = pixel_at(end - n * per_image) - first;
-    for (int64_t i = l.panel_begin(panel); i < l.panel_begin(panel + 1); ++i)
+    const int64_t block_end = std::min(l.panel_begin(panel + 1) * kGroupBlocks, l.out_blocks);
+    for (int64_t i = l.panel_begin(panel) * kGroupBlocks; i < block_end; ++i)
       run_stages(l.shape, args, y_stride, n, i, first, count);
   }
 }
@@ -174,37 +176,39 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
                int64_t first_image, const int64_t* offsets, int64_t y_stride,
                const BlockedRange& r) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  static constexpr float kNoBias[kTileBlocks * kBlockChannels] = {};
+  static constexpr float kNoBias[kTileGroups * kGroupChannels] = {};
   const ConvArgs args = ahead_of_stages(all);
   const int64_t block_floats = l.pixels * kBlockChannels;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
-    const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
-    return args.packed_weights + (block * l.k() + s * l.length * blocks) * kBlockChannels;
+    const int64_t group = l.panel_begin(panel), groups = l.panel_begin(panel + 1) - group;
+    return args.packed_weights + (group * l.k() + s * l.length * groups) * kGroupChannels;
   };
   for (int64_t s0 = 0; s0 < l.segments; s0 += l.block_segments) {
     const int64_t segments = std::min(l.block_segments, l.segments - s0);
     const bool last = s0 + segments == l.segments;
     for (int64_t panel = r.panel_begin; panel < r.panel_end; ++panel) {
-      const int64_t block = l.panel_begin(panel), blocks = l.panel_begin(panel + 1) - block;
+      const int64_t group = l.panel_begin(panel), groups = l.panel_begin(panel + 1) - group;
+      const int64_t channel = group * kGroupChannels;
       const float* weights = weights_at(panel, s0);
       // The panel after this one, or the first of the next block of k, is asked for, each tile
       // taking a part.
       const float* next = panel + 1 < r.panel_end ? weights_at(panel + 1, s0)
                           : last                  ? nullptr
                                                   : weights_at(r.panel_begin, s0 + segments);
-      int64_t to_fetch = next == nullptr ? 0 : segments * l.length * blocks * kBlockChannels;
+      int64_t to_fetch = next == nullptr ? 0 : segments * l.length * groups * kGroupChannels;
       BlockedOut out{nullptr,
                      block_floats,
                      s0 > 0                 ? nullptr
                      : args.bias == nullptr ? kNoBias
-                                            : args.bias + block * kBlockChannels,
+                                            : args.bias + channel,
                      nullptr,
                      last ? args.min : -kInfinity,
                      last ? args.max : kInfinity,
                      nullptr,
                      false,
-                     1};
+                     1,
+                     (group + groups) * kGroupBlocks > l.out_blocks};
       for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
         const int64_t part = stretch % l.row_stretches, begin = part * l.stretch;
         const int64_t row = stretch / l.row_stretches % l.rows,
@@ -212,9 +216,9 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
         const int64_t count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
         const float* x =
             images + (n - first_image) * l.image_floats + row * l.row_floats + begin * l.step;
-        const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + block * block_floats;
+        const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + channel * l.pixels;
         for_tiles(
-            count, kTilePixels[blocks - 1],
+            count, kTilePixels[groups - 1],
             [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
               const int64_t to = at + first * kBlockChannels;
               out.y = args.y + n * y_stride + to;
@@ -228,7 +232,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
                 next += fetched;
                 to_fetch -= fetched;
               }
-              l.kernel(pixels, blocks)(x + first * l.step, offsets + s0, segments, weights, out);
+              l.kernel(pixels, groups)(x + first * l.step, offsets + s0, segments, weights, out);
             });
       }
       if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel);
@@ -240,7 +244,8 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
 }  // namespace
 
 int64_t blocked_weights_floats(const ConvShape& s) {
-  return checked_mul(s.out_c, checked_mul(s.in_c / s.groups, checked_mul(s.k_h, s.k_w)));
+  const int64_t channels = is_depthwise(s) ? s.out_c : round_up(s.out_c, kGroupChannels);
+  return checked_mul(channels, checked_mul(s.in_c / s.groups, checked_mul(s.k_h, s.k_w)));
 }
 
 void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, ThreadPool& pool) {
@@ -249,17 +254,21 @@ void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, T
   const int64_t panels = is_depthwise(s) ? l.out_blocks : l.panels;
   pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t panel = begin; panel < end; ++panel) {
-      const int64_t block = is_depthwise(s) ? panel : l.panel_begin(panel);
-      const int64_t blocks = is_depthwise(s) ? 1 : l.panel_begin(panel + 1) - block;
-      const int64_t width = blocks * kBlockChannels, lanes = is_depthwise(s) ? 1 : l.lanes;
-      float* to = packed + block * kBlockChannels * depth * taps;
-      const float* from = weights + block * kBlockChannels * depth * taps;
+      // Depthwise weights are panels of one block.
+      const int64_t channel =
+          is_depthwise(s) ? panel * kBlockChannels : l.panel_begin(panel) * kGroupChannels;
+      const int64_t width =
+          is_depthwise(s) ? kBlockChannels : l.panel_begin(panel + 1) * kGroupChannels - channel;
+      const int64_t valid = std::min(width, s.out_c - channel);
+      const int64_t lanes = is_depthwise(s) ? 1 : l.lanes;
+      float* to = packed + channel * depth * taps;
+      const float* from = weights + channel * depth * taps;
       // Steps of k are in the order of the file but where blocks of channels come between taps.
       const bool as_they_are = lanes == 1 || taps == 1;
       const int64_t parts = as_they_are ? 1 : depth / lanes * taps, steps = depth * taps / parts;
       for (int64_t i = 0; i < parts; ++i, to += steps * width) {
         pack_panel(from + i / taps * lanes * taps + i % taps, depth * taps, as_they_are ? 1 : taps,
-                   width, width, steps, to);
+                   valid, width, steps, to);
       }
     }
   });
@@ -335,8 +344,8 @@ void run_blocked_conv(const ConvShape& s, const ConvArgs& args, float* scratch, 
   }
 }
 
-// Eight lanes are what the layout was made for: more idle, fewer have tiles of another kind.
-bool run_blocked_pays() { return kLanes == kBlockChannels; }
+// Vectors of fewer lanes have tiles of another kind.
+bool run_blocked_pays() { return kLanes >= kBlockChannels; }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

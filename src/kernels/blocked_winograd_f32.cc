@@ -26,8 +26,9 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kPanelBlocks = kTileCols / kBlockChannels;
-static_assert(kTileCols % kBlockChannels == 0 && kPanelBlocks <= kTileBlocks);
+constexpr int64_t kPanelBlocks = kTileCols / kBlockChannels,
+                  kPanelGroups = kTileCols / kGroupChannels;
+static_assert(kTileCols % kGroupChannels == 0 && kPanelGroups <= kTileGroups);
 static_assert(kChunkUnit == kBlockChannels);
 
 struct ScratchRows {};
@@ -91,16 +92,16 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
   }
 }
 
-// Products of so many tiles, at most kTilePixels[blocks - 1], and blocks.
-BlockedTiles product_kernel(int64_t tiles, int64_t blocks) {
+// Products of so many tiles, at most kTilePixels[groups - 1], and groups of channels.
+BlockedTiles product_kernel(int64_t tiles, int64_t groups) {
   return blocked_tiles_kernel<int{kBlockChannels}, int{kBlockChannels}, int{kTileCols}>(
-      tiles, blocks, std::make_integer_sequence<int, kPanelBlocks>{});
+      tiles, groups, std::make_integer_sequence<int, kPanelGroups>{});
 }
 
 // M of a panel of channels, with `weights` its part of W.
 void multiply(const WinogradLayout& l, const Block& b, const float* weights, int64_t blocks,
               const Products& to) {
-  const int64_t in_c = l.shape.in_c;
+  const int64_t in_c = l.shape.in_c, groups = ceil_div(blocks, kGroupBlocks);
   float* u = thread_scratch<ScratchU>(kInput * kStrideU);
   int64_t offsets[kMaxChunk / kBlockChannels];
   for (int64_t i = 0; i < kMaxChunk / kBlockChannels; ++i)
@@ -117,7 +118,7 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
         const int product = row * kInput + column;
         const float* v = b.v + product * b.v_stride + (k0 * b.count + to.begin * kBlockChannels);
         float* m = to.m + product * kStrideM;
-        for_tiles(to.count, kTilePixels[blocks - 1],
+        for_tiles(to.count, kTilePixels[groups - 1],
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
                     const BlockedOut out{m + first * kBlockChannels,
                                          kMaxTiles * kBlockChannels,
@@ -127,8 +128,9 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
                                          0,
                                          next,
                                          to_fetch > 0,
-                                         tiles};
-                    product_kernel(size, blocks)(v + first * kBlockChannels, offsets,
+                                         tiles,
+                                         blocks % kGroupBlocks != 0};
+                    product_kernel(size, groups)(v + first * kBlockChannels, offsets,
                                                  depth / kBlockChannels, u + column * kStrideU,
                                                  out);
                     const int64_t fetched = tiles * (depth / kBlockChannels) *

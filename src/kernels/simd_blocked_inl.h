@@ -2,7 +2,8 @@
 // registers while all taps of all input channels run. Included per target, like simd.h.
 //
 // Output channels fill the vectors, and each step loads the weights of one input channel's tap and
-// broadcasts that channel of each pixel. Weights come as panels [step][blocks * 8].
+// broadcasts that channel of each pixel. Weights come as panels [step][groups * channels of a
+// group]: a group is one block, or the two that a wide vector holds.
 
 #if defined(MEZZO_KERNELS_SIMD_BLOCKED_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_BLOCKED_INL
@@ -28,6 +29,35 @@ using VecBlock = hn::Vec<BlockF32>;
 inline constexpr int kPartLanes = HWY_MIN(HWY_LANES(float), int{kBlockChannels});
 inline constexpr int kParts = int{kBlockChannels} / kPartLanes;  // vectors of a block
 
+// Vectors of two blocks at most.
+using PairF32 = hn::CappedTag<float, 2 * kBlockChannels>;
+using VecPair = hn::Vec<PairF32>;
+inline constexpr int kPairLanes = HWY_MIN(HWY_LANES(float), 2 * int{kBlockChannels});
+inline constexpr std::int64_t kGroupBlocks = HWY_MAX(1, kPairLanes / int{kBlockChannels});
+inline constexpr std::int64_t kGroupChannels = kGroupBlocks * kBlockChannels;
+
+// A vector whose second block, if it has one, is `second` floats from its first. The first is
+// written last, so that with a distance of 0 only it is there.
+template <class D>
+HWY_INLINE hn::Vec<D> load_pair(D d, const float* p, [[maybe_unused]] std::int64_t second) {
+  if constexpr (hn::MaxLanes(D()) > kBlockChannels) {
+    const hn::Half<D> half;
+    return hn::Combine(d, hn::LoadU(half, p + second), hn::LoadU(half, p));
+  } else {
+    return hn::LoadU(d, p);
+  }
+}
+template <class D>
+HWY_INLINE void store_pair(hn::Vec<D> v, D d, float* p, [[maybe_unused]] std::int64_t second) {
+  if constexpr (hn::MaxLanes(D()) > kBlockChannels) {
+    const hn::Half<D> half;
+    hn::StoreU(hn::UpperHalf(half, v), half, p + second);
+    hn::StoreU(hn::LowerHalf(half, v), half, p);
+  } else {
+    hn::StoreU(v, d, p);
+  }
+}
+
 // The taps [begin, end) of a window that begins at position `first` that lie inside an image.
 struct Taps {
   std::int64_t begin, end;
@@ -38,16 +68,16 @@ inline Taps taps_inside(std::int64_t first, std::int64_t in, std::int64_t k,
   return {begin, first >= in ? begin : std::clamp(ceil_div(in - first, dilation), begin, k)};
 }
 
-// The most output blocks of a tile, and the pixels of tiles with 1, 2, ... of them: as many sums as
-// there are registers, but for those of the operands.
+// The most groups of a tile, and the pixels of tiles with 1, 2, ... of them: as many sums as there
+// are registers, but for those of the operands.
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-inline constexpr int kTileBlocks = 4, kTilePixels[] = {14, 12, 8, 6};
+inline constexpr int kTileGroups = 2, kTilePixels[] = {14, 14};
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-inline constexpr int kTileBlocks = 3, kTilePixels[] = {12, 6, 4};
+inline constexpr int kTileGroups = 3, kTilePixels[] = {12, 6, 4};
 #elif HWY_ARCH_X86
-inline constexpr int kTileBlocks = 1, kTilePixels[] = {6};
+inline constexpr int kTileGroups = 1, kTilePixels[] = {6};
 #else
-inline constexpr int kTileBlocks = 2, kTilePixels[] = {12, 6};
+inline constexpr int kTileGroups = 2, kTilePixels[] = {12, 6};
 #endif
 
 // y := clamp(sums + (bias + add, or what is in y), min, max), for some tiles beside each other.
@@ -60,11 +90,14 @@ struct BlockedOut {
   const float* fetch;  // memory that is needed soon: blocked_fetch_lines for each segment
   bool fetches;
   std::int64_t tiles;
+  bool ends_in_half;  // the last group has one block, not two
 };
 
 // Winograd's few tiles have as many weights to fetch as a convolution's many.
 template <int Width>
-inline constexpr int blocked_fetch_lines = Width != 0 ? 3 : 2;
+inline constexpr int blocked_fetch_lines = kGroupBlocks > 1 ? 4
+                                           : Width != 0     ? 3
+                                                            : 2;
 
 // Few sums would wait for each other: they take several steps side by side.
 constexpr int blocked_sets(int vectors, int length) {
@@ -72,16 +105,16 @@ constexpr int blocked_sets(int vectors, int length) {
 }
 
 // One tile of blocked_tiles.
-template <int P, int B, int Step, int Length, int Width>
+template <int P, int G, int Step, int Length, int Width>
 HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* offsets,
                              std::int64_t segments, const float* HWY_RESTRICT weights,
                              const BlockedOut& out, const float*& fetch, float* to,
                              const float* add) {
-  const BlockF32 d;
-  constexpr int V = B * kParts;
+  const PairF32 d;
+  constexpr int V = G * int{kGroupChannels} / kPairLanes;
   constexpr int kSets = Width != 0 ? 1 : blocked_sets(P * V, Length);
-  constexpr int kWidth = Width != 0 ? Width : B * int{kBlockChannels};
-  VecBlock acc[kSets][P][V];
+  constexpr int kWidth = Width != 0 ? Width : G * int{kGroupChannels};
+  VecPair acc[kSets][P][V];
   MEZZO_UNROLL
   for (int s = 0; s < kSets; ++s) {
     MEZZO_UNROLL
@@ -102,13 +135,13 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
     }
     MEZZO_UNROLL
     for (int c = 0; c < Length; ++c) {
-      VecBlock w[V];
+      VecPair w[V];
       MEZZO_UNROLL
-      for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPartLanes);
+      for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPairLanes);
       weights += kWidth;
       MEZZO_UNROLL
       for (int p = 0; p < P; ++p) {
-        const VecBlock xi = hn::Set(d, xs[p * Step + c]);
+        const VecPair xi = hn::Set(d, xs[p * Step + c]);
         MEZZO_UNROLL
         for (int v = 0; v < V; ++v) add_product(acc[c % kSets][p][v], xi, w[v]);
       }
@@ -122,50 +155,56 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
       for (int v = 0; v < V; ++v) acc[0][p][v] = hn::Add(acc[0][p][v], acc[s][p][v]);
     }
   }
-  const VecBlock lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
+  const VecPair lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
   MEZZO_UNROLL
   for (int v = 0; v < V; ++v) {
-    const std::int64_t at = v / kParts * out.block_floats + v % kParts * kPartLanes;
+    const int block = v * kPairLanes / int{kBlockChannels};
+    const std::int64_t at = block * out.block_floats + v * kPairLanes % kBlockChannels;
+    const bool one = v + 1 == V && out.ends_in_half;
+    const std::int64_t second = one ? 0 : out.block_floats;
     float* y = to + at;
     if constexpr (Width != 0) {
       MEZZO_UNROLL
       for (int p = 0; p < P; ++p, y += kBlockChannels) {
-        const VecBlock sum = acc[0][p][v];
-        hn::StoreU(out.bias == nullptr ? hn::Add(sum, hn::LoadU(d, y)) : sum, d, y);
+        const VecPair sum = acc[0][p][v];
+        store_pair(out.bias == nullptr ? hn::Add(sum, load_pair(d, y, second)) : sum, d, y, second);
       }
     } else if (out.bias == nullptr) {
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p, y += kBlockChannels)
-        hn::StoreU(clamp(hn::Add(acc[0][p][v], hn::LoadU(d, y)), lo, hi), d, y);
-    } else if (add == nullptr) {
-      const VecBlock bias = hn::LoadU(d, out.bias + v * kPartLanes);
-      MEZZO_UNROLL
-      for (int p = 0; p < P; ++p, y += kBlockChannels)
-        hn::StoreU(clamp(hn::Add(acc[0][p][v], bias), lo, hi), d, y);
-    } else {
-      const VecBlock bias = hn::LoadU(d, out.bias + v * kPartLanes);
-      MEZZO_UNROLL
       for (int p = 0; p < P; ++p, y += kBlockChannels) {
-        const VecBlock summand = hn::LoadU(d, add + at + p * kBlockChannels);
-        hn::StoreU(clamp(hn::Add(hn::Add(acc[0][p][v], bias), summand), lo, hi), d, y);
+        const VecPair sum = hn::Add(acc[0][p][v], load_pair(d, y, second));
+        store_pair(clamp(sum, lo, hi), d, y, second);
+      }
+    } else {
+      const VecPair bias = load_pair(d, out.bias + v * kPairLanes, one ? 0 : kBlockChannels);
+      if (add == nullptr) {
+        MEZZO_UNROLL
+        for (int p = 0; p < P; ++p, y += kBlockChannels)
+          store_pair(clamp(hn::Add(acc[0][p][v], bias), lo, hi), d, y, second);
+      } else {
+        MEZZO_UNROLL
+        for (int p = 0; p < P; ++p, y += kBlockChannels) {
+          const VecPair summand = load_pair(d, add + at + p * kBlockChannels, second);
+          store_pair(clamp(hn::Add(hn::Add(acc[0][p][v], bias), summand), lo, hi), d, y, second);
+        }
       }
     }
   }
 }
 
-// `out.tiles` tiles beside each other, of P pixels, `Step` floats apart, times B blocks of output
+// `out.tiles` tiles beside each other, of P pixels, `Step` floats apart, times G groups of output
 // channels. Segment s of the input, `Length` steps of k that lie together, begins at x +
 // offsets[s]. Where Width is given the weights' steps are that many floats apart, not a tile's
 // width; the sums then go to y as they are, or (no bias) are added to it, and are summed in the
 // same order in tiles of any size.
-template <int P, int B, int Step, int Length, int Width>
+template <int P, int G, int Step, int Length, int Width>
 HWY_NOINLINE void blocked_tiles(const float* HWY_RESTRICT x, const std::int64_t* offsets,
                                 std::int64_t segments, const float* HWY_RESTRICT weights,
                                 const BlockedOut& out) {
   const float *fetch = out.fetch, *add = out.add;
   float* y = out.y;
   for (std::int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, y += P * kBlockChannels) {
-    blocked_tile<P, B, Step, Length, Width>(x, offsets, segments, weights, out, fetch, y, add);
+    blocked_tile<P, G, Step, Length, Width>(x, offsets, segments, weights, out, fetch, y, add);
     if (add != nullptr) add += P * kBlockChannels;
   }
 }
@@ -173,20 +212,20 @@ HWY_NOINLINE void blocked_tiles(const float* HWY_RESTRICT x, const std::int64_t*
 using BlockedTiles = void (*)(const float*, const std::int64_t*, std::int64_t, const float*,
                               const BlockedOut&);
 
-template <int B, int Step, int Length, int Width, int... P>
+template <int G, int Step, int Length, int Width, int... P>
 constexpr std::array<BlockedTiles, kTilePixels[0]> blocked_tiles_of(
     std::integer_sequence<int, P...>) {
-  return {blocked_tiles<P + 1, B, Step, Length, Width>...};
+  return {blocked_tiles<P + 1, G, Step, Length, Width>...};
 }
 
-// The kernel for tiles of so many pixels, at most kTilePixels[blocks - 1].
-template <int Step, int Length, int Width, int... B>
-BlockedTiles blocked_tiles_kernel(std::int64_t pixels, std::int64_t blocks,
-                                  std::integer_sequence<int, B...>) {
+// The kernel for tiles of so many pixels, at most kTilePixels[groups - 1].
+template <int Step, int Length, int Width, int... G>
+BlockedTiles blocked_tiles_kernel(std::int64_t pixels, std::int64_t groups,
+                                  std::integer_sequence<int, G...>) {
   static constexpr std::array<BlockedTiles, kTilePixels[0]> kKernels[] = {
-      blocked_tiles_of<B + 1, Step, Length, Width>(
-          std::make_integer_sequence<int, kTilePixels[B]>{})...};
-  return kKernels[blocks - 1][static_cast<std::size_t>(pixels - 1)];
+      blocked_tiles_of<G + 1, Step, Length, Width>(
+          std::make_integer_sequence<int, kTilePixels[G]>{})...};
+  return kKernels[groups - 1][static_cast<std::size_t>(pixels - 1)];
 }
 
 // Calls run(first pixel, pixels of a tile, tiles) for `count` pixels in tiles of at most `most`, so

@@ -170,7 +170,7 @@ std::string stays_plain(const Op& op) {
     return "not whole blocks of channels, or other groups or steps";
   }
   if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
-    return "this CPU's vectors are not of 8 elements";
+    return "this CPU's vectors are of fewer than 8 elements";
   return "";
 }
 
