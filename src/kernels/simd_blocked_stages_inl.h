@@ -26,19 +26,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-// `count` pixels of a block of channels, [count][8], to rows `stride` apart, [8][count].
-inline void from_block(const float* from, std::int64_t count, float* to, std::int64_t stride) {
-  std::int64_t p = 0;
-  for (; p + 4 <= count; p += 4) {
-    for (std::int64_t c = 0; c < kBlockChannels; c += 4)
-      transpose_4x4(from + p * kBlockChannels + c, kBlockChannels, to + c * stride + p, stride);
-  }
-  for (; p < count; ++p) {
-    for (std::int64_t c = 0; c < kBlockChannels; ++c)
-      to[c * stride + p] = from[p * kBlockChannels + c];
-  }
-}
-
 inline constexpr float kOnes[kBlockChannels] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 // Pixels of a run: the first-level cache holds them. Small images are taken whole, as their rows
@@ -60,6 +47,39 @@ inline void transpose(VecBlock (&v)[kPartLanes]) {
   }
 }
 
+// The values of `count` pixels of a block of channels to rows `stride` apart, [8][count];
+// value(pixel, part) gives the vector of a pixel from that channel on.
+template <class Value>
+HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, const Value& value) {
+  const BlockF32 d;
+  std::int64_t p = 0;
+  for (; p + kPartLanes <= count; p += kPartLanes) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+      VecBlock v[kPartLanes];
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) v[i] = value(p + i, part);
+      transpose(v);
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) hn::StoreU(v[i], d, to + (part + i) * stride + p);
+    }
+  }
+  for (; p < count; ++p) {
+    HWY_ALIGN float values[kBlockChannels];
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
+      hn::Store(value(p, part), d, values + part);
+    for (std::int64_t c = 0; c < kBlockChannels; ++c) to[c * stride + p] = values[c];
+  }
+}
+
+// `count` pixels of a block of channels, [count][8], to rows `stride` apart, [8][count].
+inline void from_block(const float* from, std::int64_t count, float* to, std::int64_t stride) {
+  to_rows(count, to, stride, [&](std::int64_t pixel, int part) HWY_ATTR {
+    return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
+  });
+}
+
 // Whether all rows of `pixels` begin at lines of the cache, as the one at `row` must.
 inline bool are_lines(const float* row, std::int64_t pixels) {
   return pixels % kCacheLine == 0 &&
@@ -72,19 +92,22 @@ template <bool Keep, class Op>
 void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::int64_t pixels,
                const Op& op) {
   const BlockF32 d;
-  HWY_ALIGN float values[Keep ? 1 : kBlockChannels * kMostRunPixels];
-  float* results = Keep ? y + begin * kBlockChannels : values;
   const std::int64_t count = end - begin;
-  for (std::int64_t i = 0; i < count * kBlockChannels; i += kBlockChannels) {
-    MEZZO_UNROLL
-    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-      const std::int64_t at = begin * kBlockChannels + i + part;
-      hn::StoreU(op(hn::LoadU(d, y + at), at, part), d, results + i + part);
+  const auto value = [&](std::int64_t pixel, int part) HWY_ATTR {
+    const std::int64_t at = (begin + pixel) * kBlockChannels + part;
+    const VecBlock v = op(hn::LoadU(d, y + at), at, part);
+    if constexpr (Keep) hn::StoreU(v, d, y + at);
+    return v;
+  };
+  if (to == nullptr) {
+    for (std::int64_t p = 0; p < count; ++p) {
+      MEZZO_UNROLL
+      for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) value(p, part);
     }
+    return;
   }
-  if (to == nullptr) return;
   HWY_ALIGN float rows[kBlockChannels * kMostRunPixels];
-  from_block(results, count, rows, count);
+  to_rows(count, rows, count, value);
   if (count == pixels) return stream(rows, kBlockChannels * count, to + begin);
   for (std::int64_t c = 0; c < kBlockChannels; ++c)
     stream(rows + c * count, count, to + c * pixels + begin);
@@ -114,9 +137,16 @@ std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, flo
       }
       MEZZO_UNROLL
       for (int i = 0; i < kPartLanes; ++i) {
+        float* row = to + (part + i) * pixels + begin;
         MEZZO_UNROLL
-        for (int g = 0; g < kGroups; ++g)
-          hn::Stream(v[g][i], d, to + (part + i) * pixels + begin + g * kPartLanes);
+        for (int g = 0; g < kGroups; g += kPairLanes / kPartLanes) {
+          if constexpr (kPairLanes > kPartLanes) {
+            const PairF32 pair;
+            hn::Stream(hn::Combine(pair, v[g + 1][i], v[g][i]), pair, row + g * kPartLanes);
+          } else {
+            hn::Stream(v[g][i], d, row + g * kPartLanes);
+          }
+        }
       }
     }
   }
