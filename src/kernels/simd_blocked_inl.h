@@ -135,6 +135,9 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
     }
     MEZZO_UNROLL
     for (int c = 0; c < Length; ++c) {
+      // Neighbours' windows overlap: compilers would hold on to what they have broadcast, and there
+      // are no registers for that.
+      if constexpr (Step < Length) asm("" : "+r"(xs));
       VecPair w[V];
       MEZZO_UNROLL
       for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPairLanes);
