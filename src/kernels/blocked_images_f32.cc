@@ -120,7 +120,7 @@ void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPo
                     : s.k_h == 3   ? max_of_plane<3>
                     : s.k_h == 2   ? max_of_plane<2>
                                    : max_of_plane<0>;
-  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 19) / (out * s.k_h * s.k_w)),
+  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 17) / (out * s.k_h * s.k_w)),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t plane = begin; plane < end; ++plane) {
                         if (!fast(s, x + plane * in, y + plane * out))
