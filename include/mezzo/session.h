@@ -52,7 +52,8 @@ struct RunStats {
   std::int64_t plans_compiled = 0;  ///< of those, how many had to be compiled
 };
 
-/// When a kernel ran. Bodies of loops have records of their own, inside that of the loop.
+/// When a kernel ran. Bodies of loops have records of their own, inside that of the loop; steps
+/// that run for a few images of a large batch at a time have one for each time.
 struct StepTime {
   std::string node;     ///< its name, or "node 17 (Conv)" where it has none; "conv1 + relu1" for a
                         ///< kernel that does the work of several

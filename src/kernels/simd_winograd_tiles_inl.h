@@ -25,9 +25,9 @@ inline constexpr std::int64_t kWinogradTaskWork = std::int64_t{1} << 19;
 // products fit L2, and their inputs, of kBlockFloats at most, a third-level cache.
 inline constexpr std::int64_t kMinTiles = 16, kMaxTiles = 128, kBlockFloats = 1 << 20;
 static_assert(kMinTiles >= kMaxRows);
-// Channels of a chunk. Where tiles are few, U is read hardly more often than it is written: a row of
-// it is to fit L1, beside the weights that it comes from. Where they are many it may wait in L2, and
-// products are summed up in fewer passes over M.
+// Channels of a chunk. Where tiles are few, U is read hardly more often than it is written: a row
+// of it is to fit L1, beside the weights that it comes from. Where they are many it may wait in L2,
+// and products are summed up in fewer passes over M.
 inline constexpr std::int64_t kSmallChunk = kLanes > 8 ? 24 : 48, kMaxChunk = 128, kManyTiles = 24;
 // From one of U's and M's products to the next: no power of two, which would put the streams into
 // the same sets of the caches.

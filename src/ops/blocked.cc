@@ -143,6 +143,7 @@ Row& declare_conv(Row& row) {
       .in("Z", DType::f32, Arity::optional)
       .out("Y", like(0))
       .infer(infer_conv)
+      .batched({0, 3})
       .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
       .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
@@ -218,23 +219,27 @@ MEZZO_FAMILY(blocked) {
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_max)
+      .batched({0})
       .simd_kernel("blocked", blocked_max);
   op("BlockedGlobalAveragePool", kDomain)
       .since(1)
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_mean)
+      .batched({0})
       .simd_kernel("blocked", blocked_mean);
   op("ToBlocked", kDomain)
       .since(1)
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_to_blocked)
+      .batched({0})
       .simd_kernel("blocked", reorder<kernels::to_blocked>);
   op("FromBlocked", kDomain)
       .since(1)
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_from_blocked)
+      .batched({0})
       .simd_kernel("blocked", reorder<kernels::from_blocked>);
 }

@@ -246,6 +246,7 @@ void declare(Row& row, TypeSet types) {
       .in("B", like(0), Arity::optional)
       .out("Y", like(0))
       .infer(infer)
+      .batched({0})
       .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
       .simd_kernel("im2col and GEMM", by_gemm)
@@ -262,6 +263,7 @@ MEZZO_FAMILY(conv) {
   Row& fused = op("FusedConv", "com.microsoft").since(1);
   declare(fused, kFloats);
   fused.in_place(3)
+      .batched({0, 3})
       .in("Z", like(0), Arity::optional)
       .attr("activation", FormalAttribute::Kind::string)
       .attr("activation_params", FormalAttribute::Kind::floats);

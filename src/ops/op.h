@@ -355,6 +355,9 @@ class Row {
   Row& view();
   /// Output 0 may lie where input `i` lies, when they have the same shape and type.
   Row& in_place(int i);
+  /// The first axis is a batch: each image of the outputs depends on the same image of these
+  /// inputs, and on the others as a whole.
+  Row& batched(std::initializer_list<int> inputs);
   /// The outputs depend on the inputs' types and shapes only: computed when planning, without the
   /// inputs' data (whose pointers are null then).
   Row& from_shapes();
@@ -376,6 +379,7 @@ class Row {
   bool is_random() const { return random_; }
   bool is_from_shapes() const { return from_shapes_; }
   const std::vector<int>& in_place_inputs() const { return in_place_; }
+  const std::vector<int>& batched_inputs() const { return batched_; }
   bool is_branch() const { return !then_.empty(); }
   const std::string& then_attribute() const { return then_; }
   const std::string& else_attribute() const { return else_; }
@@ -410,7 +414,7 @@ class Row {
   Infer infer_;
   std::vector<NamedChooser> kernels_;
   bool view_ = false, random_ = false, from_shapes_ = false;
-  std::vector<int> in_place_;
+  std::vector<int> in_place_, batched_;
   std::string then_, else_;
   std::function<std::int64_t(const Op&)> multiply_adds_;
 };

@@ -163,6 +163,11 @@ Row& Row::in_place(int i) {
   return *this;
 }
 
+Row& Row::batched(std::initializer_list<int> inputs) {
+  batched_ = inputs;
+  return *this;
+}
+
 Row& Row::from_shapes() {
   from_shapes_ = true;
   return *this;

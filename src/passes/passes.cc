@@ -88,6 +88,7 @@ const std::vector<Pass>& all() {
       {"pointwise", pointwise},
       // Last: it says where what is left by then is written.
       {"concat", concat},
+      {"micro_batch", nullptr},
   };
   return list;
 }

@@ -15,7 +15,7 @@ using Run = void (*)(Program& program);
 
 struct Pass {
   const char* name;  ///< its switch, and what `explain` calls it
-  Run run;
+  Run run;           ///< null: the planner's own, on the steps that the others leave
 };
 
 /// All passes, in the order in which they run.

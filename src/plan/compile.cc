@@ -37,6 +37,7 @@ std::shared_ptr<Plan> Compiler::run() {
   finish_exports();
   remove_dead_steps();
   fuse();
+  split_batches();
   choose_kernels();
   place_in_arena(*plan_);
   return plan_;

@@ -1,7 +1,7 @@
 // The planner's workings, whose parts stand in several files: compile.cc walks through the nodes,
 // branches.cc decides conditions, widen.cc keeps 16-bit floats as f32, fold.cc computes what is
 // known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels,
-// fuse.cc lets the passes work in between.
+// fuse.cc lets the passes work in between, micro_batch.cc splits large batches.
 #pragma once
 
 #include <map>
@@ -102,6 +102,11 @@ class Compiler {
   void fuse();
   std::vector<std::string> reasons_to_keep() const;
   void take_over(passes::Program& program);
+
+  // micro_batch.cc
+  void split_batches();
+  // Steps [begin, end) are to run for one of `count` micro-batches after another.
+  void split(int begin, int end, int count);
 
   // finish.cc
   // Steps whose results only served to know shapes are dropped: the shapes are known.

@@ -67,7 +67,14 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
   std::string text = std::to_string(plan.steps.size()) + " steps, " +
                      std::to_string(plan.node_count) + " nodes, " +
                      std::to_string(plan.arena_bytes) + " bytes of working memory\n";
-  for (const Step& step : plan.steps) {
+  auto batches = plan.micro_batches.begin();
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    if (batches != plan.micro_batches.end() && i == static_cast<std::size_t>(batches->begin)) {
+      text += "the next " + std::to_string(batches->end - batches->begin) + " steps for each of " +
+              std::to_string(batches->count) + " micro-batches:\n";
+      ++batches;
+    }
     if (step.kind == Step::Kind::patch) {
       text += "patch " + list(plan, graph, step.in) + "\n";
       continue;

@@ -146,6 +146,7 @@ void Compiler::fuse() {
   PassHost host(*this);
   passes::Program program(std::move(slots), std::move(steps), host);
   for (const passes::Pass& pass : resources_.passes()) {
+    if (pass.run == nullptr) continue;
     program.set_pass(pass.name);
     pass.run(program);
   }

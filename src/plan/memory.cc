@@ -48,7 +48,7 @@ class Placement {
   void touch(int slot, int step) {
     if (slot < 0) return;
     const int root = root_of(plan_, slot);
-    if (first_[at(root)] < 0) first_[at(root)] = step;
+    if (first_[at(root)] < 0 || step < first_[at(root)]) first_[at(root)] = step;
     last_[at(root)] = std::max(last_[at(root)], step);
   }
 
@@ -58,6 +58,21 @@ class Placement {
       for (const int slot : step.in) touch(slot, i);
       for (const int slot : step.captures) touch(slot, i);
       for (const int slot : step.out) touch(slot, i);
+    }
+    // What is there for the whole batch is needed as long as micro-batches come.
+    for (const MicroBatches& batches : plan_.micro_batches) {
+      const auto touch_all = [&](const std::vector<int>& slots,
+                                 const std::vector<std::int64_t>& strides) {
+        for (std::size_t k = 0; k < slots.size(); ++k) {
+          if (strides[k] == 0) continue;
+          touch(slots[k], batches.begin);
+          touch(slots[k], batches.end - 1);
+        }
+      };
+      for (int i = batches.begin; i < batches.end; ++i) {
+        touch_all(plan_.steps[at(i)].in, plan_.steps[at(i)].in_strides);
+        touch_all(plan_.steps[at(i)].out, plan_.steps[at(i)].out_strides);
+      }
     }
   }
 

@@ -53,6 +53,15 @@ struct Step {
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
   std::int64_t scratch_offset = 0;  ///< in the arena
+  /// Of a step that runs in micro-batches: bytes from one's part of each operand to the next one's.
+  /// 0: the same for all, or memory for one at a time.
+  std::vector<std::int64_t> in_strides, out_strides;
+};
+
+/// Steps [begin, end) of a plan that run for one part of the batch after the other.
+struct MicroBatches {
+  int begin = 0, end = 0;
+  int count = 1;
 };
 
 /// What a plan hands on: to the caller, or to the plan that continues it.
@@ -66,6 +75,7 @@ struct Plan {
   std::vector<graph::ValueId> feeds;  ///< the values given, in order
   std::vector<Slot> slots;
   std::vector<Step> steps;
+  std::vector<MicroBatches> micro_batches;  ///< in order, of different steps
   std::int64_t arena_bytes = 0;
   int node_count = 0;  ///< nodes that a run executes, views included
   std::vector<Export>

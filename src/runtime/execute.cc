@@ -250,14 +250,14 @@ class Execution {
       : plan_(plan), engine_(engine), call_(call), frame_(plan, feeds, engine) {}
 
   std::vector<Tensor> run() {
-    for (const Step& step : plan_.steps) {
-      if (call_.check != nullptr) (*call_.check)();
-      if (call_.times == nullptr) {
-        run_step(step);
-      } else {
-        run_timed(step);
-      }
+    int next = 0;
+    for (const plan::MicroBatches& batches : plan_.micro_batches) {
+      run_steps(next, batches.begin);
+      for (micro_batch_ = 0; micro_batch_ < batches.count; ++micro_batch_)
+        run_steps(batches.begin, batches.end);
+      next = batches.end;
     }
+    run_steps(next, static_cast<int>(plan_.steps.size()));
     call_.stats.nodes_executed += plan_.node_count;
     std::vector<Tensor> exported;
     exported.reserve(plan_.exports.size());
@@ -266,6 +266,18 @@ class Execution {
   }
 
  private:
+  void run_steps(int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      const Step& step = plan_.steps[at(i)];
+      if (call_.check != nullptr) (*call_.check)();
+      if (call_.times == nullptr) {
+        run_step(step);
+      } else {
+        run_timed(step);
+      }
+    }
+  }
+
   void run_step(const Step& step) {
     switch (step.kind) {
       case Step::Kind::kernel:
@@ -313,11 +325,21 @@ class Execution {
     return time;
   }
 
+  // Where the operands of a step lie, of one in micro-batches those of the present one.
+  template <class Pointer>
+  void locate(const std::vector<int>& slots, const std::vector<std::int64_t>& strides,
+              std::vector<Pointer>& list) const {
+    list.clear();
+    for (const int slot : slots) list.push_back(frame_.data(slot));
+    for (std::size_t i = 0; i < strides.size(); ++i) {
+      if (strides[i] != 0)
+        list[i] = static_cast<char*>(frame_.data(slots[i])) + micro_batch_ * strides[i];
+    }
+  }
+
   void run_kernel(const Step& step) {
-    in_.clear();
-    out_.clear();
-    for (const int slot : step.in) in_.push_back(frame_.data(slot));
-    for (const int slot : step.out) out_.push_back(frame_.data(slot));
+    locate(step.in, step.in_strides, in_);
+    locate(step.out, step.out_strides, out_);
     try {
       ops::Run run(*step.op, in_.data(), out_.data(), frame_.scratch(step), engine_.pool());
       if (step.op->node().bodies.empty()) {
@@ -384,6 +406,7 @@ class Execution {
   Frame frame_;
   std::vector<const void*> in_;
   std::vector<void*> out_;
+  int micro_batch_ = 0;
 };
 
 }  // namespace

@@ -1,0 +1,146 @@
+// Steps of a large batch, in micro-batches: where the tensors of several steps are larger than the
+// caches, the steps run for a few images of the batch after the other, so that what they hand to
+// each other is still in the caches when it is read, and needs memory for those images only.
+//
+// Which steps do so depends on what they compute alone, not on what the caller taps.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "base/shape.h"
+#include "plan/compiler.h"
+#include "plan/constants.h"
+
+namespace mezzo::plan {
+namespace {
+
+// A step whose operands are larger together is worth splitting: about what one process has of a
+// third-level cache. Those of a micro-batch are to fit half of it.
+constexpr std::int64_t kLargeBytes = std::int64_t{16} << 20;
+// So many smaller ones may lie between two that are.
+constexpr int kMostBetween = 3;
+
+std::int64_t bytes_of_operand(const ops::Operand& operand) {
+  return static_cast<std::int64_t>(bytes_of(operand.dtype, element_count(operand.shape)));
+}
+
+// The batch of a step that can be split, and the bytes of what it reads and gives of it.
+struct Batch {
+  std::int64_t size = 0, bytes = 0;
+};
+
+std::optional<Batch> batch_of(const Step& step) {
+  if (step.kind != Step::Kind::kernel || !step.captures.empty()) return std::nullopt;
+  const ops::Op& op = *step.op;
+  const auto begins_with = [](const ops::Operand& operand, std::int64_t size) {
+    return operand.known && !operand.shape.empty() && operand.shape[0] == size;
+  };
+  Batch batch;
+  for (const int i : op.row().batched_inputs()) {
+    if (!op.has_in(i)) continue;
+    if (op.is_constant(i)) return std::nullopt;
+    if (batch.size == 0 && !op.in_shape(i).empty()) batch.size = op.in_shape(i)[0];
+    if (!begins_with(op.in(i), batch.size)) return std::nullopt;
+    batch.bytes += bytes_of_operand(op.in(i));
+  }
+  if (batch.size < 2) return std::nullopt;
+  for (int i = 0; i < op.outputs(); ++i) {
+    if (op.has_out(i) && !begins_with(op.out(i), batch.size)) return std::nullopt;
+  }
+  batch.bytes += bytes_of_operand(op.out(0));
+  return batch;
+}
+
+}  // namespace
+
+void Compiler::split_batches() {
+  const auto& passes = resources_.passes();
+  if (std::none_of(passes.begin(), passes.end(), [](const passes::Pass& pass) {
+        return std::strcmp(pass.name, "micro_batch") == 0;
+      })) {
+    return;
+  }
+  // Views lie in other slots' memory, in an order of their own.
+  std::vector<bool> is_view(plan_->slots.size(), false);
+  for (std::size_t i = 0; i < plan_->slots.size(); ++i) {
+    if (plan_->slots[i].alias_of < 0) continue;
+    is_view[i] = is_view[at(root_of(static_cast<int>(i)))] = true;
+  }
+  const auto batch_at = [&](int i) -> std::optional<Batch> {
+    const Step& step = plan_->steps[at(i)];
+    for (const std::vector<int>* slots : {&step.in, &step.out}) {
+      for (const int slot : *slots) {
+        if (slot >= 0 && is_view[at(slot)]) return std::nullopt;
+      }
+    }
+    return batch_of(step);
+  };
+  const int count = static_cast<int>(plan_->steps.size());
+  for (int begin = 0, end; begin < count; begin = end) {
+    end = begin + 1;
+    const std::optional<Batch> first = batch_at(begin);
+    if (!first || first->bytes <= kLargeBytes) continue;
+    std::int64_t most = first->bytes;
+    for (int i = end; i < count && i <= end + kMostBetween; ++i) {
+      const std::optional<Batch> batch = batch_at(i);
+      if (!batch || batch->size != first->size) break;
+      if (batch->bytes <= kLargeBytes) continue;
+      most = std::max(most, batch->bytes);
+      end = i + 1;
+    }
+    if (end - begin < 2) continue;
+    // Whole images, and enough of them that each thread has work.
+    const std::int64_t least = (resources_.pool().size() + 1) / 2;
+    std::int64_t images = std::max(least, first->size * (kLargeBytes / 2) / most);
+    while (images > 1 && first->size % images != 0) --images;
+    if (images >= least && images < first->size)
+      split(begin, end, static_cast<int>(first->size / images));
+  }
+}
+
+void Compiler::split(int begin, int end, int count) {
+  plan_->micro_batches.push_back({begin, end, count});
+  // What only these steps know is there for one micro-batch at a time.
+  std::vector<bool> inside(plan_->slots.size(), false);
+  for (int i = begin; i < end; ++i) {
+    for (const int slot : plan_->steps[at(i)].out) {
+      if (slot >= 0) inside[at(slot)] = plan_->slots[at(slot)].place == Slot::Place::arena;
+    }
+  }
+  for (int i = 0; i < static_cast<int>(plan_->steps.size()); ++i) {
+    if (i >= begin && i < end) continue;
+    for (const std::vector<int>* slots : {&plan_->steps[at(i)].in, &plan_->steps[at(i)].captures}) {
+      for (const int slot : *slots) {
+        if (slot >= 0) inside[at(slot)] = false;
+      }
+    }
+  }
+  const auto stride = [&](int slot) -> std::int64_t {
+    if (slot < 0 || inside[at(slot)]) return 0;
+    const Slot& facts = plan_->slots[at(slot)];
+    return static_cast<std::int64_t>(bytes_of(facts.dtype, element_count(facts.shape))) / count;
+  };
+  for (int i = begin; i < end; ++i) {
+    Step& step = plan_->steps[at(i)];
+    const ops::Op& whole = *step.op;
+    std::vector<ops::Operand> operands;
+    for (int k = 0; k < whole.inputs(); ++k) operands.push_back(whole.in(k));
+    step.in_strides.assign(step.in.size(), 0);
+    for (const int k : whole.row().batched_inputs()) {
+      if (!whole.has_in(k)) continue;
+      operands[at(k)].shape[0] /= count;
+      step.in_strides[at(k)] = stride(step.in[at(k)]);
+    }
+    step.out_strides.clear();
+    for (const int slot : step.out) step.out_strides.push_back(stride(slot));
+    step.op = std::make_shared<ops::Op>(whole.node(), whole.row(), std::move(operands),
+                                        store_.get(), resources_.pool().size());
+    step.op->row().infer_outputs(*step.op);
+    step.passes.emplace_back("micro_batch");
+  }
+  for (std::size_t i = 0; i < inside.size(); ++i) {
+    if (inside[i]) plan_->slots[i].shape[0] /= count;
+  }
+}
+
+}  // namespace mezzo::plan

@@ -1,0 +1,137 @@
+// Large batches, some images at a time.
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "passes/fusion.h"
+
+namespace mezzo::tests {
+namespace {
+
+using G = GraphBuilder;
+
+constexpr std::int64_t kImages = 6, kSide = 320;
+
+// 20 MB of images: more than the planner lets several steps hand to each other at once.
+Model network(std::int64_t images) {
+  G g;
+  g.input("x", DType::f32, {images, 8, kSide, kSide});
+  g.weight("w1", {8, 8, 3, 3}).weight("w2", {16, 8, 1, 1}).weight("w3", {8, 16, 1, 1});
+  g.weight("w4", {3, 8, 1, 1}).weight("b", {8});
+  const auto pads = G::ints("pads", {1, 1, 1, 1});
+  g.node("Conv", {"x", "w1", "b"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
+  g.node("Conv", {"r1", "w2"}, {"c2"}).node("Relu", {"c2"}, {"r2"});
+  g.node("Conv", {"r2", "w3"}, {"c3"}).node("Add", {"r1", "c3"}, {"s"}).node("Relu", {"s"}, {"r3"});
+  g.node("Conv", {"r3", "w4"}, {"y"}).output("y");
+  return g.finish();
+}
+
+Tensor pictures() { return G::random({kImages, 8, kSide, kSide}, 5); }
+
+// What the network makes of each image alone, joined again.
+std::vector<Tensor> one_by_one(const std::vector<std::string>& names) {
+  const Session session(network(1), {.threads = 1});
+  const Tensor all = pictures();
+  const std::int64_t image = all.size() / kImages;
+  std::vector<std::vector<float>> joined(names.size());
+  std::vector<Tensor> results(names.size());
+  for (std::int64_t n = 0; n < kImages; ++n) {
+    const auto values = all.values<float>().subspan(static_cast<std::size_t>(n * image),
+                                                    static_cast<std::size_t>(image));
+    const Tensor x = Tensor::of<float>({1, 8, kSide, kSide}, {values.begin(), values.end()});
+    const Outputs outputs = session.run({{"x", x}}, names);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto part = outputs[i].values<float>();
+      joined[i].insert(joined[i].end(), part.begin(), part.end());
+      Shape shape = outputs[i].shape();
+      shape[0] = kImages;
+      if (n + 1 == kImages) results[i] = Tensor::of<float>(shape, joined[i]);
+    }
+  }
+  return results;
+}
+
+bool is_split(const std::string& plan) {
+  return plan.find("micro-batches:") != std::string::npos && is_by(plan, "micro_batch");
+}
+
+std::int64_t working_memory(const std::string& plan) {
+  const std::size_t end = plan.find(" bytes of working memory");
+  return std::stoll(plan.substr(plan.rfind(' ', end - 1) + 1));
+}
+
+TEST(MicroBatchPass, ALargeBatchIsSplit) {
+  const Feeds feeds = {{"x", pictures()}};
+  const std::string plan = Session(network(kImages), {.threads = 1}).explain(feeds);
+  EXPECT_TRUE(is_split(plan)) << plan;
+  const std::string whole =
+      Session(network(kImages), {.threads = 1, .disabled_passes = {"micro_batch"}}).explain(feeds);
+  EXPECT_FALSE(is_split(whole)) << whole;
+  EXPECT_LT(working_memory(plan), working_memory(whole) / 2);
+  const Feeds one = {{"x", G::random({1, 8, kSide, kSide}, 5)}};
+  EXPECT_FALSE(is_split(Session(network(1), {.threads = 1}).explain(one)));
+}
+
+TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
+  const std::vector<std::string> names = {"y", "c1", "r1", "r2", "c3", "s", "r3"};
+  const std::vector<Tensor> expected = one_by_one(names);
+  const Feeds feeds = {{"x", pictures()}};
+  for (const int threads : {1, 2, 5}) {
+    SCOPED_TRACE(threads);
+    const Session session(network(kImages), {.threads = threads});
+    expect_near(session.run(feeds)[0], expected[0], 1e-5);
+    for (std::size_t i = 1; i < names.size(); ++i) {
+      SCOPED_TRACE(names[i]);
+      const Outputs outputs = session.run(feeds, {"y", names[i]});
+      expect_near(outputs[0], expected[0], 1e-5);
+      expect_near(outputs[1], expected[i], 1e-5);
+    }
+    const Outputs all = session.run(feeds, names);
+    for (std::size_t i = 0; i < names.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+  }
+}
+
+// Whoever patches, watches or gives a value sees all of it at once.
+TEST(MicroBatchPass, ValuesInBetweenAreWhole) {
+  const std::vector<Tensor> expected = one_by_one({"y", "r2"});
+  const Session session(network(kImages), {.threads = 2});
+  const Feeds feeds = {{"x", pictures()}};
+  int calls = 0;
+  const auto see = [&](const std::string& /*name*/, const Tensor& tensor) {
+    ++calls;
+    expect_near(tensor, expected[1], 1e-5);
+  };
+  const auto replace = [&](const Tensor& tensor) {
+    see("", tensor);
+    return tensor;
+  };
+  const Outputs outputs =
+      session.run(feeds, {}, {.patches = {{"r2", replace}}, .observers = {{"r2", see}}});
+  EXPECT_EQ(calls, 2);
+  expect_near(outputs[0], expected[0], 1e-5);
+  const Tensor r1 = session.run(feeds, {"r1"})[0];
+  expect_near(session.run({{"r1", r1}}, {"y"})[0], expected[0], 1e-5);
+}
+
+// Each step's times and work, for all of its micro-batches.
+TEST(MicroBatchPass, TheWorkIsThatOfTheBatch) {
+  const Feeds feeds = {{"x", pictures()}};
+  std::map<std::string, std::int64_t> work[2];
+  for (const bool split : {false, true}) {
+    const std::vector<std::string> disabled =
+        split ? std::vector<std::string>{} : std::vector<std::string>{"micro_batch"};
+    const Session session(network(kImages), {.threads = 1, .disabled_passes = disabled});
+    std::vector<StepTime> times;
+    session.run(feeds, {}, {.times = &times});
+    for (const StepTime& time : times) work[split][time.node] += time.multiply_adds;
+  }
+  EXPECT_EQ(work[true], work[false]);
+  const std::int64_t pixels = kImages * kSide * kSide;
+  std::int64_t total = 0;
+  for (const auto& [node, count] : work[true]) total += count;
+  EXPECT_EQ(total, pixels * (8 * 8 * 9 + 16 * 8 + 8 * 16 + 3 * 8));
+}
+
+}  // namespace
+}  // namespace mezzo::tests
