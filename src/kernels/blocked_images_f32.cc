@@ -5,6 +5,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/blocked_images_f32.cc"
+#include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
@@ -43,9 +44,45 @@ void for_planes(int64_t planes, int64_t floats, const float* x, float* y, Thread
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-// The maxima of one plane. Windows of K x K taps that lie inside the image take x86's maximum,
-// which may lose a NaN, in a third of the time: false where there may have been one. With K = 0
-// all windows are looked at with care.
+struct ScratchRow {};
+
+// The maxima of one plane. The rows of a window are combined to one, whose neighbours are combined
+// then: k_h + k_w values are looked at for an output, not k_h * k_w.
+void max_of_rows(const PoolShape& s, const float* x, float* y) {
+  const BlockF32 d;
+  constexpr int kChannels = kBlockChannels;
+  const int64_t row_floats = s.in_w * kChannels;
+  float* row = thread_scratch<ScratchRow>(row_floats);
+  for (int64_t oh = 0; oh < s.out_h; ++oh, y += s.out_w * kChannels) {
+    const int64_t top = oh * s.stride_h - s.pad_top;
+    const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
+    const float* from = x + (top + rows.begin * s.dilation_h) * row_floats;
+    const auto combine = [&](auto tag, int64_t i) HWY_ATTR {
+      auto best = hn::Set(tag, kLowest);
+      for (int64_t kh = 0; kh < rows.end - rows.begin; ++kh)
+        best = max_or_nan(best, hn::LoadU(tag, from + kh * s.dilation_h * row_floats + i));
+      hn::StoreU(best, tag, row + i);
+    };
+    int64_t i = 0;
+    for (; i + int64_t{kPairLanes} <= row_floats; i += kPairLanes) combine(PairF32(), i);
+    for (; i < row_floats; i += kPartLanes) combine(d, i);
+    for (int64_t ow = 0; ow < s.out_w; ++ow) {
+      const int64_t left = ow * s.stride_w - s.pad_left;
+      const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
+      for (int part = 0; part < kChannels; part += kPartLanes) {
+        VecBlock best = hn::Set(d, kLowest);
+        for (int64_t kw = columns.begin; kw < columns.end; ++kw) {
+          const int64_t column = left + kw * s.dilation_w;
+          best = max_or_nan(best, hn::LoadU(d, row + column * kChannels + part));
+        }
+        hn::StoreU(best, d, y + ow * kChannels + part);
+      }
+    }
+  }
+}
+
+// The same for windows of K x K taps: those that lie inside the image take x86's maximum, which may
+// lose a NaN, in a third of the time. False where there may have been one.
 template <int K>
 bool max_of_plane(const PoolShape& s, const float* x, float* y) {
   const BlockF32 d;
@@ -53,8 +90,7 @@ bool max_of_plane(const PoolShape& s, const float* x, float* y) {
   const int64_t step_w = s.dilation_w * kChannels, step_h = s.dilation_h * s.in_w * kChannels;
   const int64_t last = s.in_w - 1 - (s.k_w - 1) * s.dilation_w + s.pad_left;
   const int64_t inside = std::min(ceil_div(std::max<int64_t>(s.pad_left, 0), s.stride_w), s.out_w);
-  const int64_t outside =
-      K == 0 || last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
+  const int64_t outside = last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
   VecBlock watch = hn::Zero(d);
   for (int64_t oh = 0; oh < s.out_h; ++oh) {
     const int64_t top = oh * s.stride_h - s.pad_top;
@@ -75,7 +111,7 @@ bool max_of_plane(const PoolShape& s, const float* x, float* y) {
         }
       }
     };
-    if (K == 0 || rows.end - rows.begin != K) {
+    if (rows.end - rows.begin != K) {
       with_care(0, s.out_w);
     } else {
       with_care(0, inside);
@@ -116,15 +152,17 @@ void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, 
 
 void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
   const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
-  const auto fast = s.k_h != s.k_w ? max_of_plane<0>
+  const auto fast = s.k_h != s.k_w ? nullptr
                     : s.k_h == 3   ? max_of_plane<3>
                     : s.k_h == 2   ? max_of_plane<2>
-                                   : max_of_plane<0>;
-  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 17) / (out * s.k_h * s.k_w)),
+                                   : nullptr;
+  const int64_t taps = fast != nullptr ? s.k_h * s.k_w : s.k_h + s.k_w;
+  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 17) / (out * taps)),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t plane = begin; plane < end; ++plane) {
-                        if (!fast(s, x + plane * in, y + plane * out))
-                          max_of_plane<0>(s, x + plane * in, y + plane * out);
+                        const float* from = x + plane * in;
+                        float* to = y + plane * out;
+                        if (fast == nullptr || !fast(s, from, to)) max_of_rows(s, from, to);
                       }
                     });
 }
