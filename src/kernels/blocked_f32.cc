@@ -26,9 +26,10 @@ namespace {
 using std::int64_t;
 
 // Steps of k of a block: a panel of weights of that length fills most of L1.
-constexpr int64_t kBlockDepth = 256;
-// Floats of x that a task reads for each panel of weights.
-constexpr int64_t kTaskFloats = 40 << 10;
+constexpr int64_t kBlockDepth = kGroupBlocks > 1 ? 256 : 192;
+// Floats of x that a task reads for each panel of weights: half of the second-level cache at most,
+// of which CPUs with wide vectors have a megabyte and more.
+constexpr int64_t kTaskFloats = (kGroupBlocks > 1 ? 80 : 40) << 10;
 // Floats of the images that are copied at a time.
 constexpr int64_t kCopyFloats = 1 << 19;
 // Pixels after which a flat image is cut: whole tiles.
