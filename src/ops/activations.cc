@@ -21,6 +21,7 @@ Row& declare(Registry& op, const char* name, TypeSet types, Chooser simd, Choose
       .out("Y", like(0))
       .infer(same_shape)
       .in_place(0)
+      .batched({0})
       .simd_kernel("simd f32", std::move(simd))
       .kernel("reference", std::move(reference));
 }
@@ -280,6 +281,7 @@ MEZZO_FAMILY(activations) {
       .out("output", like(0))
       .infer(same_shape)
       .in_place(0)
+      .batched({0})
       .simd_kernel("simd f32", simd(Unary::softsign))
       .kernel("reference", plain(kSoftsign));
   op("Gelu")
@@ -289,6 +291,7 @@ MEZZO_FAMILY(activations) {
       .out("Y", like(0))
       .infer(infer_gelu)
       .in_place(0)
+      .batched({0})
       .simd_kernel("simd f32", gelu_f32)
       .kernel("reference", gelu_reference);
   op("Shrink")
@@ -299,6 +302,7 @@ MEZZO_FAMILY(activations) {
       .out("output", like(0))
       .infer(same_shape)
       .in_place(0)
+      .batched({0})
       .kernel("reference", shrink);
 
   const auto declare_prelu = [&](TypeSet types) -> Row& {
@@ -316,7 +320,7 @@ MEZZO_FAMILY(activations) {
 
   // ONNX Runtime's own.
   const auto declare_microsoft = [&](const char* name) -> Row& {
-    return op(name, "com.microsoft").since(1).in_place(0);
+    return op(name, "com.microsoft").since(1).in_place(0).batched({0});
   };
   declare_microsoft("Gelu")
       .in("X", kFloats)

@@ -236,7 +236,7 @@ void declare(Registry& op, const char* name, Binary simd, Chooser plain) {
       .attr("broadcast", 0)
       .attr("consumed_inputs", Kind::ints);
   row(since_6).since(6).attr("axis", Kind::int_).attr("broadcast", 0);
-  row(kNumbers).since(7, 13, 14);
+  row(kNumbers).since(7, 13, 14).batched_by_shape();
 }
 
 }  // namespace

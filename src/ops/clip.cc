@@ -76,6 +76,7 @@ Row& declare(Registry& op, TypeSet types) {
       .in("input", types)
       .out("output", like(0))
       .in_place(0)
+      .batched({0})
       .simd_kernel("simd f32", clip_f32)
       .kernel("reference", clip);
 }

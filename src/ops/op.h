@@ -358,6 +358,8 @@ class Row {
   /// The first axis is a batch: each image of the outputs depends on the same image of these
   /// inputs, and on the others as a whole.
   Row& batched(std::initializer_list<int> inputs);
+  /// The same of all inputs but those that are broadcast along the first axis, as in NumPy.
+  Row& batched_by_shape();
   /// The outputs depend on the inputs' types and shapes only: computed when planning, without the
   /// inputs' data (whose pointers are null then).
   Row& from_shapes();
@@ -379,7 +381,8 @@ class Row {
   bool is_random() const { return random_; }
   bool is_from_shapes() const { return from_shapes_; }
   const std::vector<int>& in_place_inputs() const { return in_place_; }
-  const std::vector<int>& batched_inputs() const { return batched_; }
+  /// Whether input `i` of `op` holds an image for each of the batch.
+  bool is_batched(const Op& op, int i) const;
   bool is_branch() const { return !then_.empty(); }
   const std::string& then_attribute() const { return then_; }
   const std::string& else_attribute() const { return else_; }
@@ -413,7 +416,7 @@ class Row {
   std::vector<Formal> inputs_, outputs_;
   Infer infer_;
   std::vector<NamedChooser> kernels_;
-  bool view_ = false, random_ = false, from_shapes_ = false;
+  bool view_ = false, random_ = false, from_shapes_ = false, batched_by_shape_ = false;
   std::vector<int> in_place_, batched_;
   std::string then_, else_;
   std::function<std::int64_t(const Op&)> multiply_adds_;

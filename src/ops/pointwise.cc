@@ -154,5 +154,6 @@ MEZZO_FAMILY(pointwise) {
       .out("Y", like(0), Arity::variadic)
       .infer(infer)
       .in_place(0)
+      .batched_by_shape()
       .simd_kernel("in blocks", in_blocks);
 }

@@ -168,6 +168,18 @@ Row& Row::batched(std::initializer_list<int> inputs) {
   return *this;
 }
 
+Row& Row::batched_by_shape() {
+  batched_by_shape_ = true;
+  return *this;
+}
+
+bool Row::is_batched(const Op& op, int i) const {
+  if (!op.has_in(i)) return false;
+  if (!batched_by_shape_) return std::find(batched_.begin(), batched_.end(), i) != batched_.end();
+  const Shape &in = op.in_shape(i), &out = op.out_shape(0);
+  return in.size() == out.size() && !in.empty() && in[0] == out[0];
+}
+
 Row& Row::from_shapes() {
   from_shapes_ = true;
   return *this;

@@ -23,7 +23,7 @@ struct Function {
 // The rows' common part; versions and attributes are added by the caller.
 Row& declare(Registry& op, const char* name, const char* in, const char* out, TypeSet types,
              const Function& function) {
-  Row& row = op(name).in(in, types).out(out, like(0)).infer(same_shape).in_place(0);
+  Row& row = op(name).in(in, types).out(out, like(0)).infer(same_shape).in_place(0).batched({0});
   if (function.simd) row.simd_kernel("simd f32", UnaryF32{*function.simd});
   return row.kernel("reference", function.reference);
 }

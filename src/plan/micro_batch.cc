@@ -30,24 +30,25 @@ struct Batch {
 };
 
 std::optional<Batch> batch_of(const Step& step) {
-  if (step.kind != Step::Kind::kernel || !step.captures.empty()) return std::nullopt;
+  if (step.kind != Step::Kind::kernel || !step.captures.empty() || !step.op->has_out(0))
+    return std::nullopt;
   const ops::Op& op = *step.op;
-  const auto begins_with = [](const ops::Operand& operand, std::int64_t size) {
-    return operand.known && !operand.shape.empty() && operand.shape[0] == size;
+  if (!op.out(0).known || op.out_shape(0).empty()) return std::nullopt;
+  Batch batch{op.out_shape(0)[0], bytes_of_operand(op.out(0))};
+  const auto holds_all = [&](const ops::Operand& operand) {
+    return operand.known && !operand.shape.empty() && operand.shape[0] == batch.size;
   };
-  Batch batch;
-  for (const int i : op.row().batched_inputs()) {
-    if (!op.has_in(i)) continue;
-    if (op.is_constant(i)) return std::nullopt;
-    if (batch.size == 0 && !op.in_shape(i).empty()) batch.size = op.in_shape(i)[0];
-    if (!begins_with(op.in(i), batch.size)) return std::nullopt;
+  bool found = false;
+  for (int i = 0; i < op.inputs(); ++i) {
+    if (!op.row().is_batched(op, i)) continue;
+    if (op.is_constant(i) || !holds_all(op.in(i))) return std::nullopt;
     batch.bytes += bytes_of_operand(op.in(i));
+    found = true;
   }
-  if (batch.size < 2) return std::nullopt;
-  for (int i = 0; i < op.outputs(); ++i) {
-    if (op.has_out(i) && !begins_with(op.out(i), batch.size)) return std::nullopt;
+  for (int i = 1; i < op.outputs(); ++i) {
+    if (op.has_out(i) && !holds_all(op.out(i))) return std::nullopt;
   }
-  batch.bytes += bytes_of_operand(op.out(0));
+  if (!found || batch.size < 2) return std::nullopt;
   return batch;
 }
 
@@ -126,8 +127,8 @@ void Compiler::split(int begin, int end, int count) {
     std::vector<ops::Operand> operands;
     for (int k = 0; k < whole.inputs(); ++k) operands.push_back(whole.in(k));
     step.in_strides.assign(step.in.size(), 0);
-    for (const int k : whole.row().batched_inputs()) {
-      if (!whole.has_in(k)) continue;
+    for (int k = 0; k < whole.inputs(); ++k) {
+      if (!whole.row().is_batched(whole, k)) continue;
       operands[at(k)].shape[0] /= count;
       step.in_strides[at(k)] = stride(step.in[at(k)]);
     }

@@ -1,7 +1,5 @@
 // Large batches, some images at a time.
 
-#include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "passes/fusion.h"
@@ -23,8 +21,17 @@ Model network(std::int64_t images) {
   g.node("Conv", {"x", "w1", "b"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
   g.node("Conv", {"r1", "w2"}, {"c2"}).node("Relu", {"c2"}, {"r2"});
   g.node("Conv", {"r2", "w3"}, {"c3"}).node("Add", {"r1", "c3"}, {"s"}).node("Relu", {"s"}, {"r3"});
-  g.node("Conv", {"r3", "w4"}, {"y"}).output("y");
+  // What a batch of images shares comes as an input, so that it is no constant.
+  g.input("factors", DType::f32, {1, 8, 1, 1}).input("picture", DType::f32, {8, kSide, kSide});
+  g.node("Mul", {"r3", "factors"}, {"m"}).node("Tanh", {"m"}, {"t"});
+  g.node("Add", {"picture", "t"}, {"p"}).node("Conv", {"p", "w4"}, {"y"}).output("y");
   return g.finish();
+}
+
+Feeds feeds_of(const std::string& name, const Tensor& images) {
+  return {{name, images},
+          {"factors", G::random({1, 8, 1, 1}, 6)},
+          {"picture", G::random({8, kSide, kSide}, 7)}};
 }
 
 Tensor pictures() { return G::random({kImages, 8, kSide, kSide}, 5); }
@@ -40,7 +47,7 @@ std::vector<Tensor> one_by_one(const std::vector<std::string>& names) {
     const auto values = all.values<float>().subspan(static_cast<std::size_t>(n * image),
                                                     static_cast<std::size_t>(image));
     const Tensor x = Tensor::of<float>({1, 8, kSide, kSide}, {values.begin(), values.end()});
-    const Outputs outputs = session.run({{"x", x}}, names);
+    const Outputs outputs = session.run(feeds_of("x", x), names);
     for (std::size_t i = 0; i < names.size(); ++i) {
       const auto part = outputs[i].values<float>();
       joined[i].insert(joined[i].end(), part.begin(), part.end());
@@ -62,21 +69,21 @@ std::int64_t working_memory(const std::string& plan) {
 }
 
 TEST(MicroBatchPass, ALargeBatchIsSplit) {
-  const Feeds feeds = {{"x", pictures()}};
+  const Feeds feeds = feeds_of("x", pictures());
   const std::string plan = Session(network(kImages), {.threads = 1}).explain(feeds);
   EXPECT_TRUE(is_split(plan)) << plan;
   const std::string whole =
       Session(network(kImages), {.threads = 1, .disabled_passes = {"micro_batch"}}).explain(feeds);
   EXPECT_FALSE(is_split(whole)) << whole;
   EXPECT_LT(working_memory(plan), working_memory(whole) / 2);
-  const Feeds one = {{"x", G::random({1, 8, kSide, kSide}, 5)}};
+  const Feeds one = feeds_of("x", G::random({1, 8, kSide, kSide}, 5));
   EXPECT_FALSE(is_split(Session(network(1), {.threads = 1}).explain(one)));
 }
 
 TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
-  const std::vector<std::string> names = {"y", "c1", "r1", "r2", "c3", "s", "r3"};
+  const std::vector<std::string> names = {"y", "c1", "r1", "r2", "c3", "s", "r3", "m", "t", "p"};
   const std::vector<Tensor> expected = one_by_one(names);
-  const Feeds feeds = {{"x", pictures()}};
+  const Feeds feeds = feeds_of("x", pictures());
   for (const int threads : {1, 2, 5}) {
     SCOPED_TRACE(threads);
     const Session session(network(kImages), {.threads = threads});
@@ -96,7 +103,7 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
 TEST(MicroBatchPass, ValuesInBetweenAreWhole) {
   const std::vector<Tensor> expected = one_by_one({"y", "r2"});
   const Session session(network(kImages), {.threads = 2});
-  const Feeds feeds = {{"x", pictures()}};
+  const Feeds feeds = feeds_of("x", pictures());
   int calls = 0;
   const auto see = [&](const std::string& /*name*/, const Tensor& tensor) {
     ++calls;
@@ -111,12 +118,12 @@ TEST(MicroBatchPass, ValuesInBetweenAreWhole) {
   EXPECT_EQ(calls, 2);
   expect_near(outputs[0], expected[0], 1e-5);
   const Tensor r1 = session.run(feeds, {"r1"})[0];
-  expect_near(session.run({{"r1", r1}}, {"y"})[0], expected[0], 1e-5);
+  expect_near(session.run(feeds_of("r1", r1), {"y"})[0], expected[0], 1e-5);
 }
 
 // Each step's times and work, for all of its micro-batches.
 TEST(MicroBatchPass, TheWorkIsThatOfTheBatch) {
-  const Feeds feeds = {{"x", pictures()}};
+  const Feeds feeds = feeds_of("x", pictures());
   std::map<std::string, std::int64_t> work[2];
   for (const bool split : {false, true}) {
     const std::vector<std::string> disabled =
