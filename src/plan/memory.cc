@@ -59,21 +59,30 @@ class Placement {
       for (const int slot : step.captures) touch(slot, i);
       for (const int slot : step.out) touch(slot, i);
     }
-    // What is there for the whole batch is needed as long as micro-batches come.
+    // What is there for all micro-batches is needed until the last one is done.
     for (const MicroBatches& batches : plan_.micro_batches) {
-      const auto touch_all = [&](const std::vector<int>& slots,
-                                 const std::vector<std::int64_t>& strides) {
-        for (std::size_t k = 0; k < slots.size(); ++k) {
-          if (strides[k] == 0) continue;
-          touch(slots[k], batches.begin);
-          touch(slots[k], batches.end - 1);
-        }
-      };
       for (int i = batches.begin; i < batches.end; ++i) {
-        touch_all(plan_.steps[at(i)].in, plan_.steps[at(i)].in_strides);
-        touch_all(plan_.steps[at(i)].out, plan_.steps[at(i)].out_strides);
+        for (const std::vector<int>* slots : {&plan_.steps[at(i)].in, &plan_.steps[at(i)].out}) {
+          for (const int slot : *slots) {
+            if (is_inside(batches, slot)) continue;
+            touch(slot, batches.begin);
+            touch(slot, batches.end - 1);
+          }
+        }
       }
     }
+  }
+
+  static bool is_inside(const MicroBatches& batches, int slot) {
+    return std::binary_search(batches.inside.begin(), batches.inside.end(), slot);
+  }
+
+  // Whether other micro-batches than the one that step i runs for may read the slot.
+  bool is_shared(int i, int slot) const {
+    for (const MicroBatches& batches : plan_.micro_batches) {
+      if (i >= batches.begin && i < batches.end) return !is_inside(batches, slot);
+    }
+    return false;
   }
 
   // Where a kernel may write over an input that nobody reads afterwards, its output takes the
@@ -86,6 +95,7 @@ class Placement {
       if (!in_arena(out) || plan_.slots[at(out)].alias_of >= 0) continue;
       for (const int input : step.op->row().in_place_inputs()) {
         if (input >= static_cast<int>(step.in.size()) || step.in[at(input)] < 0) continue;
+        if (is_shared(i, step.in[at(input)])) continue;
         const int in = root_of(plan_, step.in[at(input)]);
         if (!in_arena(in) || last_[at(in)] != i || in == out) continue;
         if (bytes_of_slot(in) != bytes_of_slot(out) ||

@@ -1,8 +1,6 @@
 // Steps of a large batch, in micro-batches: where the tensors of several steps are larger than the
 // caches, the steps run for a few images of the batch after the other, so that what they hand to
 // each other is still in the caches when it is read, and needs memory for those images only.
-//
-// Which steps do so depends on what they compute alone, not on what the caller taps.
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -33,10 +31,12 @@ std::optional<Batch> batch_of(const Step& step) {
   if (step.kind != Step::Kind::kernel || !step.captures.empty() || !step.op->has_out(0))
     return std::nullopt;
   const ops::Op& op = *step.op;
-  if (!op.out(0).known || op.out_shape(0).empty()) return std::nullopt;
+  if (!op.out(0).known || !is_plain(op.out(0).dtype) || op.out_shape(0).empty())
+    return std::nullopt;
   Batch batch{op.out_shape(0)[0], bytes_of_operand(op.out(0))};
   const auto holds_all = [&](const ops::Operand& operand) {
-    return operand.known && !operand.shape.empty() && operand.shape[0] == batch.size;
+    return operand.known && is_plain(operand.dtype) && !operand.shape.empty() &&
+           operand.shape[0] == batch.size;
   };
   bool found = false;
   for (int i = 0; i < op.inputs(); ++i) {
@@ -76,6 +76,18 @@ void Compiler::split_batches() {
     }
     return batch_of(step);
   };
+  // Whether step i reads as a whole what steps [begin, i) give image by image.
+  const auto needs_all_of = [&](int begin, int i) {
+    const Step& step = plan_->steps[at(i)];
+    for (int k = 0; k < step.op->inputs(); ++k) {
+      if (step.in[at(k)] < 0 || step.op->row().is_batched(*step.op, k)) continue;
+      for (int before = begin; before < i; ++before) {
+        const std::vector<int>& out = plan_->steps[at(before)].out;
+        if (std::find(out.begin(), out.end(), step.in[at(k)]) != out.end()) return true;
+      }
+    }
+    return false;
+  };
   const int count = static_cast<int>(plan_->steps.size());
   for (int begin = 0, end; begin < count; begin = end) {
     end = begin + 1;
@@ -84,7 +96,7 @@ void Compiler::split_batches() {
     std::int64_t most = first->bytes;
     for (int i = end; i < count && i <= end + kMostBetween; ++i) {
       const std::optional<Batch> batch = batch_at(i);
-      if (!batch || batch->size != first->size) break;
+      if (!batch || batch->size != first->size || needs_all_of(begin, i)) break;
       if (batch->bytes <= kLargeBytes) continue;
       most = std::max(most, batch->bytes);
       end = i + 1;
@@ -100,7 +112,6 @@ void Compiler::split_batches() {
 }
 
 void Compiler::split(int begin, int end, int count) {
-  plan_->micro_batches.push_back({begin, end, count});
   // What only these steps know is there for one micro-batch at a time.
   std::vector<bool> inside(plan_->slots.size(), false);
   for (int i = begin; i < end; ++i) {
@@ -139,9 +150,13 @@ void Compiler::split(int begin, int end, int count) {
     step.op->row().infer_outputs(*step.op);
     step.passes.emplace_back("micro_batch");
   }
+  MicroBatches batches{begin, end, count, {}};
   for (std::size_t i = 0; i < inside.size(); ++i) {
-    if (inside[i]) plan_->slots[i].shape[0] /= count;
+    if (!inside[i]) continue;
+    plan_->slots[i].shape[0] /= count;
+    batches.inside.push_back(static_cast<int>(i));
   }
+  plan_->micro_batches.push_back(std::move(batches));
 }
 
 }  // namespace mezzo::plan

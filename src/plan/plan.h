@@ -54,7 +54,7 @@ struct Step {
   std::vector<int> captures;  ///< slots that the node's bodies use
   std::int64_t scratch_offset = 0;  ///< in the arena
   /// Of a step that runs in micro-batches: bytes from one's part of each operand to the next one's.
-  /// 0: the same for all, or memory for one at a time.
+  /// 0: all take the same, or it is a slot for one part at a time.
   std::vector<std::int64_t> in_strides, out_strides;
 };
 
@@ -62,6 +62,7 @@ struct Step {
 struct MicroBatches {
   int begin = 0, end = 0;
   int count = 1;
+  std::vector<int> inside;  ///< the slots that hold one part at a time: no other step knows them
 };
 
 /// What a plan hands on: to the caller, or to the plan that continues it.

@@ -18,36 +18,40 @@ Model network(std::int64_t images) {
   g.weight("w1", {8, 8, 3, 3}).weight("w2", {16, 8, 1, 1}).weight("w3", {8, 16, 1, 1});
   g.weight("w4", {3, 8, 1, 1}).weight("b", {8});
   const auto pads = G::ints("pads", {1, 1, 1, 1});
+  // What the images of a batch share is computed, and has the shape of one of them.
+  g.input("factors", DType::f32, {8, 1, 1}).input("picture", DType::f32, {1, 8, kSide, kSide});
+  g.node("Abs", {"factors"}, {"f"}).node("Abs", {"picture"}, {"a"});
   g.node("Conv", {"x", "w1", "b"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
   g.node("Conv", {"r1", "w2"}, {"c2"}).node("Relu", {"c2"}, {"r2"});
   g.node("Conv", {"r2", "w3"}, {"c3"}).node("Add", {"r1", "c3"}, {"s"}).node("Relu", {"s"}, {"r3"});
-  // What a batch of images shares comes as an input, so that it is no constant.
-  g.input("factors", DType::f32, {1, 8, 1, 1}).input("picture", DType::f32, {8, kSide, kSide});
-  g.node("Mul", {"r3", "factors"}, {"m"}).node("Tanh", {"m"}, {"t"});
-  g.node("Add", {"picture", "t"}, {"p"}).node("Conv", {"p", "w4"}, {"y"}).output("y");
+  g.node("Mul", {"r3", "f"}, {"m"}).node("Tanh", {"m"}, {"t"}).node("Add", {"a", "t"}, {"p"});
+  g.node("Conv", {"p", "w4"}, {"y"}).output("y");
   return g.finish();
 }
 
 Feeds feeds_of(const std::string& name, const Tensor& images) {
   return {{name, images},
-          {"factors", G::random({1, 8, 1, 1}, 6)},
-          {"picture", G::random({8, kSide, kSide}, 7)}};
+          {"factors", G::random({8, 1, 1}, 6)},
+          {"picture", G::random({1, 8, kSide, kSide}, 7)}};
 }
 
 Tensor pictures() { return G::random({kImages, 8, kSide, kSide}, 5); }
 
+Tensor image_of(const Tensor& all, std::int64_t n) {
+  const auto size = static_cast<std::size_t>(all.size() / all.shape()[0]);
+  const auto values = all.values<float>().subspan(static_cast<std::size_t>(n) * size, size);
+  Shape shape = all.shape();
+  shape[0] = 1;
+  return Tensor::of<float>(shape, {values.begin(), values.end()});
+}
+
 // What the network makes of each image alone, joined again.
 std::vector<Tensor> one_by_one(const std::vector<std::string>& names) {
   const Session session(network(1), {.threads = 1});
-  const Tensor all = pictures();
-  const std::int64_t image = all.size() / kImages;
   std::vector<std::vector<float>> joined(names.size());
   std::vector<Tensor> results(names.size());
   for (std::int64_t n = 0; n < kImages; ++n) {
-    const auto values = all.values<float>().subspan(static_cast<std::size_t>(n * image),
-                                                    static_cast<std::size_t>(image));
-    const Tensor x = Tensor::of<float>({1, 8, kSide, kSide}, {values.begin(), values.end()});
-    const Outputs outputs = session.run(feeds_of("x", x), names);
+    const Outputs outputs = session.run(feeds_of("x", image_of(pictures(), n)), names);
     for (std::size_t i = 0; i < names.size(); ++i) {
       const auto part = outputs[i].values<float>();
       joined[i].insert(joined[i].end(), part.begin(), part.end());
@@ -86,6 +90,8 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
   const Feeds feeds = feeds_of("x", pictures());
   for (const int threads : {1, 2, 5}) {
     SCOPED_TRACE(threads);
+    const Session apart(network(kImages), {.threads = threads, .disabled_passes = {"pointwise"}});
+    expect_near(apart.run(feeds)[0], expected[0], 1e-5);
     const Session session(network(kImages), {.threads = threads});
     expect_near(session.run(feeds)[0], expected[0], 1e-5);
     for (std::size_t i = 1; i < names.size(); ++i) {
@@ -96,6 +102,25 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
     }
     const Outputs all = session.run(feeds, names);
     for (std::size_t i = 0; i < names.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+  }
+}
+
+// A convolution whose weights are as many as the images and are computed like images: all of them
+// meet each image.
+TEST(MicroBatchPass, ComputedWeightsAreWhole) {
+  const auto built = [](std::int64_t images) {
+    G g;
+    g.input("x", DType::f32, {images, 8, kSide, kSide}).input("w", DType::f32, {kImages, 8, 3, 3});
+    g.node("Tanh", {"x"}, {"t"}).node("Tanh", {"w"}, {"weights"});
+    g.node("Conv", {"t", "weights"}, {"c"}).node("Elu", {"c"}, {"y"}).output("y");
+    return g.finish();
+  };
+  const Tensor w = G::random({kImages, 8, 3, 3}, 9);
+  const Session session(built(kImages), {.threads = 1}), alone(built(1), {.threads = 1});
+  const Tensor all = session.run({{"x", pictures()}, {"w", w}})[0];
+  for (std::int64_t n = 0; n < kImages; ++n) {
+    const Tensor expected = alone.run({{"x", image_of(pictures(), n)}, {"w", w}})[0];
+    expect_near(image_of(all, n), expected, 1e-5);
   }
 }
 
