@@ -86,18 +86,24 @@ inline bool are_lines(const float* row, std::int64_t pixels) {
          reinterpret_cast<std::uintptr_t>(row) % (kCacheLine * sizeof(float)) == 0;
 }
 
+// What a stage makes of the vector at y + at, channels from `part` on; it takes the vector's place
+// (Keep) or not.
+template <bool Keep, class Op>
+HWY_INLINE VecBlock stage_value(float* y, std::int64_t at, int part, const Op& op) {
+  const BlockF32 d;
+  const VecBlock v = op(hn::LoadU(d, y + at), at, part);
+  if constexpr (Keep) hn::StoreU(v, d, y + at);
+  return v;
+}
+
 // One stage of pixels [begin, end) of a block: op(y, floats from y, part of a block), which takes
 // the place of y (Keep) or not, and the rows of that at `to`, `pixels` apart, unless it is null.
 template <bool Keep, class Op>
 void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::int64_t pixels,
                const Op& op) {
-  const BlockF32 d;
   const std::int64_t count = end - begin;
   const auto value = [&](std::int64_t pixel, int part) HWY_ATTR {
-    const std::int64_t at = (begin + pixel) * kBlockChannels + part;
-    const VecBlock v = op(hn::LoadU(d, y + at), at, part);
-    if constexpr (Keep) hn::StoreU(v, d, y + at);
-    return v;
+    return stage_value<Keep>(y, (begin + pixel) * kBlockChannels + part, part, op);
   };
   if (to == nullptr) {
     for (std::int64_t p = 0; p < count; ++p) {
@@ -130,8 +136,7 @@ std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, flo
         MEZZO_UNROLL
         for (int i = 0; i < kPartLanes; ++i) {
           const std::int64_t at = (begin + g * kPartLanes + i) * kBlockChannels + part;
-          v[g][i] = op(hn::LoadU(d, y + at), at, part);
-          if constexpr (Keep) hn::StoreU(v[g][i], d, y + at);
+          v[g][i] = stage_value<Keep>(y, at, part, op);
         }
         transpose(v[g]);
       }
