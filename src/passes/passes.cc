@@ -86,8 +86,9 @@ const std::vector<Pass>& all() {
       // Of what the others have made.
       {"layout", layout},
       {"pointwise", pointwise},
-      // Last: it says where what is left by then is written.
+      // It says where what is left by then is written.
       {"concat", concat},
+      // Of the steps that are then there.
       {"micro_batch", nullptr},
   };
   return list;

@@ -2,8 +2,8 @@
 // caches, the steps run for a few images of the batch after the other, so that what they hand to
 // each other is still in the caches when it is read, and needs memory for those images only.
 #include <algorithm>
-#include <cstring>
 #include <optional>
+#include <string_view>
 
 #include "base/shape.h"
 #include "plan/compiler.h"
@@ -14,17 +14,19 @@ namespace {
 
 // A step whose operands are larger together is worth splitting: about what one process has of a
 // third-level cache. Those of a micro-batch are to fit half of it.
-constexpr std::int64_t kLargeBytes = std::int64_t{16} << 20;
+constexpr double kLargeBytes = 16 << 20;
 // So many smaller ones may lie between two that are.
 constexpr int kMostBetween = 3;
 
-std::int64_t bytes_of_operand(const ops::Operand& operand) {
-  return static_cast<std::int64_t>(bytes_of(operand.dtype, element_count(operand.shape)));
+// A double: no shape is too large for it.
+double bytes_of_operand(const ops::Operand& operand) {
+  return static_cast<double>(element_count(operand.shape)) * bits_of(operand.dtype) / 8;
 }
 
 // The batch of a step that can be split, and the bytes of what it reads and gives of it.
 struct Batch {
-  std::int64_t size = 0, bytes = 0;
+  std::int64_t size = 0;
+  double bytes = 0;
 };
 
 std::optional<Batch> batch_of(const Step& step) {
@@ -57,7 +59,7 @@ std::optional<Batch> batch_of(const Step& step) {
 void Compiler::split_batches() {
   const auto& passes = resources_.passes();
   if (std::none_of(passes.begin(), passes.end(), [](const passes::Pass& pass) {
-        return std::strcmp(pass.name, "micro_batch") == 0;
+        return std::string_view(pass.name) == "micro_batch";
       })) {
     return;
   }
@@ -93,7 +95,7 @@ void Compiler::split_batches() {
     end = begin + 1;
     const std::optional<Batch> first = batch_at(begin);
     if (!first || first->bytes <= kLargeBytes) continue;
-    std::int64_t most = first->bytes;
+    double most = first->bytes;
     for (int i = end; i < count && i <= end + kMostBetween; ++i) {
       const std::optional<Batch> batch = batch_at(i);
       if (!batch || batch->size != first->size || needs_all_of(begin, i)) break;
@@ -104,7 +106,8 @@ void Compiler::split_batches() {
     if (end - begin < 2) continue;
     // Whole images, and enough of them that each thread has work.
     const std::int64_t least = (resources_.pool().size() + 1) / 2;
-    std::int64_t images = std::max(least, first->size * (kLargeBytes / 2) / most);
+    const double fitting = static_cast<double>(first->size) * (kLargeBytes / 2) / most;
+    std::int64_t images = std::max(least, static_cast<std::int64_t>(fitting));
     while (images > 1 && first->size % images != 0) --images;
     if (images >= least && images < first->size)
       split(begin, end, static_cast<int>(first->size / images));
