@@ -22,23 +22,23 @@ import onnx
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = pathlib.Path(os.environ.get("MEZZO_SHARED", ROOT.parent / "shared"))
-PACKAGES = ROOT / "build" / "bench-peers"
 REQUIREMENTS = ROOT / "bench" / "requirements.txt"
 sys.path[1:1] = [os.fspath(ROOT / "bench" / "models")]
 
 import engines as peers  # noqa: E402
+import first_result  # noqa: E402
 import generate  # noqa: E402
 
 
 def install() -> None:
     """The peers that are not among the tests' packages, from PyPI into a folder of their own."""
-    stamp = PACKAGES / "installed-requirements.txt"
+    stamp = peers.PACKAGES / "installed-requirements.txt"
     wanted = REQUIREMENTS.read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
         command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--upgrade", "--quiet"]
-        subprocess.run([*command, "--target", PACKAGES, "-r", REQUIREMENTS], check=True)
+        subprocess.run([*command, "--target", peers.PACKAGES, "-r", REQUIREMENTS], check=True)
         stamp.write_text(wanted)
-    sys.path.append(os.fspath(PACKAGES))
+    sys.path.append(os.fspath(peers.PACKAGES))
 
 
 def models(names: list[str]) -> dict[str, pathlib.Path]:
@@ -57,6 +57,8 @@ def models(names: list[str]) -> dict[str, pathlib.Path]:
             generate.write(ROOT / "build" / "bench-models", name)
     return chosen
 
+
+FIRST_RESULTS = 5  # processes of each engine
 
 # What files leave open and random numbers cannot be: 512 samples after 64 of context, at 16 kHz.
 SHAPES = {"silero_vad_v6": {"input": [1, 576]}}
@@ -111,21 +113,17 @@ def take_turns(runs: dict[str, peers.Run], feeds: dict[str, np.ndarray], rounds:
 
 def measure(path: pathlib.Path, chosen: list[str], threads: int, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     feeds = feeds_of(path)
-    # Else the first engine alone would wait for the disk, and for memory that a virtual machine has never had.
-    np.full(4 * len(path.read_bytes()), 1, np.uint8)
-    runs, results, cold = {}, {}, {}
+    runs, results = {}, {}
     for name in chosen:
-        start = time.perf_counter()
         try:
             runs[name] = peers.ENGINES[name](os.fspath(path), threads)
             results[name] = [np.array(value) for value in runs[name](feeds)]
         except Exception as error:  # noqa: BLE001 - an engine that cannot run a model is left out, aloud
             print(f"    {name} cannot run it: {str(error).splitlines()[0][:100]}")
             runs.pop(name, None)
-            continue
-        cold[name] = (time.perf_counter() - start) * 1e3
     if not runs:
         return {}
+    cold = first_result.measure(path, list(runs), threads, feeds, FIRST_RESULTS)
     times = take_turns(runs, feeds, rounds, seconds)
     reference = results.get("ONNX Runtime", next(iter(results.values())))
     return {
