@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "base/shape.h"
@@ -81,6 +83,14 @@ struct BlockedLayout {
     block_segments = ceil_div(segments, ceil_div(segments, block_segments));
   }
 
+  int64_t image_stretches() const { return rows * row_stretches; }
+
+  // Floats of x that a panel of weights reads for a stretch.
+  int64_t stretch_floats() const {
+    return stretch * block_segments * length / (shape.k_h * shape.k_w) *
+           std::min(shape.stride_h, shape.k_h) * shape.stride_w;
+  }
+
   // The first group of a panel.
   int64_t panel_begin(int64_t panel) const { return groups * panel / panels; }
   int64_t k() const { return segments * length; }
@@ -153,10 +163,20 @@ struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
 };
 
+// Stretches that are not parted: images are cut behind so many and their multiples.
+int64_t stretches_together(const BlockedLayout& l, const ConvArgs& args) {
+  if (!args.stages.wanted()) return 1;
+  // What is written past the caches is written in whole lines.
+  const int64_t lines = kCacheLine / std::gcd(kCacheLine, l.stretch);
+  if (l.pixels % kCacheLine == 0 && lines < l.image_stretches()) return lines;
+  const bool fits = l.image_stretches() * l.stretch_floats() <= 2 * kTaskFloats;
+  return fits ? l.image_stretches() : 1;
+}
+
 // The stages of one panel's stretches, image by image.
 void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
-                      const BlockedRange& r, int64_t panel) {
-  const int64_t per_image = l.rows * l.row_stretches;
+                      const BlockedRange& r, int64_t panel, StagePlanes& planes) {
+  const int64_t per_image = l.image_stretches();
   const auto pixel_at = [&](int64_t stretch) {
     return stretch == per_image
                ? l.pixels
@@ -168,7 +188,7 @@ void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_st
     const int64_t count = pixel_at(end - n * per_image) - first;
     const int64_t block_end = std::min(l.panel_begin(panel + 1) * kGroupBlocks, l.out_blocks);
     for (int64_t i = l.panel_begin(panel) * kGroupBlocks; i < block_end; ++i)
-      run_stages(l.shape, args, y_stride, n, i, first, count);
+      run_stages(l.shape, args, y_stride, n, i, first, count, planes);
   }
 }
 
@@ -180,6 +200,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
   static constexpr float kNoBias[kTileGroups * kGroupChannels] = {};
   const ConvArgs args = ahead_of_stages(all);
   const int64_t block_floats = l.pixels * kBlockChannels;
+  StagePlanes stage_planes;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
     const int64_t group = l.panel_begin(panel), groups = l.panel_begin(panel + 1) - group;
@@ -236,10 +257,10 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
               l.kernel(pixels, groups)(x + first * l.step, offsets + s0, segments, weights, out);
             });
       }
-      if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel);
+      if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel, stage_planes);
     }
   }
-  if (all.stages.wanted()) hwy::FlushStream();
+  if (all.stages.wanted()) stage_planes.finish();
 }
 
 }  // namespace
@@ -296,16 +317,18 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
                       });
     images = scratch;
   }
-  const int64_t per_image = l.rows * l.row_stretches, stretches = count * per_image;
-  const int64_t stretch_floats = l.stretch * l.block_segments * l.length / (s.k_h * s.k_w) *
-                                 std::min(s.stride_h, s.k_h) * s.stride_w;
-  const int64_t most =
-      std::clamp<int64_t>(kTaskFloats / std::max<int64_t>(1, stretch_floats), 1, stretches);
+  // Parts of images, which are cut between stretches.
+  const int64_t together = stretches_together(l, args),
+                image_parts = ceil_div(l.image_stretches(), together), parts = count * image_parts;
+  const auto first_stretch = [&](int64_t part) {
+    return (first + part / image_parts) * l.image_stretches() + part % image_parts * together;
+  };
+  const int64_t part_floats = std::max<int64_t>(1, together * l.stretch_floats());
+  const int64_t most = std::clamp<int64_t>(kTaskFloats / part_floats, 1, parts);
   // A thread takes its share in a few parts, each of which reads either all weights or all of x:
   // the smaller, where x need not be cut.
-  const bool by_panel = stretches <= most && s.out_c * l.k() > count * l.image_floats;
-  const int64_t most_major = by_panel ? l.panels : stretches,
-                most_minor = by_panel ? stretches : l.panels;
+  const bool by_panel = parts <= most && s.out_c * l.k() > count * l.image_floats;
+  const int64_t most_major = by_panel ? l.panels : parts, most_minor = by_panel ? parts : l.panels;
   const int64_t work = count * l.pixels * s.out_c * l.k();
   int64_t major = 1, minor = 1;
   if (pool.size() > 1)
@@ -320,14 +343,14 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
                     minor_end = most_minor * r.minor_end / minor;
       const int64_t panel_begin = by_panel ? major_begin : minor_begin,
                     panel_end = by_panel ? major_end : minor_end;
-      const int64_t stretch_begin = by_panel ? minor_begin : major_begin,
-                    range = (by_panel ? minor_end : major_end) - stretch_begin;
+      const int64_t part_begin = by_panel ? minor_begin : major_begin,
+                    range = (by_panel ? minor_end : major_end) - part_begin;
       // As many stretches at a time as stay in L2.
-      const int64_t parts = ceil_div(range, most), begin_at = first * per_image + stretch_begin;
-      for (int64_t i = 0; i < parts; ++i) {
+      const int64_t turns = ceil_div(range, most);
+      for (int64_t i = 0; i < turns; ++i) {
         run_range(l, args, images, first, offsets, y_stride,
-                  {begin_at + range * i / parts, begin_at + range * (i + 1) / parts, panel_begin,
-                   panel_end});
+                  {first_stretch(part_begin + range * i / turns),
+                   first_stretch(part_begin + range * (i + 1) / turns), panel_begin, panel_end});
       }
     });
   });

@@ -44,9 +44,9 @@ void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadP
 /// y [batch, channels / 8, pixels, 8] = x [batch, channels, pixels]; channels are whole blocks.
 void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
                 float* y, ThreadPool& pool);
-/// The way back.
+/// The way back; past the caches, if y is `streamed`.
 void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                  float* y, ThreadPool& pool);
+                  float* y, bool streamed, ThreadPool& pool);
 /// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8].
 void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool);
 /// y [planes, 8]: the means over the pixels of x [planes, pixels, 8].

@@ -32,6 +32,19 @@ void to_block(const float* from, int64_t pixels, float* to) {
   }
 }
 
+// Pixels of a block, [pixels][8], to rows, [8][pixels], past the caches.
+void stream_block(const float* from, int64_t pixels, float* to) {
+  LineStream planes;
+  BlockRows rows(to, pixels, 0, pixels, planes);
+  for (int64_t p = 0; p < pixels; p += kRunPixels) {
+    run_stage_rows<false>(p, std::min(p + kRunPixels, pixels), from, pixels, rows,
+                          [](VecBlock v, int64_t, int) HWY_ATTR { return v; });
+  }
+  rows.finish();
+  planes.finish();
+  hwy::FlushStream();
+}
+
 // Calls run(x, y) for planes of so many floats.
 template <class Run>
 void for_planes(int64_t planes, int64_t floats, const float* x, float* y, ThreadPool& pool,
@@ -145,9 +158,15 @@ void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, Th
              [&](const float* from, float* to) { to_block(from, pixels, to); });
 }
 
-void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
+void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, bool streamed,
+                      ThreadPool& pool) {
   for_planes(planes, pixels * kBlockChannels, x, y, pool,
-             [&](const float* from, float* to) { from_block(from, pixels, to, pixels); });
+             [&](const float* from, float* to) HWY_ATTR {
+               if (streamed) return stream_block(from, pixels, to);
+               to_rows(pixels, to, pixels, [&](int64_t pixel, int part) HWY_ATTR {
+                 return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
+               });
+             });
 }
 
 void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
@@ -211,8 +230,8 @@ void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, 
 }
 
 void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                  float* y, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
+                  float* y, bool streamed, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, streamed, pool);
 }
 
 void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {

@@ -223,6 +223,7 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
   const std::int64_t grain =
       std::max<std::int64_t>(1, kTaskWork / 4 * parts / (s.out_h * row_work));
   pool.parallel_for(tasks, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    StagePlanes planes;
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t part = t % parts, block = t / parts % blocks, n = t / parts / blocks;
       const std::int64_t last = s.out_h * (part + 1) / parts;
@@ -233,11 +234,11 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
         blocked_depthwise(s, args, y_stride, n, block, row, std::min(row + rows, last));
         if (all.stages.wanted()) {
           run_stages(s, all, y_stride, n, block, row * s.out_w,
-                     std::min(rows, last - row) * s.out_w);
+                     std::min(rows, last - row) * s.out_w, planes);
         }
       }
     }
-    if (all.stages.wanted()) hwy::FlushStream();
+    if (all.stages.wanted()) planes.finish();
   });
 }
 

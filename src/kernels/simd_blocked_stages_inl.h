@@ -28,9 +28,8 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 
 inline constexpr float kOnes[kBlockChannels] = {1, 1, 1, 1, 1, 1, 1, 1};
 
-// Pixels of a run: the first-level cache holds them. Small images are taken whole, as their rows
-// then lie together.
-inline constexpr std::int64_t kRunPixels = 256, kMostRunPixels = 1024;
+// Pixels of a run: the first-level cache holds them.
+inline constexpr std::int64_t kRunPixels = 256;
 
 // Rows become columns.
 inline void transpose(VecBlock (&v)[kPartLanes]) {
@@ -73,23 +72,85 @@ HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, cons
   }
 }
 
-// `count` pixels of a block of channels, [count][8], to rows `stride` apart, [8][count].
-inline void from_block(const float* from, std::int64_t count, float* to, std::int64_t stride) {
-  to_rows(count, to, stride, [&](std::int64_t pixel, int part) HWY_ATTR {
-    return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
-  });
-}
+// The rows of a block's channels on their way past the caches, a run of pixels at a time. Those of
+// a plane that is one run go with the planes beside it. Else the end of a row waits for the start
+// of the one behind it, which lies in the same line.
+class BlockRows {
+ public:
+  // Pixels [begin, end) of rows of `pixels`, the first of which begins at `to`; null: of none.
+  BlockRows(float* to, std::int64_t pixels, std::int64_t begin, std::int64_t end,
+            LineStream& planes)
+      : planes_(planes),
+        to_(to),
+        pixels_(pixels),
+        at_(begin),
+        is_whole_(begin == 0 && end == pixels),
+        is_one_run_(is_whole_ && pixels <= kRunPixels) {}
 
-// Whether all rows of `pixels` begin at lines of the cache, as the one at `row` must.
-inline bool are_lines(const float* row, std::int64_t pixels) {
-  return pixels % kCacheLine == 0 &&
-         reinterpret_cast<std::uintptr_t>(row) % (kCacheLine * sizeof(float)) == 0;
-}
+  // Where the first row begins.
+  float* to() const { return to_; }
+
+  // Whether all rows go on at lines.
+  bool are_lines() const { return pixels_ % kCacheLine == 0 && to_line(to_ + at_) == 0; }
+
+  // The next pixels were written without this.
+  void skip(std::int64_t count) { at_ += count; }
+
+  // The next `count` pixels, whose rows are rows(run), stride() apart.
+  void add(float* run, std::int64_t count) {
+    if (is_one_run_) return planes_.add(rows(run), kBlockChannels * count, to_);
+    for (int c = 0; c < int{kBlockChannels}; ++c) {
+      float *from = rows(run) + c * kStride, *to = to_ + c * pixels_ + at_;
+      std::int64_t begin = 0;
+      if (is_whole_ && at_ == 0 && c > 0) {
+        begin = begins_[c] = std::min(count, to_line(to));
+        std::copy_n(from, begin, rows(begin_[c]));
+      }
+      rows_[c].add(from + begin, count - begin, to + begin);
+    }
+    at_ += count;
+  }
+
+  void finish() {
+    if (is_one_run_) return;
+    for (int c = 0; c < int{kBlockChannels}; ++c) {
+      const int next = (c + 1) % int{kBlockChannels};
+      if (begins_[next] > 0) rows_[c].add(rows(begin_[next]), begins_[next], to_ + next * pixels_);
+      rows_[c].finish();
+    }
+  }
+
+  static float* rows(float* run) { return run + kCacheLine; }
+  std::int64_t stride() const { return is_one_run_ ? pixels_ : kStride; }
+
+  static constexpr std::int64_t kStride = kRunPixels + kCacheLine;
+  static constexpr std::int64_t kRunFloats = kCacheLine + kBlockChannels * kStride;
+
+ private:
+  LineStream& planes_;
+  float* to_;
+  std::int64_t pixels_, at_;
+  bool is_whole_, is_one_run_;
+  LineStream rows_[kBlockChannels];
+  std::int64_t begins_[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
+  HWY_ALIGN float begin_[kBlockChannels][2 * kCacheLine];
+};
+
+// Small planes on their way, by the stage that gives them: conv, scaled, sum, result.
+struct StagePlanes {
+  LineStream streams[4];
+
+  // Everything is there for others to see.
+  void finish() {
+    for (LineStream& stream : streams) stream.finish();
+    hwy::FlushStream();
+  }
+};
 
 // What a stage makes of the vector at y + at, channels from `part` on; it takes the vector's place
 // (Keep) or not.
-template <bool Keep, class Op>
-HWY_INLINE VecBlock stage_value(float* y, std::int64_t at, int part, const Op& op) {
+template <bool Keep, class Float, class Op>
+HWY_INLINE VecBlock stage_value(Float* y, std::int64_t at, int part, const Op& op) {
   const BlockF32 d;
   const VecBlock v = op(hn::LoadU(d, y + at), at, part);
   if constexpr (Keep) hn::StoreU(v, d, y + at);
@@ -97,32 +158,29 @@ HWY_INLINE VecBlock stage_value(float* y, std::int64_t at, int part, const Op& o
 }
 
 // One stage of pixels [begin, end) of a block: op(y, floats from y, part of a block), which takes
-// the place of y (Keep) or not, and the rows of that at `to`, `pixels` apart, unless it is null.
-template <bool Keep, class Op>
-void run_stage(std::int64_t begin, std::int64_t end, float* y, float* to, std::int64_t pixels,
-               const Op& op) {
+// the place of y (Keep) or not, and the rows of that unless nobody wants them.
+template <bool Keep, class Float, class Op>
+void run_stage(std::int64_t begin, std::int64_t end, Float* y, BlockRows& rows, const Op& op) {
   const std::int64_t count = end - begin;
   const auto value = [&](std::int64_t pixel, int part) HWY_ATTR {
     return stage_value<Keep>(y, (begin + pixel) * kBlockChannels + part, part, op);
   };
-  if (to == nullptr) {
+  if (rows.to() == nullptr) {
     for (std::int64_t p = 0; p < count; ++p) {
       MEZZO_UNROLL
       for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) value(p, part);
     }
     return;
   }
-  HWY_ALIGN float rows[kBlockChannels * kMostRunPixels];
-  to_rows(count, rows, count, value);
-  if (count == pixels) return stream(rows, kBlockChannels * count, to + begin);
-  for (std::int64_t c = 0; c < kBlockChannels; ++c)
-    stream(rows + c * count, count, to + c * pixels + begin);
+  HWY_ALIGN float run[BlockRows::kRunFloats];
+  to_rows(count, BlockRows::rows(run), rows.stride(), value);
+  rows.add(run, count);
 }
 
 // The same of whole lines of each row, which begin at lines, in one walk: up to where less than
 // `Lines` are left.
-template <int Lines, bool Keep, class Op>
-std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, float* y, float* to,
+template <int Lines, bool Keep, class Float, class Op>
+std::int64_t run_stage_lines(std::int64_t begin, std::int64_t end, Float* y, float* to,
                              std::int64_t pixels, const Op& op) {
   const BlockF32 d;
   constexpr std::int64_t kPixels = Lines * kCacheLine;
@@ -168,10 +226,28 @@ inline ConvArgs ahead_of_stages(ConvArgs args) {
   return args;
 }
 
+// One stage of pixels [begin, end) of a block: straight from vectors to lines, where rows are whole
+// lines, or through the caches. Behind the last, rows.finish() must follow.
+template <bool Keep, class Float, class Op>
+void run_stage_rows(std::int64_t begin, std::int64_t end, Float* y, std::int64_t pixels,
+                    BlockRows& rows, const Op& op) {
+  std::int64_t next = begin;
+  if (rows.to() != nullptr && rows.are_lines()) {
+    // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside
+    // each other go at a time.
+    if (pixels % (16 * kCacheLine) == 0)
+      next = run_stage_lines<2, Keep>(next, end, y, rows.to(), pixels, op);
+    next = run_stage_lines<1, Keep>(next, end, y, rows.to(), pixels, op);
+    rows.skip(next - begin);
+  }
+  if (next < end) run_stage<Keep>(next, end, y, rows, op);
+}
+
 // The stages of `count` pixels from pixel `begin` of image n on, of one block of channels, for
-// which y holds what ahead_of_stages asks for. hwy::FlushStream() must follow.
+// which y holds what ahead_of_stages asks for. planes.finish() must follow.
 inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
-                       std::int64_t n, std::int64_t block, std::int64_t begin, std::int64_t count) {
+                       std::int64_t n, std::int64_t block, std::int64_t begin, std::int64_t count,
+                       StagePlanes& planes) {
   const BlockF32 d;
   const ConvStages& stages = args.stages;
   const std::int64_t pixels = s.out_h * s.out_w, channel = block * kBlockChannels;
@@ -185,24 +261,17 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
   };
   const float *scale = of_block(stages.scale, kOnes), *unscale = of_block(stages.unscale, kOnes),
               *shift = of_block(stages.shift, kZeros), *bias = of_block(args.bias, kZeros);
-  const std::int64_t most =
-      pixels % kCacheLine != 0 && pixels <= kMostRunPixels ? kMostRunPixels : kRunPixels;
-  // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside each
-  // other go at a time.
-  const bool rows_collide = pixels % (16 * kCacheLine) == 0;
-  for (const std::int64_t end = begin + count; begin < end; begin += most) {
-    const std::int64_t run_end = std::min(begin + most, end);
-    const auto run = [&](auto keep, float* to, const auto& op) HWY_ATTR {
-      constexpr bool kKeep = keep();
-      if (to == nullptr) return run_stage<kKeep>(begin, run_end, y, nullptr, pixels, op);
-      to += plane;
-      std::int64_t next = begin;
-      if (are_lines(to + begin, pixels)) {
-        if (rows_collide) next = run_stage_lines<2, kKeep>(next, run_end, y, to, pixels, op);
-        next = run_stage_lines<1, kKeep>(next, run_end, y, to, pixels, op);
-      }
-      if (next < run_end) run_stage<kKeep>(next, run_end, y, to, pixels, op);
-    };
+  const std::int64_t end = begin + count;
+  const auto rows_of = [&](int stage, float* to) {
+    return BlockRows(to == nullptr ? nullptr : to + plane, pixels, begin, end,
+                     planes.streams[stage]);
+  };
+  BlockRows conv = rows_of(0, stages.conv), after_norm = rows_of(1, stages.scaled),
+            sum = rows_of(2, stages.sum), result = rows_of(3, stages.result);
+  for (; begin < end; begin += kRunPixels) {
+    const std::int64_t run_end = std::min(begin + kRunPixels, end);
+    const auto run = [&](auto keep, BlockRows& rows, const auto& op)
+                         HWY_ATTR { run_stage_rows<keep()>(begin, run_end, y, pixels, rows, op); };
     constexpr std::true_type kKeep;
     constexpr std::false_type kLeave;
     const auto scaled = [&](const float* factors, const float* terms) HWY_ATTR {
@@ -212,19 +281,19 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
     };
     if (stages.shift == nullptr) {
       if (stages.conv != nullptr)
-        run(kLeave, stages.conv, [](VecBlock v, std::int64_t, int) HWY_ATTR { return v; });
+        run(kLeave, conv, [](VecBlock v, std::int64_t, int) HWY_ATTR { return v; });
     } else {
-      if (stages.conv != nullptr) run(kLeave, stages.conv, scaled(unscale, bias));
-      run(kKeep, stages.scaled, scaled(scale, shift));
+      if (stages.conv != nullptr) run(kLeave, conv, scaled(unscale, bias));
+      run(kKeep, after_norm, scaled(scale, shift));
     }
     if (add != nullptr) {
-      run(kKeep, stages.sum, [&](VecBlock v, std::int64_t at, int) HWY_ATTR {
+      run(kKeep, sum, [&](VecBlock v, std::int64_t at, int) HWY_ATTR {
         return hn::Add(v, hn::LoadU(d, add + at));
       });
     }
-    run(kKeep, stages.result,
-        [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
+    run(kKeep, result, [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
   }
+  for (BlockRows* rows : {&conv, &after_norm, &sum, &result}) rows->finish();
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -16,22 +16,73 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
+// Floats from `to` to the begin of a line of the cache, at it or behind it.
+inline std::int64_t to_line(const float* to) {
+  const auto past = reinterpret_cast<std::uintptr_t>(to) / sizeof(float);
+  return static_cast<std::int64_t>(-past % (kAlignment / sizeof(float)));
+}
+
+// Whole lines, which go past the cache; `to` is the begin of one. hwy::FlushStream() must follow.
+HWY_INLINE void stream_lines(const float* from, std::int64_t lines, float* to) {
+  const F32 d;
+  constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
+  for (const float* end = from + lines * kLine; from != end; from += kLine, to += kLine) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kLine}; part += int{kLanes})
+      hn::Stream(hn::LoadU(d, from + part), d, to + part);
+  }
+}
+
 // to[i] = from[i] for i < count. Whole lines of the cache go past it, which does not read them
 // first: for what nobody reads soon. hwy::FlushStream() must follow.
 inline void stream(const float* from, std::int64_t count, float* to) {
-  const F32 d;
   constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
-  const auto past =
-      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) / sizeof(float)) % kLine;
-  std::int64_t i = past == 0 ? 0 : std::min(count, kLine - past);
-  std::copy(from, from + i, to);
-  for (; i + kLine <= count; i += kLine) {
-    MEZZO_UNROLL
-    for (int part = 0; part < int{kLine}; part += int{kLanes})
-      hn::Stream(hn::LoadU(d, from + i + part), d, to + i + part);
-  }
-  std::copy(from + i, from + count, to + i);
+  const std::int64_t begin = std::min(count, to_line(to)), lines = (count - begin) / kLine;
+  std::copy(from, from + begin, to);
+  stream_lines(from + begin, lines, to + begin);
+  const std::int64_t end = begin + lines * kLine;
+  std::copy(from + end, from + count, to + end);
 }
+
+// The same for floats that come in parts: a part of a line costs as much as several lines, so what
+// is left of a part waits for the next one, which mostly goes where the one before has ended.
+class LineStream {
+ public:
+  static constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
+
+  // The kLine floats ahead of `from` are written over.
+  void add(float* from, std::int64_t count, float* to) {
+    const float* const end = from + count;
+    if (to == end_) {
+      std::copy_n(rest_, kLine, from - kLine);
+      from -= rest_count_;
+      to -= rest_count_;
+    } else {
+      finish();
+      const std::int64_t begin = std::min(count, to_line(to));
+      std::copy_n(from, begin, to);
+      if (begin == count) return;
+      from += begin;
+      to += begin;
+    }
+    const std::int64_t lines = (end - from) / kLine;
+    stream_lines(from, lines, to);
+    rest_count_ = end - from - lines * kLine;
+    std::copy_n(end - kLine, kLine, rest_);
+    end_ = to + (end - from);
+  }
+
+  void finish() {
+    std::copy_n(rest_ + kLine - rest_count_, rest_count_, end_ - rest_count_);
+    rest_count_ = 0;
+    end_ = nullptr;
+  }
+
+ private:
+  HWY_ALIGN float rest_[kLine];  // the last of them wait
+  std::int64_t rest_count_ = 0;
+  float* end_ = nullptr;  // of all that was added; null where the next part begins anew
+};
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

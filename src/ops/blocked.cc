@@ -120,15 +120,20 @@ void infer_to_blocked(Op& op) {
 
 void infer_from_blocked(Op& op) { op.set_out(0, op.in(0).dtype, plain_shape(op.in_shape(0))); }
 
-using Reorder = void (*)(std::int64_t, std::int64_t, std::int64_t, const float*, float*,
-                         ThreadPool&);
-
-template <Reorder kReorder>
-Choice reorder(Op& op) {
-  const Shape x = op.in_rank(0) == 5 ? plain_shape(op.in_shape(0)) : op.in_shape(0);
+Choice to_blocked(Op& op) {
+  const Shape x = op.in_shape(0);
   if (element_count(x) == 0) return refuse("an empty tensor");
   return [x](Run& run) {
-    kReorder(x[0], x[1], x[2] * x[3], run.in<float>(0), run.out<float>(0), run.pool());
+    kernels::to_blocked(x[0], x[1], x[2] * x[3], run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+Choice from_blocked(Op& op) {
+  const Shape y = plain_shape(op.in_shape(0));
+  if (element_count(y) == 0) return refuse("an empty tensor");
+  return [y, streamed = op.attr_int("streamed") != 0](Run& run) {
+    kernels::from_blocked(y[0], y[1], y[2] * y[3], run.in<float>(0), run.out<float>(0), streamed,
+                          run.pool());
   };
 }
 
@@ -234,12 +239,13 @@ MEZZO_FAMILY(blocked) {
       .out("Y", like(0))
       .infer(infer_to_blocked)
       .batched({0})
-      .simd_kernel("blocked", reorder<kernels::to_blocked>);
+      .simd_kernel("blocked", to_blocked);
   op("FromBlocked", kDomain)
       .since(1)
+      .attr("streamed", 0)  // nobody reads Y soon: it goes past the caches
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_from_blocked)
       .batched({0})
-      .simd_kernel("blocked", reorder<kernels::from_blocked>);
+      .simd_kernel("blocked", from_blocked);
 }

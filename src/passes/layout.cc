@@ -275,8 +275,17 @@ class Layout {
     }
     if (own.given >= 0) {
       replacement.out[0] = blocked(own.given);
-      if (uses_[own.given].converted())
-        after.push_back({"FromBlocked", kDomain, 1, {}, {blocked(own.given)}, {own.given}});
+      const Uses& uses = uses_[own.given];
+      if (uses.converted()) {
+        const bool streamed = !uses.read && element_count(program_.slot(own.given).operand.shape) >=
+                                                kStreamedElements;
+        after.push_back({"FromBlocked",
+                         kDomain,
+                         1,
+                         {attribute("streamed", std::int64_t{streamed})},
+                         {blocked(own.given)},
+                         {own.given}});
+      }
     }
     const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
     program_.replace(members, std::move(replacement), std::move(before), std::move(after));

@@ -12,9 +12,6 @@
 namespace mezzo::passes {
 namespace {
 
-// Elements of a tensor that would not stay in the caches until somebody fetches it.
-constexpr std::int64_t kStreamed = 64 << 10;
-
 class Chain {
  public:
   explicit Chain(Program& program) : program_(program) {}
@@ -73,7 +70,7 @@ class Chain {
       if (!is_read && !is_kept && k + 1 < members_.size()) continue;
       chain.out.push_back(slot);
       results.push_back(static_cast<std::int64_t>(k));
-      streamed.push_back(!is_read && is_kept && element_count(shape_) >= kStreamed ? 1 : 0);
+      streamed.push_back(!is_read && is_kept && element_count(shape_) >= kStreamedElements ? 1 : 0);
     }
     chain.in = inputs_;
     chain.attributes = {attribute("functions", functions), attribute("operands", operands),

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,6 +21,9 @@ namespace mezzo::passes {
 inline bool contains(const std::vector<int>& list, int item) {
   return std::find(list.begin(), list.end(), item) != list.end();
 }
+
+/// Of a tensor that would not stay in the caches until whoever runs the plan reads it.
+inline constexpr std::int64_t kStreamedElements = 64 << 10;
 
 /// A tensor of the plan.
 struct Slot {

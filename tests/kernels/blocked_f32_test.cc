@@ -259,6 +259,10 @@ TEST(BlockedF32, Stages) {
       make_shape(2, 16, {33, 35}, 24, {3, 3}, {2, 2}, {1, 1, 1, 1}),
       make_shape(2, 24, {19, 23}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 24),
       make_shape(1, 8, {64, 90}, 16, {1, 1}),
+      // Images that are cut where rows are no whole lines, and steps of 2.
+      make_shape(1, 64, {65, 65}, 8, {1, 1}),
+      make_shape(2, 128, {57, 57}, 16, {1, 1}, {2, 2}),
+      make_shape(1, 128, {64, 64}, 16, {1, 1}, {2, 2}),
   };
   check_stages(shapes, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
     AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
@@ -318,15 +322,23 @@ TEST(BlockedF32, RefusesWhatItDoesNotTake) {
 }
 
 TEST(BlockedF32, ReordersBothWays) {
-  for (const std::int64_t pixels : {1, 2, 3, 4, 5, 7, 8, 49, 1000}) {
+  for (const std::int64_t pixels :
+       {1, 2, 3, 4, 5, 7, 8, 9, 15, 49, 169, 256, 257, 784, 1000, 3025}) {
     const std::vector<float> x = random_floats(2 * 24 * pixels, 1),
                              expected = blocked(2, 24, pixels, x);
     for_each_target([&] {
-      std::vector<float> y(x.size()), back(x.size());
+      std::vector<float> y(x.size());
       to_blocked(2, 24, pixels, x.data(), y.data(), test_pool());
       EXPECT_EQ(y, expected);
-      from_blocked(2, 24, pixels, y.data(), back.data(), test_pool());
-      EXPECT_EQ(back, x);
+      for (const bool streamed : {false, true}) {
+        // Rows begin anywhere in a line of the cache, and nothing around them is touched.
+        for (const std::size_t offset : {0, 1, 5, 8, 15}) {
+          std::vector<float> back(x.size() + 32, -7), around = back;
+          std::copy(x.begin(), x.end(), around.begin() + static_cast<std::ptrdiff_t>(offset));
+          from_blocked(2, 24, pixels, y.data(), back.data() + offset, streamed, test_pool());
+          EXPECT_EQ(back, around) << pixels << " pixels, " << offset << " floats on";
+        }
+      }
     });
   }
 }
