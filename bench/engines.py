@@ -92,7 +92,8 @@ def mnn(path: str, threads: int) -> Run:
         variables = [MNN.expr.const(array, array.shape, MNN.expr.NCHW, _mnn_type(MNN, array)) for array in arrays]
         results = module.forward(variables)
         results = results if isinstance(results, (list, tuple)) else [results]
-        return [MNN.expr.convert(result, MNN.expr.NCHW).read() for result in results]
+        # What read() gives is the variable's own memory, which goes with it.
+        return [np.array(MNN.expr.convert(result, MNN.expr.NCHW).read()) for result in results]
 
     return run
 

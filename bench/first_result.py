@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import statistics
@@ -19,7 +20,7 @@ import engines as peers
 
 
 def measure(path: pathlib.Path, chosen: list[str], threads: int, feeds: dict[str, np.ndarray], rounds: int) -> dict[str, float]:
-    """Milliseconds by engine, medians over `rounds` processes each, in turns."""
+    """Milliseconds by engine, medians over `rounds` processes each, in turns; NaN for one that has none."""
     times: dict[str, list[float]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as folder:
         arrays = pathlib.Path(folder) / "feeds.npz"
@@ -27,9 +28,12 @@ def measure(path: pathlib.Path, chosen: list[str], threads: int, feeds: dict[str
         for _ in range(rounds):
             for name in chosen:
                 command = [sys.executable, __file__, name, os.fspath(path), os.fspath(arrays), str(threads)]
-                answer = subprocess.run(command, check=True, capture_output=True, text=True)
-                times[name].append(float(answer.stdout.split()[-1]))
-    return {name: statistics.median(values) for name, values in times.items()}
+                answer = subprocess.run(command, capture_output=True, text=True)
+                if answer.returncode == 0:
+                    times[name].append(float(answer.stdout.split()[-1]))
+                else:
+                    print(f"    {name} gives no first result: exit status {answer.returncode}, {answer.stderr[-200:].strip()}")
+    return {name: statistics.median(values) if values else math.nan for name, values in times.items()}
 
 
 def main() -> None:
