@@ -116,9 +116,14 @@ void finish_tile(const float* tile, const Chunk& g, int64_t row, int64_t col, in
   }
 }
 
-// One block of C over all of k.
+// Packed B from that column on, in the block of k from k0 on.
+const float* packed_columns(const Chunk& g, int64_t k0, int64_t depth, int64_t col) {
+  return g.b + panel_offset(g.b_extent, k0, depth, col / kTileCols, kTileCols);
+}
+
+// One block of C over all of k. `col_after` is the first column of the next one, or less than 0.
 void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end, int64_t col_begin,
-              int64_t col_end) {
+              int64_t col_end, int64_t col_after) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   HWY_ALIGN float tile[kMaxRows * kTileCols];
   const GemmEpilogue& e = *g.epilogue;
@@ -130,12 +135,16 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
     const bool first = k0 == 0, last = k0 + depth >= g.k;
     for (int64_t col = col_begin; col < col_end; col += kTileCols) {
       const int64_t cols = std::min(kTileCols, g.cols - col);
-      const float* b = g.b_row_stride != 0
-                           ? g.b + k0 * g.b_row_stride + col
-                           : g.b + panel_offset(g.b_extent, k0, depth, col / kTileCols, kTileCols);
-      const int64_t ldb = g.b_row_stride != 0 ? g.b_row_stride : kTileCols;
+      const bool b_packed = g.b_row_stride == 0;
+      const float* b =
+          b_packed ? packed_columns(g, k0, depth, col) : g.b + k0 * g.b_row_stride + col;
+      const int64_t ldb = b_packed ? kTileCols : g.b_row_stride;
       const float* next =
-          g.b_row_stride == 0 && col + kTileCols < col_end ? b + kTileCols * depth : nullptr;
+          !b_packed                   ? nullptr
+          : col + kTileCols < col_end ? b + kTileCols * depth
+          : !last ? packed_columns(g, k0 + depth, std::min(block, g.k - k0 - depth), col_begin)
+          : col_after >= 0 ? packed_columns(g, 0, block, col_after)
+                           : nullptr;
       TileOut out{
           nullptr, g.ldc, Start::c, nullptr, last ? e.min : -kInfinity, last ? e.max : kInfinity,
           {}};
@@ -185,11 +194,13 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t r = t % row_groups, c = t / row_groups;
+      const int64_t r = t % row_groups, c = t / row_groups, c_after = (t + 1) / row_groups;
+      const bool goes_on = t + 1 < end && c_after != c;
       run_task(g, height, row_panels * r / row_groups * height,
                std::min(row_panels * (r + 1) / row_groups * height, g.rows),
                col_panels * c / col_groups * kTileCols,
-               std::min(col_panels * (c + 1) / col_groups * kTileCols, g.cols));
+               std::min(col_panels * (c + 1) / col_groups * kTileCols, g.cols),
+               goes_on ? col_panels * c_after / col_groups * kTileCols : -1);
     }
   });
 }
