@@ -11,6 +11,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_pack_inl.h"
 
 // Everything is computed transposed, with a block of kTileCols queries along the vectors: scores
 // are [keys][queries], so that the softmax goes down columns and no vector is ever summed up in

@@ -15,6 +15,7 @@
 #include "kernels/simd_blocked_depthwise_inl.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
+#include "kernels/simd_pack_inl.h"
 
 // A convolution takes blocks of k (taps of input channels) in turn: panels of weights that stay in
 // L1 meet all tiles of pixels of a stretch that stays in L2. Sums wait in y between blocks of k.

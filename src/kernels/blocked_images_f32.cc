@@ -10,6 +10,7 @@
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_pack_inl.h"
 
 // What is done to images in the blocked layout besides convolving them.
 

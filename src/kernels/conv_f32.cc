@@ -14,6 +14,7 @@
 #include "kernels/simd_depthwise_inl.h"
 #include "kernels/simd_few_columns_inl.h"
 #include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_pack_inl.h"
 #include "kernels/simd_planes_inl.h"
 
 // A convolution is the product of the weights [out_c, K] with a matrix [K, pixels] that repeats the

@@ -11,6 +11,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_gemv_inl.h"
+#include "kernels/simd_pack_inl.h"
 
 // The product is computed in tasks: blocks of C of some panels of rows by some panels of columns,
 // whose operands stay in L2 while one block of k runs. A packed operand is [k

@@ -21,6 +21,7 @@
 
 #include "kernels/conv_f32.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_pack_inl.h"
 #include "kernels/simd_stream_inl.h"
 
 HWY_BEFORE_NAMESPACE();

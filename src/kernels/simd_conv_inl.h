@@ -14,6 +14,7 @@
 #include "base/shape.h"
 #include "kernels/conv_f32.h"
 #include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_pack_inl.h"
 #include "kernels/simd_planes_inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_pack_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {

@@ -13,10 +13,8 @@
 #define MEZZO_KERNELS_SIMD_GEMM_INL
 #endif
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -336,77 +334,6 @@ inline void finish_row(const float* sums, float start, const float* add, float* 
     VecF32 v = hn::Add(load_n(d, sums + j, rest), offset);
     if (add != nullptr) v = hn::Add(v, load_n(d, add + j, rest));
     store_n(clamp(v, lo, hi), d, y + j, rest);
-  }
-}
-
-// Transposes the 4 x 4 floats that the vectors hold in each of their 128-bit blocks.
-template <class D>
-HWY_INLINE void transpose_blocks(D d, hn::Vec<D>& r0, hn::Vec<D>& r1, hn::Vec<D>& r2,
-                                 hn::Vec<D>& r3) {
-  const hn::Repartition<double, D> dd;
-  const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, r0, r1)),
-             high01 = hn::BitCast(dd, hn::InterleaveUpper(d, r0, r1));
-  const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, r2, r3)),
-             high23 = hn::BitCast(dd, hn::InterleaveUpper(d, r2, r3));
-  r0 = hn::BitCast(d, hn::InterleaveLower(dd, low01, low23));
-  r1 = hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23));
-  r2 = hn::BitCast(d, hn::InterleaveLower(dd, high01, high23));
-  r3 = hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23));
-}
-
-// Transposes 4 x 4 floats: row r of the source at src + r * src_stride.
-HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* dst,
-                              std::int64_t dst_stride) {
-  const hn::FixedTag<float, 4> d;
-  auto r0 = hn::LoadU(d, src), r1 = hn::LoadU(d, src + src_stride);
-  auto r2 = hn::LoadU(d, src + 2 * src_stride), r3 = hn::LoadU(d, src + 3 * src_stride);
-  transpose_blocks(d, r0, r1, r2, r3);
-  hn::StoreU(r0, d, dst);
-  hn::StoreU(r1, d, dst + dst_stride);
-  hn::StoreU(r2, d, dst + 2 * dst_stride);
-  hn::StoreU(r3, d, dst + 3 * dst_stride);
-}
-
-// Writes a panel [k][width]: element (p, i) from src[i * stride_i + p * stride_k] for i < valid,
-// zero beyond.
-inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t stride_k,
-                       std::int64_t valid, std::int64_t width, std::int64_t k, float* dst) {
-  const F32 d;
-  // Zeros come with the last vector where that is the panel's too.
-  const bool whole_vectors = stride_i == 1 && round_up(valid, kLanes) == width;
-  if (valid < width && !whole_vectors) {
-    for (std::int64_t p = 0; p < k; ++p)
-      std::fill(dst + p * width + valid, dst + (p + 1) * width, 0.0f);
-  }
-  if (stride_i == 1) {
-    for (std::int64_t p = 0; p < k; ++p, src += stride_k, dst += width) {
-      std::int64_t i = 0;
-      for (; i + static_cast<std::int64_t>(kLanes) <= valid; i += kLanes)
-        hn::StoreU(hn::LoadU(d, src + i), d, dst + i);
-      if (i == valid) continue;
-      const auto rest = static_cast<std::size_t>(valid - i);
-      const VecF32 last = load_n(d, src + i, rest);
-      if (whole_vectors) {
-        hn::StoreU(last, d, dst + i);
-      } else {
-        store_n(last, d, dst + i, rest);
-      }
-    }
-    return;
-  }
-  std::int64_t i = 0;
-  if (stride_k == 1) {
-    for (; i + 4 <= valid; i += 4) {
-      const float* rows = src + i * stride_i;
-      std::int64_t p = 0;
-      for (; p + 4 <= k; p += 4) transpose_4x4(rows + p, stride_i, dst + p * width + i, width);
-      for (; p < k; ++p) {
-        for (int r = 0; r < 4; ++r) dst[p * width + i + r] = rows[r * stride_i + p];
-      }
-    }
-  }
-  for (; i < valid; ++i) {
-    for (std::int64_t p = 0; p < k; ++p) dst[p * width + i] = src[i * stride_i + p * stride_k];
   }
 }
 

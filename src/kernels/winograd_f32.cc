@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "kernels/winograd_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_pack_inl.h"
 #include "kernels/simd_winograd_inl.h"
 #include "kernels/simd_winograd_tiles_inl.h"
 
