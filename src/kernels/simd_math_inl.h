@@ -39,7 +39,7 @@ HWY_INLINE VecF32 power_of_two(VecI32 n) {
 }
 
 struct ReducedExp {
-  VecI32 n;
+  VecF32 n;
   VecF32 minus_one;  // exp(r) - 1, where x = n log(2) + r and |r| <= log(2) / 2
 };
 
@@ -52,14 +52,30 @@ HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
   r = hn::NegMulAdd(rounded, hn::Set(d, -2.12194440e-4f), r);
   const VecF32 tail = polynomial(r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f,
                                  8.368745116e-03f, 1.381453999e-03f);
-  return {hn::ConvertTo(I32(), rounded), hn::MulAdd(hn::Mul(r, r), tail, r)};
+  return {rounded, hn::MulAdd(hn::Mul(r, r), tail, r)};
+}
+
+// The exponential itself, for -150 <= n <= 128.
+HWY_INLINE VecF32 exp_of(const ReducedExp& e) {
+  const VecF32 significand = hn::Add(e.minus_one, hn::Set(F32(), 1.0f));
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  return VecF32{_mm512_scalef_ps(significand.raw, e.n.raw)};
+#else
+  // 2^n in two factors: n goes from denormals to infinity.
+  const VecI32 n = hn::ConvertTo(I32(), e.n), half = hn::ShiftRight<1>(n);
+  return hn::Mul(hn::Mul(significand, power_of_two(half)), power_of_two(hn::Sub(n, half)));
+#endif
 }
 
 // exp(x) for -87 <= x <= 88; NaN passes.
 HWY_INLINE VecF32 exp_ordinary(VecF32 x) {
   const ReducedExp e = reduce_exp(x);
-  const VecF32 power = power_of_two(e.n);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  return exp_of(e);
+#else
+  const VecF32 power = power_of_two(hn::ConvertTo(I32(), e.n));
   return hn::MulAdd(power, e.minus_one, power);
+#endif
 }
 
 // exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
@@ -76,19 +92,14 @@ HWY_INLINE VecF32 exp_f32(VecF32 x) {
   const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
   const VecF32 kept = hn::IfThenZeroElse(vanishes, x);
   const ReducedExp e = reduce_exp(clamp(kept, hn::Set(d, -104.0f), hn::Set(d, 89.0f)));
-  // 2^n in two factors: n goes from -150 (denormals) to 128.
-  const VecI32 half = hn::ShiftRight<1>(e.n);
-  const VecF32 first = hn::Add(e.minus_one, hn::Set(d, 1.0f));
-  const VecF32 power =
-      hn::Mul(hn::Mul(first, power_of_two(half)), power_of_two(hn::Sub(e.n, half)));
-  return hn::IfThenZeroElse(vanishes, power);
+  return hn::IfThenZeroElse(vanishes, exp_of(e));
 }
 
 // exp(x) - 1 for x <= 1.
 HWY_INLINE VecF32 expm1_small(VecF32 x) {
   const F32 d;
   const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
-  const VecF32 scale = power_of_two(e.n);
+  const VecF32 scale = power_of_two(hn::ConvertTo(I32(), e.n));
   return hn::MulAdd(scale, e.minus_one, hn::Sub(scale, hn::Set(d, 1.0f)));
 }
 
@@ -146,10 +157,14 @@ HWY_INLINE VecF32 sigmoid_f32(VecF32 x) {
   const F32 d;
   const VecF32 one = hn::Set(d, 1.0f), largest = hn::Set(d, 87.0f);
   const VecF32 negative = hn::Neg(x);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  const VecF32 e = exp_of(reduce_exp(clamp(negative, hn::Neg(largest), hn::Set(d, 89.0f))));
+#else
   // Beyond that exp(-x) may be infinite, and the result denormal.
   const VecF32 e = hn::AllFalse(d, hn::Gt(negative, largest))
                        ? exp_ordinary(hn::Max(hn::Neg(largest), negative))
                        : exp_f32(negative);
+#endif
   return hn::Div(one, hn::Add(one, e));
 }
 
