@@ -1,4 +1,6 @@
-// Slice. Spec: Slice-1 (attributes), -10 (inputs, steps), -11 (negative steps), -13.
+// Slice. Spec: Slice-1 (attributes), -10 (inputs, steps), -11 (negative steps), -13. StridedSlice
+// is the planner's: the ranges of all axes as they are.
+#include "ops/slice.h"
 
 #include <algorithm>
 
@@ -10,14 +12,9 @@ namespace {
 
 using Kind = FormalAttribute::Kind;
 
-// Along an axis: elements start, start + step, ... (count of them).
-struct Range {
-  std::int64_t start = 0, step = 1, count = 0;
-};
-
 // NumPy's rules: negative positions count from the end, and what is out of range is clamped to what
 // exists.
-Range clamped(std::int64_t start, std::int64_t end, std::int64_t step, std::int64_t extent) {
+AxisRange clamped(std::int64_t start, std::int64_t end, std::int64_t step, std::int64_t extent) {
   // A step of the extent or more takes one element at most; so shortened, nothing can overflow.
   const std::int64_t longest = std::max<std::int64_t>(extent, 1);
   step = std::clamp(step, -longest, longest);
@@ -32,7 +29,34 @@ Range clamped(std::int64_t start, std::int64_t end, std::int64_t step, std::int6
   return {start, step, way <= 0 ? 0 : (way - 1) / stride + 1};
 }
 
-std::vector<Range> ranges_of(const Op& op) {
+std::vector<AxisRange> given_ranges(const Op& op) {
+  const std::vector<std::int64_t> starts = op.attr_ints("starts"), steps = op.attr_ints("steps"),
+                                  counts = op.attr_ints("counts");
+  const Shape& shape = op.in_shape(0);
+  const std::size_t rank = shape.size();
+  std::vector<AxisRange> ranges;
+  bool fits = starts.size() == rank && steps.size() == rank && counts.size() == rank;
+  for (std::size_t a = 0; fits && a < rank; ++a) {
+    const AxisRange range{starts[a], steps[a], counts[a]};
+    // How many steps lead from the start to the last element there is.
+    const std::int64_t extent = shape[a];
+    const bool begins = range.start >= 0 && range.start < extent;
+    const std::int64_t most = !begins          ? -1
+                              : range.step > 0 ? (extent - 1 - range.start) / range.step
+                              : range.step < 0 && range.step >= -extent ? range.start / -range.step
+                                                                        : -1;
+    fits = range.count >= 0 && range.count <= most + 1;
+    ranges.push_back(range);
+  }
+  if (!fits) {
+    throw invalid("StridedSlice's starts, steps and counts do not lie in its input")
+        .got(to_string(starts) + ", " + to_string(steps) + " and " + to_string(counts) + " for " +
+             to_string(shape));
+  }
+  return ranges;
+}
+
+std::vector<AxisRange> named_ranges(const Op& op) {
   const bool by_inputs = op.opset() >= 10;
   const std::vector<std::int64_t> starts = by_inputs ? op.ints(1) : op.attr_ints("starts");
   const std::vector<std::int64_t> ends = by_inputs ? op.ints(2) : op.attr_ints("ends");
@@ -48,7 +72,7 @@ std::vector<Range> ranges_of(const Op& op) {
              std::to_string(axes.size()) + " axes, " + std::to_string(steps.size()) +
              " steps for " + to_string(shape));
   }
-  std::vector<Range> ranges;
+  std::vector<AxisRange> ranges;
   for (const std::int64_t extent : shape) ranges.push_back({0, 1, extent});
   std::vector<bool> seen(shape.size(), false);
   for (std::size_t i = 0; i < starts.size(); ++i) {
@@ -65,12 +89,12 @@ std::vector<Range> ranges_of(const Op& op) {
 
 void infer(Op& op) {
   Shape out;
-  for (const Range& range : ranges_of(op)) out.push_back(range.count);
+  for (const AxisRange& range : slice_ranges(op)) out.push_back(range.count);
   op.set_out(0, op.in(0).dtype, std::move(out));
 }
 
 Choice by_size(Op& op) {
-  const std::vector<Range> ranges = ranges_of(op);
+  const std::vector<AxisRange> ranges = slice_ranges(op);
   std::vector<std::int64_t> source_strides = strides_of(op.in_shape(0));
   const Shape& out = op.out_shape(0);
   std::int64_t offset = 0;
@@ -87,6 +111,11 @@ Choice by_size(Op& op) {
 }
 
 }  // namespace
+
+std::vector<AxisRange> slice_ranges(const Op& op) {
+  return op.row().name() == "Slice" ? named_ranges(op) : given_ranges(op);
+}
+
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(slice) {
@@ -106,6 +135,15 @@ MEZZO_FAMILY(slice) {
       .in("ends", like(1))
       .in("axes", like(1), Arity::optional)
       .in("steps", like(1), Arity::optional)
+      .out("output", like(0))
+      .infer(infer)
+      .kernel("by element size", by_size);
+  op("StridedSlice", "mezzo")
+      .since(1)
+      .required("starts", Kind::ints)
+      .required("steps", Kind::ints)
+      .required("counts", Kind::ints)
+      .in("data", kAllWithBf16)
       .out("output", like(0))
       .infer(infer)
       .kernel("by element size", by_size);

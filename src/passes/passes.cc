@@ -75,6 +75,7 @@ const std::vector<Pass>& all() {
       {"hard_swish", hard_swish},
       {"swish", swish},
       {"pad", pad},
+      {"slice", slice},
       {"conv_scale", conv_scale},
       {"norm_scale", norm_scale},
       {"conv_add", conv_add},

@@ -30,6 +30,7 @@ std::vector<Pass> enabled(const std::vector<std::string>& disabled, std::string_
 
 // One file each.
 void pad(Program& program);
+void slice(Program& program);
 void layer_norm(Program& program);
 void skip_layer_norm(Program& program);
 void attention(Program& program);

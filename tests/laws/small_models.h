@@ -63,8 +63,10 @@ class GraphBuilder {
     return constant(name, random(shape, graph_.initializers.size() + 1));
   }
   GraphBuilder& node(const std::string& op, const std::vector<std::string>& inputs,
-                     const std::vector<std::string>& outputs, Attributes attributes = {}) {
+                     const std::vector<std::string>& outputs, Attributes attributes = {},
+                     const std::string& domain = "") {
     onnx::Node node;
+    node.domain = domain;
     node.op_type = op;
     node.name = op + "_" + outputs[0];
     node.inputs = inputs;
@@ -79,6 +81,7 @@ class GraphBuilder {
     model.ir_version = 8;
     model.graph = graph_;
     model.opset_imports.push_back({"", opset});
+    model.opset_imports.push_back({"mezzo", 1});
     const std::string bytes = onnx::write_memory(model);
     return Model::from_memory(bytes.data(), bytes.size());
   }
