@@ -55,7 +55,6 @@ inline std::int64_t tile_rows(std::int64_t m) {
 // What a tile's sums are added to; with `nothing` and `sums`, which is C, they are not clamped.
 enum class Start { nothing, sums, row_bias, col_bias, c };
 
-inline constexpr std::int64_t kCacheLine = 16;  // floats
 inline constexpr float kZeros[kTileCols] = {};
 
 // Memory that is needed soon: every fourth step of k sends some cache lines of it to L2. Weights

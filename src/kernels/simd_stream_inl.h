@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "base/memory.h"
 #include "kernels/simd_tail_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,16 +18,16 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 // Floats from `to` to the begin of a line of the cache, at it or behind it.
 inline std::int64_t to_line(const float* to) {
   const auto past = reinterpret_cast<std::uintptr_t>(to) / sizeof(float);
-  return static_cast<std::int64_t>(-past % (kAlignment / sizeof(float)));
+  return static_cast<std::int64_t>(-past % kCacheLine);
 }
 
 // Whole lines, which go past the cache; `to` is the begin of one. hwy::FlushStream() must follow.
 HWY_INLINE void stream_lines(const float* from, std::int64_t lines, float* to) {
   const F32 d;
-  constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
-  for (const float* end = from + lines * kLine; from != end; from += kLine, to += kLine) {
+  for (const float* end = from + lines * kCacheLine; from != end;
+       from += kCacheLine, to += kCacheLine) {
     MEZZO_UNROLL
-    for (int part = 0; part < int{kLine}; part += int{kLanes})
+    for (int part = 0; part < int{kCacheLine}; part += int{kLanes})
       hn::Stream(hn::LoadU(d, from + part), d, to + part);
   }
 }
@@ -36,11 +35,10 @@ HWY_INLINE void stream_lines(const float* from, std::int64_t lines, float* to) {
 // to[i] = from[i] for i < count. Whole lines of the cache go past it, which does not read them
 // first: for what nobody reads soon. hwy::FlushStream() must follow.
 inline void stream(const float* from, std::int64_t count, float* to) {
-  constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
-  const std::int64_t begin = std::min(count, to_line(to)), lines = (count - begin) / kLine;
+  const std::int64_t begin = std::min(count, to_line(to)), lines = (count - begin) / kCacheLine;
   std::copy(from, from + begin, to);
   stream_lines(from + begin, lines, to + begin);
-  const std::int64_t end = begin + lines * kLine;
+  const std::int64_t end = begin + lines * kCacheLine;
   std::copy(from + end, from + count, to + end);
 }
 
@@ -48,13 +46,11 @@ inline void stream(const float* from, std::int64_t count, float* to) {
 // is left of a part waits for the next one, which mostly goes where the one before has ended.
 class LineStream {
  public:
-  static constexpr auto kLine = static_cast<std::int64_t>(kAlignment / sizeof(float));
-
-  // The kLine floats ahead of `from` are written over.
+  // The kCacheLine floats ahead of `from` are written over.
   void add(float* from, std::int64_t count, float* to) {
     const float* const end = from + count;
     if (to == end_) {
-      std::copy_n(rest_, kLine, from - kLine);
+      std::copy_n(rest_, kCacheLine, from - kCacheLine);
       from -= rest_count_;
       to -= rest_count_;
     } else {
@@ -65,21 +61,21 @@ class LineStream {
       from += begin;
       to += begin;
     }
-    const std::int64_t lines = (end - from) / kLine;
+    const std::int64_t lines = (end - from) / kCacheLine;
     stream_lines(from, lines, to);
-    rest_count_ = end - from - lines * kLine;
-    std::copy_n(end - kLine, kLine, rest_);
+    rest_count_ = end - from - lines * kCacheLine;
+    std::copy_n(end - kCacheLine, kCacheLine, rest_);
     end_ = to + (end - from);
   }
 
   void finish() {
-    std::copy_n(rest_ + kLine - rest_count_, rest_count_, end_ - rest_count_);
+    std::copy_n(rest_ + kCacheLine - rest_count_, rest_count_, end_ - rest_count_);
     rest_count_ = 0;
     end_ = nullptr;
   }
 
  private:
-  HWY_ALIGN float rest_[kLine];  // the last of them wait
+  HWY_ALIGN float rest_[kCacheLine];  // the last of them wait
   std::int64_t rest_count_ = 0;
   float* end_ = nullptr;  // of all that was added; null where the next part begins anew
 };

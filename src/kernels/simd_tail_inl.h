@@ -19,6 +19,8 @@ using F32 = hn::ScalableTag<float>;
 using VecF32 = hn::Vec<F32>;
 inline constexpr std::size_t kLanes = HWY_LANES(float);
 
+inline constexpr std::int64_t kCacheLine = 64 / sizeof(float);
+
 // The first n < kLanes elements at p, zeros after them. Nothing past them is read.
 HWY_INLINE VecF32 load_n(F32 d, const float* p, std::size_t n) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
