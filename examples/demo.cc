@@ -72,11 +72,14 @@ double cosine(const Tensor& a, const Tensor& b) {
   return dot(x, y) / std::sqrt(dot(x, x) * dot(y, y));
 }
 
+// NaN where one is.
 double largest_difference(const Tensor& a, const Tensor& b) {
   const auto x = a.values<float>(), y = b.values<float>();
   double largest = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(x[i]) - static_cast<double>(y[i])));
+    const double gap = std::fabs(static_cast<double>(x[i]) - static_cast<double>(y[i]));
+    if (!(gap <= largest)) largest = gap;
+    if (std::isnan(largest)) break;
   }
   return largest;
 }
