@@ -29,6 +29,7 @@ AxisRange clamped(std::int64_t start, std::int64_t end, std::int64_t step, std::
   return {start, step, way <= 0 ? 0 : (way - 1) / stride + 1};
 }
 
+// StridedSlice's.
 std::vector<AxisRange> given_ranges(const Op& op) {
   const std::vector<std::int64_t> starts = op.attr_ints("starts"), steps = op.attr_ints("steps"),
                                   counts = op.attr_ints("counts");
@@ -56,6 +57,7 @@ std::vector<AxisRange> given_ranges(const Op& op) {
   return ranges;
 }
 
+// Slice's, of the axes that it names.
 std::vector<AxisRange> named_ranges(const Op& op) {
   const bool by_inputs = op.opset() >= 10;
   const std::vector<std::int64_t> starts = by_inputs ? op.ints(1) : op.attr_ints("starts");
