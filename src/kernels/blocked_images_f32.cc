@@ -33,26 +33,29 @@ void to_block(const float* from, int64_t pixels, float* to) {
   }
 }
 
-// Pixels of a block, [pixels][8], to rows, [8][pixels], past the caches.
-void stream_block(const float* from, int64_t pixels, float* to) {
-  LineStream planes;
-  BlockRows rows(to, pixels, 0, pixels, planes);
-  for (int64_t p = 0; p < pixels; p += kRunPixels) {
-    run_stage_rows<false>(p, std::min(p + kRunPixels, pixels), from, pixels, rows,
-                          [](VecBlock v, int64_t, int) HWY_ATTR { return v; });
+// Planes of a block each, [pixels][8], to rows, [8][pixels], past the caches.
+void stream_blocks(const float* from, int64_t pixels, float* to, int64_t planes) {
+  const int64_t floats = pixels * kBlockChannels;
+  LineStream small_planes;
+  for (int64_t i = 0; i < planes; ++i, from += floats, to += floats) {
+    BlockRows rows(to, pixels, 0, pixels, small_planes);
+    for (int64_t p = 0; p < pixels; p += kRunPixels) {
+      run_stage_rows<false>(p, std::min(p + kRunPixels, pixels), from, pixels, rows,
+                            [](VecBlock v, int64_t, int) HWY_ATTR { return v; });
+    }
+    rows.finish();
   }
-  rows.finish();
-  planes.finish();
+  small_planes.finish();
   hwy::FlushStream();
 }
 
-// Calls run(x, y) for planes of so many floats.
+// Calls run(x, y, count) for some planes, of so many floats, at a time.
 template <class Run>
 void for_planes(int64_t planes, int64_t floats, const float* x, float* y, ThreadPool& pool,
                 const Run& run) {
   pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
                     [&](int64_t begin, int64_t end) {
-                      for (int64_t i = begin; i < end; ++i) run(x + i * floats, y + i * floats);
+                      run(x + begin * floats, y + begin * floats, end - begin);
                     });
 }
 
@@ -155,19 +158,23 @@ bool max_of_plane(const PoolShape& s, const float* x, float* y) {
 }  // namespace
 
 void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
-  for_planes(planes, pixels * kBlockChannels, x, y, pool,
-             [&](const float* from, float* to) { to_block(from, pixels, to); });
+  const int64_t floats = pixels * kBlockChannels;
+  for_planes(planes, floats, x, y, pool, [&](const float* from, float* to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to_block(from + i * floats, pixels, to + i * floats);
+  });
 }
 
 void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, bool streamed,
                       ThreadPool& pool) {
-  for_planes(planes, pixels * kBlockChannels, x, y, pool,
-             [&](const float* from, float* to) HWY_ATTR {
-               if (streamed) return stream_block(from, pixels, to);
-               to_rows(pixels, to, pixels, [&](int64_t pixel, int part) HWY_ATTR {
-                 return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
-               });
-             });
+  const int64_t floats = pixels * kBlockChannels;
+  for_planes(planes, floats, x, y, pool, [&](const float* from, float* to, int64_t count) HWY_ATTR {
+    if (streamed) return stream_blocks(from, pixels, to, count);
+    for (int64_t i = 0; i < count; ++i, from += floats) {
+      to_rows(pixels, to + i * floats, pixels, [&](int64_t pixel, int part) HWY_ATTR {
+        return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
+      });
+    }
+  });
 }
 
 void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {

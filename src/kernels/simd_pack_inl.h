@@ -120,6 +120,7 @@ inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t str
     for (std::int64_t p = 0; p < k; ++p) dst[p * width + i] = src[i * stride_i + p * stride_k];
   }
 }
+
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -8,9 +8,8 @@
 namespace mezzo::passes {
 namespace {
 
-// What the step takes of its input, where it is a Slice and that is known.
+// What a Slice takes of its input, where that is known.
 std::optional<std::vector<ops::AxisRange>> ranges_of(const Program& program, int step) {
-  if (!program.is(step, "Slice") && !program.is(step, "StridedSlice", "mezzo")) return {};
   const ops::Op& op = program.op(step);
   if (!op.in(0).known) return {};
   for (int i = 1; i < static_cast<int>(program.step(step).in.size()); ++i) {
