@@ -2,13 +2,16 @@
 
 #include "base/convert.h"
 #include "kernels/convert.h"
+#include "ops/movement.h"
 #include "ops/op.h"
 
 namespace mezzo::ops {
 
 void convert_elements(DType from, const void* source, DType to, void* target, std::int64_t count,
                       ThreadPool& pool) {
-  if (!simd_allowed()) {
+  if (from == to) {
+    copy_all(from, source, target, count, pool);
+  } else if (!simd_allowed()) {
     convert(from, source, to, target, count);
   } else if (from == DType::f16 && to == DType::f32) {
     kernels::f16_to_f32(static_cast<const Half*>(source), static_cast<float*>(target), count, pool);

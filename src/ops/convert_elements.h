@@ -9,7 +9,7 @@
 namespace mezzo::ops {
 
 /// What base's `convert` does, by vector kernels and on all threads where the types are f32 and a
-/// 16-bit float.
+/// 16-bit float; a copy where both are the same type.
 void convert_elements(DType from, const void* source, DType to, void* target, std::int64_t count,
                       ThreadPool& pool);
 

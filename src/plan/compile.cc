@@ -48,6 +48,7 @@ bool Compiler::plan_forward() {
   plan_->feeds = request_.feeds;
   slot_of_.assign(graph_.values().size(), -1);
   twins_.clear();
+  copies_.clear();
   shared_.clear();
   deferred_.clear();
   for (int i = 0; i < static_cast<int>(request_.feeds.size()); ++i) add_feed(i);
@@ -280,6 +281,7 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
       made_[node.outputs[i]] = outs[i];
     } else {
       define(node.outputs[i], outs[i]);
+      if (view) keep_apart(node.outputs[i]);
     }
   }
 }

@@ -80,6 +80,7 @@ class Compiler {
   // The slot's value in f32, where it is a 16-bit float.
   int widen(int slot);
   int converted(int slot, DType dtype, DType kept_for);
+  int add_conversion(int slot, DType dtype, DType kept_for);
   // Whether the node means the same with f32 in place of its 16-bit floats: every type in question
   // follows from an input's.
   static bool can_widen(const graph::Node& node, const ops::Row& row);
@@ -94,6 +95,8 @@ class Compiler {
 
   // exports.cc
   int export_slot(ValueId value);
+  // Gives a fetched view memory of its own where what it is a view of is fetched as well.
+  void keep_apart(ValueId view);
   bool is_finished(ValueId value) const;
   void finish_exports();
   void finish_continuation();
@@ -128,11 +131,12 @@ class Compiler {
   Decisions decisions_;
   Slice slice_;
   std::shared_ptr<Plan> plan_;
-  std::vector<int> slot_of_;     // by value: where it lies if it can be planned on, else -1
-  std::map<int, int> twins_;     // slots that hold the same value as f32 and as a 16-bit float
-  std::map<ValueId, int> made_;  // values that exist only when the plan has run
-  std::set<ValueId> shared_;     // constants that depend on nothing but the file
-  std::set<ValueId> needed_;     // whose contents decide how it goes on
+  std::vector<int> slot_of_;       // by value: where it lies if it can be planned on, else -1
+  std::map<int, int> twins_;       // slots that hold the same value as f32 and as a 16-bit float
+  std::map<ValueId, int> copies_;  // fetched views: slots that are no views
+  std::map<ValueId, int> made_;    // values that exist only when the plan has run
+  std::set<ValueId> shared_;       // constants that depend on nothing but the file
+  std::set<ValueId> needed_;       // whose contents decide how it goes on
   std::vector<NodeId> deferred_;
 };
 

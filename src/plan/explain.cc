@@ -63,6 +63,13 @@ std::string describe(const Step& step, const graph::Graph& graph) {
   return text;
 }
 
+const char* conversion_name(const Plan& plan, const Step& step) {
+  const auto type = [&](const std::vector<int>& slots) {
+    return plan.slots[static_cast<std::size_t>(slots[0])].dtype;
+  };
+  return type(step.in) == type(step.out) ? "copy" : "convert";
+}
+
 std::string to_text(const Plan& plan, const graph::Graph& graph) {
   std::string text = std::to_string(plan.steps.size()) + " steps, " +
                      std::to_string(plan.node_count) + " nodes, " +
@@ -80,7 +87,8 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
       continue;
     }
     if (step.kind == Step::Kind::convert) {
-      text += list(plan, graph, step.out) + " = convert " + list(plan, graph, step.in) + "\n";
+      text += list(plan, graph, step.out) + " = " + conversion_name(plan, step) + " " +
+              list(plan, graph, step.in) + "\n";
       continue;
     }
     if (step.kind == Step::Kind::observe) {

@@ -18,6 +18,24 @@ int Compiler::export_slot(ValueId value) {
   return made != made_.end() ? made->second : -1;
 }
 
+// Else a caller who writes to one tensor would have to copy it first. Here the copy costs least:
+// what was computed just now is in the caches.
+void Compiler::keep_apart(ValueId view) {
+  const auto is_fetched = [&](ValueId value) {
+    return std::find(slice_.fetches.begin(), slice_.fetches.end(), value) != slice_.fetches.end();
+  };
+  const int slot = slot_of_[at(view)];
+  const Slot& facts = plan_->slots[at(slot)];
+  if (!is_fetched(view) || facts.place != Slot::Place::arena) return;
+  if (facts.kept_for != DType::undefined) return;  // what is handed on is a conversion
+  const int root = root_of(slot);
+  for (const ValueId other : slice_.fetches) {
+    if (other == view || !is_planned(other) || root_of(slot_of_[at(other)]) != root) continue;
+    copies_[view] = add_conversion(slot, facts.dtype, DType::undefined);
+    return;
+  }
+}
+
 bool Compiler::is_finished(ValueId value) const {
   return is_planned(value) ||
          (made_.contains(value) && !patched_.contains(value) && !observed_.contains(value));
@@ -27,7 +45,8 @@ void Compiler::finish_exports() {
   plan_->not_taken = slice_.not_taken;
   Request& rest = plan_->continuation;
   for (const ValueId value : slice_.fetches) {
-    const int slot = export_slot(value);
+    const auto copy = copies_.find(value);
+    const int slot = copy != copies_.end() ? copy->second : export_slot(value);
     if (slot >= 0 && is_finished(value)) {
       plan_->exports.push_back({value, slot});
     } else {

@@ -99,6 +99,9 @@ struct Plan {
 /// "node 'conv1' (Conv)" of a kernel's step, of all its nodes joined by " + ".
 std::string describe(const Step& step, const graph::Graph& graph);
 
+/// What a conversion is called: "convert", or "copy" where the type stays.
+const char* conversion_name(const Plan& plan, const Step& step);
+
 /// The plan as text: a line for each step. For people.
 std::string to_text(const Plan& plan, const graph::Graph& graph);
 

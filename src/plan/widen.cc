@@ -30,6 +30,10 @@ int Compiler::widen(int slot) {
 int Compiler::converted(int slot, DType dtype, DType kept_for) {
   const auto twin = twins_.find(slot);
   if (twin != twins_.end()) return twin->second;
+  return twins_[slot] = add_conversion(slot, dtype, kept_for);
+}
+
+int Compiler::add_conversion(int slot, DType dtype, DType kept_for) {
   const Slot& source = plan_->slots[at(slot)];
   Slot target = new_slot(source.value, dtype, source.shape, Slot::Place::arena);
   target.kept_for = kept_for;
@@ -38,7 +42,7 @@ int Compiler::converted(int slot, DType dtype, DType kept_for) {
   step.in = {slot};
   step.out = {add_slot(std::move(target))};
   plan_->steps.push_back(step);
-  return twins_[slot] = step.out[0];
+  return step.out[0];
 }
 
 bool Compiler::can_widen(const graph::Node& node, const ops::Row& row) {

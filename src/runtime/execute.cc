@@ -319,7 +319,7 @@ class Execution {
     }
     const ValueId value = step.value != kNone ? step.value : plan_.slots[at(step.out[0])].value;
     time.node = graph.value(value).name;
-    time.op_type = step.kind == Step::Kind::convert ? "convert"
+    time.op_type = step.kind == Step::Kind::convert ? plan::conversion_name(plan_, step)
                    : step.kind == Step::Kind::patch ? "patch"
                                                     : "observe";
     return time;

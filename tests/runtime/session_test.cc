@@ -265,6 +265,27 @@ TEST(Session, ServesSeveralThreadsAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(Session, FetchedViewsHaveMemoryOfTheirOwn) {
+  GraphBuilder g;
+  g.input("x", DType::f32, {4}).constant("one", Tensor::scalar(1.0F));
+  g.constant("shape", Tensor::of<std::int64_t>({2}, {2, 2}));
+  g.node("Add", {"x", "one"}, {"sum"}).node("Reshape", {"sum", "shape"}, {"square"});
+  g.node("Identity", {"square"}, {"same"}).node("Relu", {"same"}, {"y"}).output("y");
+  const Session session(g.finish());
+  const std::vector<std::string> views = {"sum", "square", "same"};
+  Outputs out = session.run({{"x", kX}}, {"sum", "square", "same", "y"});
+  for (const std::string& name : views) {
+    Tensor tensor = out[name];
+    EXPECT_EQ(numbers(tensor), (std::vector<float>{-2, 0, 1, 3})) << name;
+    for (const std::string& other : views) {
+      EXPECT_TRUE(name == other || tensor.data() != out[other].data()) << name << ", " << other;
+    }
+  }
+  EXPECT_EQ(numbers(out["y"]), (std::vector<float>{0, 0, 1, 3}));
+  const std::string plan = session.explain({{"x", kX}}, {"sum", "square"});
+  EXPECT_NE(plan.find("square float32[2, 2] = copy"), std::string::npos) << plan;
+}
+
 TEST(Session, OutputsOutliveIt) {
   Outputs out;
   {
