@@ -1,8 +1,7 @@
 // Depthwise convolutions in the blocked layout. Included per target, like simd.h.
 //
-// Every output vector is a sum of input vectors of the same channels, each times its tap's weights.
-// Outputs come several at a time, those at the ends of a row with zeros for what is missing; where
-// a window reaches far beyond its row, they come by themselves.
+// A plane's rows of outputs are cut into tiles, each for one kernel; outputs whose window reaches
+// far beyond its row come by themselves.
 
 #if defined(MEZZO_KERNELS_SIMD_BLOCKED_DEPTHWISE_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_BLOCKED_DEPTHWISE_INL
@@ -15,197 +14,149 @@
 #include <array>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
-#include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_depthwise_tiles_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/task_grid.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-// What the outputs of one row of one block of channels have in common.
-struct DepthwiseRow {
-  std::int64_t k_h, k_w;      // taps inside the image; along the row all
-  std::int64_t tap_h, tap_w;  // floats of x from one tap to the next
-  std::int64_t step;          // floats of x from one output to the next
-  std::int64_t weights_h;     // floats of the weights from one row of taps to the next
-  const float* weights;       // of the first tap inside
-  const float* bias;          // of the block; may be null
-  float min, max;
-};
-
-template <int N>
-HWY_INLINE void finish_depthwise(const DepthwiseRow& r, VecBlock* sums, std::int64_t part,
-                                 const float* add, float* y) {
-  const BlockF32 d;
-  const VecBlock lo = hn::Set(d, r.min), hi = hn::Set(d, r.max);
-  const VecBlock bias = r.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, r.bias + part);
-  MEZZO_UNROLL
-  for (int n = 0; n < N; ++n) {
-    VecBlock sum = hn::Add(sums[n], bias);
-    if (add != nullptr) sum = hn::Add(sum, hn::LoadU(d, add + n * kBlockChannels + part));
-    hn::StoreU(clamp(sum, lo, hi), d, y + n * kBlockChannels + part);
-  }
-}
-
-// Pixels that may be missing at either end of what N outputs read.
-inline constexpr int kMostMissing = 2;
-
-// N outputs. K taps along the row, side by side, and outputs `Step` floats apart, of whose pixels
-// the first `left` and the last `right` are zero where Ends; or, where K is 0, any number of taps.
-template <int K, int Step, bool Ends, int N>
-HWY_NOINLINE void depthwise_outputs(const DepthwiseRow& r, [[maybe_unused]] int left,
-                                    [[maybe_unused]] int right, const float* x, const float* add,
-                                    float* y) {
-  const BlockF32 d;
-  constexpr int kChannels = kBlockChannels;
-  MEZZO_UNROLL
-  for (int part = 0; part < kChannels; part += kPartLanes) {
-    VecBlock acc[N];
-    MEZZO_UNROLL
-    for (int n = 0; n < N; ++n) acc[n] = hn::Zero(d);
-    const float *rows = x + part, *weights = r.weights + part;
-    for (std::int64_t kh = 0; kh < r.k_h; ++kh, rows += r.tap_h, weights += r.weights_h) {
-      if constexpr (K > 0) {
-        constexpr int kPixels = (N - 1) * Step / kChannels + K;
-        const auto pixel = [&](int p) HWY_ATTR {
-          const float* from = rows + p * kChannels;
-          if (Ends && p < kMostMissing && p < left) from = kZeros;
-          if (Ends && p >= kPixels - kMostMissing && p >= kPixels - right) from = kZeros;
-          return hn::LoadU(d, from);
-        };
-        MEZZO_UNROLL
-        for (int kw = 0; kw < K; ++kw) {
-          const VecBlock w = hn::LoadU(d, weights + kw * kChannels);
-          MEZZO_UNROLL
-          for (int n = 0; n < N; ++n)
-            acc[n] = hn::MulAdd(pixel(n * Step / kChannels + kw), w, acc[n]);
-        }
-      } else {
-        for (std::int64_t kw = 0; kw < r.k_w; ++kw) {
-          const VecBlock w = hn::LoadU(d, weights + kw * kChannels);
-          const float* from = rows + kw * r.tap_w;
-          MEZZO_UNROLL
-          for (int n = 0; n < N; ++n)
-            acc[n] = hn::MulAdd(hn::LoadU(d, from + n * r.step), w, acc[n]);
-        }
-      }
-    }
-    finish_depthwise<N>(r, acc, part, add, y);
-  }
-}
-
-// One output, with taps [begin, end) along the row.
-inline void depthwise_output(const DepthwiseRow& r, std::int64_t begin, std::int64_t end,
-                             const float* x, const float* add, float* y) {
-  const BlockF32 d;
-  for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-    VecBlock sum = hn::Zero(d);
-    const float *rows = x + part, *weights = r.weights + part;
-    for (std::int64_t kh = 0; kh < r.k_h; ++kh, rows += r.tap_h, weights += r.weights_h) {
-      for (std::int64_t kw = begin; kw < end; ++kw) {
-        sum = hn::MulAdd(hn::LoadU(d, rows + kw * r.tap_w),
-                         hn::LoadU(d, weights + kw * kBlockChannels), sum);
-      }
-    }
-    finish_depthwise<1>(r, &sum, part, add, y);
-  }
-}
-
-inline constexpr std::int64_t kDepthwiseOutputs = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 8 : 12;
-using DepthwiseKernel = void (*)(const DepthwiseRow&, int, int, const float*, const float*, float*);
-using DepthwiseKernels = std::array<DepthwiseKernel, kDepthwiseOutputs>;
+using DepthwiseKernel = decltype(DepthwiseTile::kernel);
 
 template <int K, int Step, bool Ends, int... N>
-constexpr DepthwiseKernels depthwise_kernels(std::integer_sequence<int, N...>) {
+constexpr std::array<DepthwiseKernel, sizeof...(N)> depthwise_kernels(
+    std::integer_sequence<int, N...>) {
   return {depthwise_outputs<K, Step, Ends, N + 1>...};
 }
+template <class D, int K, int Step, bool Ends, bool Odd, int... N>
+constexpr std::array<DepthwiseKernel, sizeof...(N)> depthwise_pair_kernels(
+    std::integer_sequence<int, N...>) {
+  return {depthwise_pairs<D, K, Step, Ends, Odd, N + 1>...};
+}
 
-// The kernels for 1, 2, ... outputs.
+// Kernels for `unit`, 2 * unit, ... up to `most` outputs, by whether x begins at the second pixel
+// of a pair.
 struct DepthwiseChoice {
-  const DepthwiseKernels* inner;  // that miss nothing
-  const DepthwiseKernels* ends;   // null: these must not miss anything
+  std::int64_t unit, most;
+  const DepthwiseKernel* inner[2];  // that miss nothing
+  const DepthwiseKernel* ends[2];   // null: these must not miss anything
 };
 
+// Step: floats of x from one output to the next.
 template <int K, int Step>
 DepthwiseChoice depthwise_choice() {
-  using Outputs = std::make_integer_sequence<int, kDepthwiseOutputs>;
-  static constexpr DepthwiseKernels kInner = depthwise_kernels<K, Step, false>(Outputs{});
-  if constexpr (K == 0) return {&kInner, nullptr};
-  static constexpr DepthwiseKernels kEnds = depthwise_kernels<K, Step, true>(Outputs{});
-  return {&kInner, &kEnds};
+  constexpr int kMost = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 8 : 12;
+  using Counts = std::make_integer_sequence<int, kMost>;
+  static constexpr auto kInner = depthwise_kernels<K, Step, false>(Counts{});
+  if constexpr (K == 0) return {1, kMost, {kInner.data(), kInner.data()}, {}};
+  static constexpr auto kEnds = depthwise_kernels<K, Step, true>(Counts{});
+  return {1, kMost, {kInner.data(), kInner.data()}, {kEnds.data(), kEnds.data()}};
 }
 
-inline DepthwiseChoice depthwise_choice(const ConvShape& s) {
+// Step: pixels from one output to the next.
+template <class D, int K, int Step>
+DepthwiseChoice depthwise_pair_choice() {
+  constexpr int kMost = 8;
+  using Counts = std::make_integer_sequence<int, kMost>;
+  static constexpr auto kInner = depthwise_pair_kernels<D, K, Step, false, false>(Counts{}),
+                        kInnerOdd = depthwise_pair_kernels<D, K, Step, false, true>(Counts{}),
+                        kEnds = depthwise_pair_kernels<D, K, Step, true, false>(Counts{}),
+                        kEndsOdd = depthwise_pair_kernels<D, K, Step, true, true>(Counts{});
+  return {2, 2 * kMost, {kInner.data(), kInnerOdd.data()}, {kEnds.data(), kEndsOdd.data()}};
+}
+
+// A template, so that other targets do not compile the pairs.
+template <class D>
+DepthwiseChoice depthwise_choice(const ConvShape& s) {
   constexpr int kOne = kBlockChannels, kTwo = 2 * kBlockChannels;
-  if (s.dilation_w == 1 && s.stride_w <= 2) {
-    const bool one = s.stride_w == 1;
-    if (s.k_w == 3) return one ? depthwise_choice<3, kOne>() : depthwise_choice<3, kTwo>();
-    if (s.k_w == 5) return one ? depthwise_choice<5, kOne>() : depthwise_choice<5, kTwo>();
+  if (s.dilation_w != 1 || s.stride_w > 2 || (s.k_w != 3 && s.k_w != 5))
+    return depthwise_choice<0, 0>();
+  const bool one = s.stride_w == 1, three = s.k_w == 3;
+  if constexpr (hn::MaxLanes(D()) == 2 * kBlockChannels) {
+    if (s.k_h == s.k_w && s.stride_h == s.stride_w && s.dilation_h == 1) {
+      if (three) return one ? depthwise_pair_choice<D, 3, 1>() : depthwise_pair_choice<D, 3, 2>();
+      return one ? depthwise_pair_choice<D, 5, 1>() : depthwise_pair_choice<D, 5, 2>();
+    }
   }
-  return depthwise_choice<0, 0>();
+  if (three) return one ? depthwise_choice<3, kOne>() : depthwise_choice<3, kTwo>();
+  return one ? depthwise_choice<5, kOne>() : depthwise_choice<5, kTwo>();
 }
 
-// Rows [begin, end) of one block of channels of image n.
-inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
-                              std::int64_t n, std::int64_t block, std::int64_t begin,
-                              std::int64_t end) {
-  constexpr std::int64_t kChannels = kBlockChannels;
-  const std::int64_t plane = n * s.out_c / kChannels + block,
-                     out_floats = s.out_h * s.out_w * kChannels;
-  const float* x = args.x + plane * s.in_h * s.in_w * kChannels;
-  const float* weights = args.packed_weights + block * s.k_h * s.k_w * kChannels;
-  const float* add = args.add == nullptr ? nullptr : args.add + plane * out_floats;
-  float* y = args.y + n * y_stride + block * out_floats;
-  DepthwiseRow r;
-  r.k_w = s.k_w;
-  r.tap_h = s.dilation_h * s.in_w * kChannels;
-  r.tap_w = s.dilation_w * kChannels;
-  r.step = s.stride_w * kChannels;
-  r.weights_h = s.k_w * kChannels;
-  r.bias = args.bias == nullptr ? nullptr : args.bias + block * kChannels;
-  r.min = args.min;
-  r.max = args.max;
-  // The windows' first columns run from -pad on. Those of outputs [inside, outside) reach beyond
-  // the row by no more than what their kernel takes.
-  const DepthwiseChoice choice = depthwise_choice(s);
-  const std::int64_t missing = choice.ends == nullptr ? 0 : kMostMissing;
+// How the outputs of a row are divided; those whose window reaches beyond the row by more than what
+// a kernel takes come by themselves.
+inline std::vector<DepthwiseTile> depthwise_tiles(const ConvShape& s,
+                                                  const DepthwiseChoice& choice) {
+  std::vector<DepthwiseTile> tiles;
+  const auto by_themselves = [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t ow = from; ow < to; ++ow) {
+      const Taps taps = taps_inside(ow * s.stride_w - s.pad_left, s.in_w, s.k_w, s.dilation_w);
+      tiles.push_back({depthwise_output, ow, 1, static_cast<int>(taps.begin),
+                       static_cast<int>(s.k_w - taps.end)});
+    }
+  };
+  // The windows' first columns run from -pad on.
+  const std::int64_t missing = choice.ends[0] == nullptr ? 0 : kMostMissing;
   const std::int64_t reach = (s.k_w - 1) * s.dilation_w;
   const std::int64_t before = std::max<std::int64_t>(0, s.pad_left - missing);
   const std::int64_t inside = std::min(ceil_div(before, s.stride_w), s.out_w);
   const std::int64_t last = s.in_w - 1 + missing - reach + s.pad_left;  // first column, plus pad
   const std::int64_t outside =
       last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
-  const std::int64_t count = outside - inside, tiles = ceil_div(count, kDepthwiseOutputs);
-  for (std::int64_t oh = begin; oh < end; ++oh) {
-    const std::int64_t first = oh * s.stride_h - s.pad_top;
-    const Taps rows = taps_inside(first, s.in_h, s.k_h, s.dilation_h);
-    r.k_h = rows.end - rows.begin;
-    r.weights = weights + rows.begin * r.weights_h;
-    const float* row = x + (first + rows.begin * s.dilation_h) * s.in_w * kChannels;
-    const std::int64_t at = oh * s.out_w;
-    const auto by_themselves = [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t ow = from; ow < to; ++ow) {
-        const std::int64_t column = ow * s.stride_w - s.pad_left;
-        const Taps taps = taps_inside(column, s.in_w, s.k_w, s.dilation_w);
-        depthwise_output(r, taps.begin, taps.end, row + column * kChannels,
-                         add == nullptr ? nullptr : add + (at + ow) * kChannels,
-                         y + (at + ow) * kChannels);
-      }
-    };
-    by_themselves(0, inside);
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      const std::int64_t ow = inside + count * t / tiles,
-                         outputs = inside + count * (t + 1) / tiles - ow;
-      const std::int64_t column = ow * s.stride_w - s.pad_left;
-      const std::int64_t beyond = column + (outputs - 1) * s.stride_w + reach + 1 - s.in_w;
-      const DepthwiseKernels& kernels = column < 0 || beyond > 0 ? *choice.ends : *choice.inner;
-      kernels[static_cast<std::size_t>(outputs - 1)](
-          r, static_cast<int>(std::max<std::int64_t>(0, -column)),
-          static_cast<int>(std::max<std::int64_t>(0, beyond)), row + column * kChannels,
-          add == nullptr ? nullptr : add + (at + ow) * kChannels, y + (at + ow) * kChannels);
+  by_themselves(0, inside);
+  const std::int64_t count = outside - inside, units = ceil_div(count, choice.unit),
+                     kernel_tiles = ceil_div(count, choice.most);
+  for (std::int64_t t = 0; t < kernel_tiles; ++t) {
+    const std::int64_t first = units * t / kernel_tiles,
+                       tile_units = units * (t + 1) / kernel_tiles - first;
+    const std::int64_t ow = inside + first * choice.unit, column = ow * s.stride_w - s.pad_left;
+    // Of whole units, the last output of which may be missing.
+    const std::int64_t whole = tile_units * choice.unit, outputs = std::min(whole, outside - ow);
+    const std::int64_t beyond = column + (whole - 1) * s.stride_w + reach + 1 - s.in_w;
+    const bool is_inner = column >= 0 && beyond <= 0 && outputs == whole;
+    const DepthwiseKernel* kernels = (is_inner ? choice.inner : choice.ends)[column & 1];
+    tiles.push_back({kernels[tile_units - 1], ow, static_cast<int>(outputs),
+                     static_cast<int>(std::max<std::int64_t>(0, -column)),
+                     static_cast<int>(std::max<std::int64_t>(0, beyond))});
+  }
+  by_themselves(outside, s.out_w);
+  return tiles;
+}
+
+// Rows [begin, end) of one block of channels of image n, so many at a time.
+inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int64_t y_stride,
+                              const std::vector<DepthwiseTile>& tiles, std::int64_t at_a_time,
+                              std::int64_t n, std::int64_t block, std::int64_t begin,
+                              std::int64_t end) {
+  constexpr std::int64_t kChannels = kBlockChannels;
+  const std::int64_t plane = n * s.out_c / kChannels + block,
+                     out_floats = s.out_h * s.out_w * kChannels;
+  const float* x = args.x + plane * s.in_h * s.in_w * kChannels;
+  const float* add = args.add == nullptr ? nullptr : args.add + plane * out_floats;
+  float* y = args.y + n * y_stride + block * out_floats;
+  DepthwiseRows r{s,
+                  s.stride_h * s.in_w * kChannels,
+                  s.out_w * kChannels,
+                  s.dilation_h * s.in_w * kChannels,
+                  s.dilation_w * kChannels,
+                  args.packed_weights + block * s.k_h * s.k_w * kChannels,
+                  args.bias == nullptr ? nullptr : args.bias + block * kChannels,
+                  args.min,
+                  args.max,
+                  0,
+                  0,
+                  {}};
+  for (std::int64_t oh = begin; oh < end; oh += r.rows) {
+    r.first = oh * s.stride_h - s.pad_top;
+    r.rows = std::min(at_a_time, end - oh);
+    r.inside = taps_inside(r.first, s.in_h, s.k_h, s.dilation_h);
+    const float* row = x + (r.first * s.in_w - s.pad_left) * kChannels;
+    for (const DepthwiseTile& tile : tiles) {
+      const std::int64_t at = oh * r.y_row + tile.output * kChannels;
+      tile.kernel(r, tile, row + tile.output * s.stride_w * kChannels,
+                  add == nullptr ? nullptr : add + at, y + at);
     }
-    by_themselves(outside, s.out_w);
   }
 }
 
@@ -214,6 +165,10 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
                                   ThreadPool& pool) {
   const ConvArgs args = ahead_of_stages(all);
   const std::int64_t blocks = s.out_c / kBlockChannels, taps = s.k_h * s.k_w;
+  const DepthwiseChoice choice = depthwise_choice<PairF32>(s);
+  const std::vector<DepthwiseTile> tiles = depthwise_tiles(s, choice);
+  // The kernels for pairs take one row behind another.
+  const std::int64_t at_a_time = choice.unit > 1 ? s.out_h : 1;
   // Pixels of a block ahead of its stages.
   constexpr std::int64_t kStagePixels = 256;
   // Rows of large planes are tasks of their own.
@@ -231,7 +186,8 @@ inline void run_blocked_depthwise(const ConvShape& s, const ConvArgs& all, std::
       const std::int64_t rows =
           !all.stages.wanted() ? s.out_h : round_up(ceil_div(kStagePixels, s.out_w), 4);
       for (std::int64_t row = s.out_h * part / parts; row < last; row += rows) {
-        blocked_depthwise(s, args, y_stride, n, block, row, std::min(row + rows, last));
+        blocked_depthwise(s, args, y_stride, tiles, at_a_time, n, block, row,
+                          std::min(row + rows, last));
         if (all.stages.wanted()) {
           run_stages(s, all, y_stride, n, block, row * s.out_w,
                      std::min(rows, last - row) * s.out_w, planes);

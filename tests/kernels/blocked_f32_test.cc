@@ -133,14 +133,33 @@ void check(std::span<const ConvShape> shapes, bool winograd, const Convolution& 
   }
 }
 
-TEST(BlockedF32, EveryShapeAndEpilogue) {
-  check(kShapes, false, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-    ASSERT_TRUE(blocked_conv_applies(s));
-    AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
-    pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
-    args.packed_weights = packed.data();
-    blocked_conv(s, args, scratch.data(), test_pool());
-  });
+void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+  ASSERT_TRUE(blocked_conv_applies(s));
+  AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
+  pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
+  args.packed_weights = packed.data();
+  blocked_conv(s, args, scratch.data(), test_pool());
+}
+
+TEST(BlockedF32, EveryShapeAndEpilogue) { check(kShapes, false, convolve_blocked); }
+
+// Outputs come in tiles of every width, those at the ends of a row and inside, and by pairs that
+// may begin at either pixel of a vector.
+TEST(BlockedF32, DepthwiseRowsOfEveryLength) {
+  std::vector<ConvShape> shapes;
+  for (const std::int64_t window : {3, 5}) {
+    for (const std::int64_t stride : {1, 2}) {
+      for (const std::int64_t pad : {std::int64_t{0}, std::int64_t{1}, window / 2}) {
+        for (std::int64_t width = 1; width <= 37; ++width) {
+          const std::int64_t height = 5 + width % 4;
+          if (width + 2 * pad < window) continue;
+          shapes.push_back(make_shape(1, 8, {height, width}, 8, {window, window}, {stride, stride},
+                                      {pad, pad, pad, pad}, {1, 1}, 8));
+        }
+      }
+    }
+  }
+  check(shapes, false, convolve_blocked);
 }
 
 const ConvShape kWinogradShapes[] = {
