@@ -53,11 +53,13 @@ struct RunStats {
 };
 
 /// When a kernel ran. Bodies of loops have records of their own, inside that of the loop; steps
-/// that run for a few images of a large batch at a time have one for each time.
+/// that run for a few images of a large batch at a time have one for each time, and follow each
+/// other in such a run where they would else run side by side.
 struct StepTime {
   std::string node;     ///< its name, or "node 17 (Conv)" where it has none; "conv1 + relu1" for a
                         ///< kernel that does the work of several
-  std::string op_type;  ///< "Conv"; "convert", "patch" and "observe" for steps that are no node's
+  std::string op_type;  ///< "Conv"; "convert", "copy", "patch" and "observe" for steps that are no
+                        ///< node's
   std::string kernel;   ///< as `explain` calls it
   std::int64_t multiply_adds = 0;  ///< 0 where the operator multiplies nothing to speak of
   std::int64_t start_ns = 0;       ///< since an epoch that all runs share
@@ -71,7 +73,8 @@ struct RunOptions {
   RunStats* stats = nullptr;
   /// Gets a record of each step.
   std::vector<StepTime>* times = nullptr;
-  /// Called before each step; what it throws ends the run, as Error(cancelled) should.
+  /// Called before each step of that thread; what it throws ends the run, as Error(cancelled)
+  /// should.
   std::function<void()> check = {};
 };
 

@@ -108,8 +108,8 @@ class Compiler {
 
   // micro_batch.cc
   void split_batches();
-  // Steps [begin, end) are to run for one of `count` micro-batches after another.
-  void split(int begin, int end, int count);
+  // The steps are to run in such micro-batches.
+  void split(MicroBatches batches);
 
   // finish.cc
   // Steps whose results only served to know shapes are dropped: the shapes are known.

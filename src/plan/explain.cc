@@ -79,7 +79,9 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
     const Step& step = plan.steps[i];
     if (batches != plan.micro_batches.end() && i == static_cast<std::size_t>(batches->begin)) {
       text += "the next " + std::to_string(batches->end - batches->begin) + " steps for each of " +
-              std::to_string(batches->count) + " micro-batches:\n";
+              std::to_string(batches->count) + " micro-batches" +
+              (batches->lanes > 1 ? ", " + std::to_string(batches->lanes) + " side by side" : "") +
+              ":\n";
       ++batches;
     }
     if (step.kind == Step::Kind::patch) {

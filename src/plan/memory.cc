@@ -14,10 +14,14 @@ namespace mezzo::plan {
 namespace {
 
 struct Block {
-  int slot = -1;  // -1: the scratch memory of step `first`
+  int slot = -1;  // -1: the scratch memory of step `first`, or all lanes
   int first = 0, last = 0;
   std::int64_t bytes = 0;
   std::int64_t offset = 0;
+  // What one lane of a plan's micro-batches has to itself. The blocks of each lie as those of the
+  // first do: one lane may be at a step that another has left long ago.
+  std::vector<Block> lane = {};
+  std::int64_t lane_bytes = 0;
 };
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
@@ -41,7 +45,16 @@ class Placement {
     find_lifetimes();
     share_in_place();
     std::vector<Block> blocks = collect();
-    place(blocks);
+    for (const MicroBatches& batches : plan_.micro_batches) {
+      if (batches.lanes > 1) make_lanes(batches, blocks);
+    }
+    plan_.arena_bytes = place(blocks);
+    for (const Block& block : blocks) settle(block, 0, 0);
+    // What took over an input's place lies there in each lane.
+    for (Slot& slot : plan_.slots) {
+      if (slot.alias_of >= 0)
+        slot.lane_stride = plan_.slots[at(root_of(plan_, slot.alias_of))].lane_stride;
+    }
   }
 
  private:
@@ -137,9 +150,24 @@ class Placement {
     return blocks;
   }
 
-  void place(std::vector<Block>& blocks) {
+  static void make_lanes(const MicroBatches& batches, std::vector<Block>& blocks) {
+    const auto own = std::stable_partition(blocks.begin(), blocks.end(), [&](const Block& block) {
+      return block.slot < 0 ? block.first < batches.begin || block.first >= batches.end
+                            : !is_inside(batches, block.slot);
+    });
+    Block lanes{-1, batches.begin, batches.end - 1};
+    lanes.lane.assign(own, blocks.end());
+    blocks.erase(own, blocks.end());
+    lanes.lane_bytes = place(lanes.lane);
+    lanes.bytes = checked_mul(lanes.lane_bytes, batches.lanes);
+    blocks.push_back(std::move(lanes));
+  }
+
+  // Gives each block an offset; how many bytes all take.
+  static std::int64_t place(std::vector<Block>& blocks) {
     std::stable_sort(blocks.begin(), blocks.end(),
                      [](const Block& a, const Block& b) { return a.bytes > b.bytes; });
+    std::int64_t bytes = 0;
     std::vector<const Block*> placed;  // by offset
     for (Block& block : blocks) {
       std::int64_t offset = 0;
@@ -149,17 +177,26 @@ class Placement {
         offset = std::max(offset, other->offset + other->bytes);
       }
       block.offset = offset;
-      plan_.arena_bytes = std::max(plan_.arena_bytes, checked_add(offset, block.bytes));
+      bytes = std::max(bytes, checked_add(offset, block.bytes));
       const auto position =
           std::upper_bound(placed.begin(), placed.end(), &block,
                            [](const Block* a, const Block* b) { return a->offset < b->offset; });
       placed.insert(position, &block);
-      if (block.slot >= 0) {
-        plan_.slots[at(block.slot)].offset = offset;
-      } else {
-        plan_.steps[at(block.first)].scratch_offset = offset;
-      }
     }
+    return bytes;
+  }
+
+  // Writes down where a block lies; `lane_stride`: bytes from one lane's to the next one's.
+  void settle(const Block& block, std::int64_t begin, std::int64_t lane_stride) {
+    const std::int64_t offset = begin + block.offset;
+    if (block.slot >= 0) {
+      plan_.slots[at(block.slot)].offset = offset;
+      plan_.slots[at(block.slot)].lane_stride = lane_stride;
+    } else if (block.lane.empty()) {
+      plan_.steps[at(block.first)].scratch_offset = offset;
+      plan_.steps[at(block.first)].scratch_stride = lane_stride;
+    }
+    for (const Block& own : block.lane) settle(own, offset, block.lane_bytes);
   }
 
   Plan& plan_;

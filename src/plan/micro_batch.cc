@@ -54,6 +54,33 @@ std::optional<Batch> batch_of(const Step& step) {
   return batch;
 }
 
+// How `size` images, of which so many fit the caches, are split for so many threads; a count of 1:
+// not at all.
+MicroBatches micro_batches(std::int64_t size, double fitting, int threads) {
+  const auto whole_parts = [&](std::int64_t most) {
+    std::int64_t images = std::clamp<std::int64_t>(most, 1, size);
+    while (size % images != 0) --images;
+    return images;
+  };
+  MicroBatches batches;
+  // A thread that runs all steps for images of its own finds in its own caches what it wrote, and
+  // waits for nobody: as long as all have as much to do, nearly.
+  if (threads > 1) {
+    const std::int64_t images = whole_parts(static_cast<std::int64_t>(fitting / threads));
+    const std::int64_t count = size / images, turns = (count + threads - 1) / threads;
+    if (10 * turns * threads <= 11 * count) {
+      batches.count = static_cast<int>(count);
+      batches.lanes = threads;
+      return batches;
+    }
+  }
+  // Else all threads share each image; there are to be enough of them that each has work.
+  const std::int64_t least = (threads + 1) / 2;
+  const std::int64_t images = whole_parts(std::max(least, static_cast<std::int64_t>(fitting)));
+  if (images >= least) batches.count = static_cast<int>(size / images);
+  return batches;
+}
+
 }  // namespace
 
 void Compiler::split_batches() {
@@ -104,17 +131,16 @@ void Compiler::split_batches() {
       end = i + 1;
     }
     if (end - begin < 2) continue;
-    // Whole images, and enough of them that each thread has work.
-    const std::int64_t least = (resources_.pool().size() + 1) / 2;
     const double fitting = static_cast<double>(first->size) * (kLargeBytes / 2) / most;
-    std::int64_t images = std::max(least, static_cast<std::int64_t>(fitting));
-    while (images > 1 && first->size % images != 0) --images;
-    if (images >= least && images < first->size)
-      split(begin, end, static_cast<int>(first->size / images));
+    MicroBatches batches = micro_batches(first->size, fitting, resources_.pool().size());
+    batches.begin = begin;
+    batches.end = end;
+    if (batches.count > 1) split(std::move(batches));
   }
 }
 
-void Compiler::split(int begin, int end, int count) {
+void Compiler::split(MicroBatches batches) {
+  const int begin = batches.begin, end = batches.end, count = batches.count;
   // What only these steps know is there for one micro-batch at a time.
   std::vector<bool> inside(plan_->slots.size(), false);
   for (int i = begin; i < end; ++i) {
@@ -153,7 +179,6 @@ void Compiler::split(int begin, int end, int count) {
     step.op->row().infer_outputs(*step.op);
     step.passes.emplace_back("micro_batch");
   }
-  MicroBatches batches{begin, end, count, {}};
   for (std::size_t i = 0; i < inside.size(); ++i) {
     if (!inside[i]) continue;
     plan_->slots[i].shape[0] /= count;

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <new>
+#include <thread>
 
 #include "ops/convert_elements.h"
 #include "runtime/engine.h"
@@ -33,8 +36,8 @@ class Frame {
   }
 
   void* data(int slot) const { return slot < 0 ? nullptr : data_[at(slot)]; }
-  void* scratch(const Step& step) const {
-    return static_cast<char*>(arena_.get()) + step.scratch_offset;
+  void* scratch(const Step& step, int lane) const {
+    return static_cast<char*>(arena_.get()) + step.scratch_offset + lane * step.scratch_stride;
   }
 
   void set_made(int slot, Tensor tensor) { own_[at(slot)] = std::move(tensor); }
@@ -250,14 +253,19 @@ class Execution {
       : plan_(plan), engine_(engine), call_(call), frame_(plan, feeds, engine) {}
 
   std::vector<Tensor> run() {
+    Lane alone{engine_.pool()};
     int next = 0;
     for (const plan::MicroBatches& batches : plan_.micro_batches) {
-      run_steps(next, batches.begin);
-      for (micro_batch_ = 0; micro_batch_ < batches.count; ++micro_batch_)
-        run_steps(batches.begin, batches.end);
+      run_steps(alone, next, batches.begin);
+      // Times are taken of one step after the other.
+      if (batches.lanes > 1 && call_.times == nullptr) {
+        run_side_by_side(batches);
+      } else {
+        run_micro_batches(alone, batches, 0, batches.count);
+      }
       next = batches.end;
     }
-    run_steps(next, static_cast<int>(plan_.steps.size()));
+    run_steps(alone, next, static_cast<int>(plan_.steps.size()));
     call_.stats.nodes_executed += plan_.node_count;
     std::vector<Tensor> exported;
     exported.reserve(plan_.exports.size());
@@ -266,22 +274,60 @@ class Execution {
   }
 
  private:
-  void run_steps(int begin, int end) {
+  // What runs one step after the other: the call itself, or one of the threads that run
+  // micro-batches side by side.
+  struct Lane {
+    ThreadPool& pool;  // for its kernels
+    int number = 0;
+    int micro_batch = 0;
+    std::vector<const void*> in = {};
+    std::vector<void*> out = {};
+  };
+
+  void run_side_by_side(const plan::MicroBatches& batches) {
+    static ThreadPool one_thread(1);
+    std::vector<Lane> lanes;
+    for (int i = 0; i < batches.lanes; ++i) lanes.push_back({one_thread, i});
+    // There are as many as threads, and each thread has one at a time.
+    std::mutex mutex;
+    std::vector<Lane*> idle;
+    for (Lane& lane : lanes) idle.push_back(&lane);
+    const auto give_back = [&](Lane* lane) {
+      const std::lock_guard lock(mutex);
+      idle.push_back(lane);
+    };
+    const auto take = [&] {
+      const std::lock_guard lock(mutex);
+      Lane* lane = idle.back();
+      idle.pop_back();
+      return std::unique_ptr<Lane, decltype(give_back)>(lane, give_back);
+    };
+    engine_.pool().parallel_for(batches.count, 1, [&](std::int64_t begin, std::int64_t end) {
+      run_micro_batches(*take(), batches, static_cast<int>(begin), static_cast<int>(end));
+    });
+  }
+
+  void run_micro_batches(Lane& lane, const plan::MicroBatches& batches, int begin, int end) {
+    for (lane.micro_batch = begin; lane.micro_batch < end; ++lane.micro_batch)
+      run_steps(lane, batches.begin, batches.end);
+  }
+
+  void run_steps(Lane& lane, int begin, int end) {
     for (int i = begin; i < end; ++i) {
       const Step& step = plan_.steps[at(i)];
-      if (call_.check != nullptr) (*call_.check)();
+      if (call_.check != nullptr && std::this_thread::get_id() == caller_) (*call_.check)();
       if (call_.times == nullptr) {
-        run_step(step);
+        run_step(lane, step);
       } else {
-        run_timed(step);
+        run_timed(lane, step);
       }
     }
   }
 
-  void run_step(const Step& step) {
+  void run_step(Lane& lane, const Step& step) {
     switch (step.kind) {
       case Step::Kind::kernel:
-        return run_kernel(step);
+        return run_kernel(lane, step);
       case Step::Kind::convert:
         return run_convert(step);
       case Step::Kind::patch:
@@ -291,11 +337,11 @@ class Execution {
     }
   }
 
-  void run_timed(const Step& step) {
+  void run_timed(Lane& lane, const Step& step) {
     const std::size_t record = call_.times->size();
     call_.times->push_back(described(step));
     const auto start = std::chrono::steady_clock::now();
-    run_step(step);
+    run_step(lane, step);
     const auto end = std::chrono::steady_clock::now();
     // A loop's body has added records behind this one.
     StepTime& time = (*call_.times)[record];
@@ -327,21 +373,24 @@ class Execution {
 
   // Where the operands of a step lie, of one in micro-batches those of the present one.
   template <class Pointer>
-  void locate(const std::vector<int>& slots, const std::vector<std::int64_t>& strides,
-              std::vector<Pointer>& list) const {
+  void locate(const Lane& lane, const std::vector<int>& slots,
+              const std::vector<std::int64_t>& strides, std::vector<Pointer>& list) const {
     list.clear();
     for (const int slot : slots) list.push_back(frame_.data(slot));
     for (std::size_t i = 0; i < strides.size(); ++i) {
-      if (strides[i] != 0)
-        list[i] = static_cast<char*>(frame_.data(slots[i])) + micro_batch_ * strides[i];
+      if (slots[i] < 0) continue;
+      const std::int64_t lane_stride = plan_.slots[at(slots[i])].lane_stride;
+      list[i] = static_cast<char*>(frame_.data(slots[i])) + lane.micro_batch * strides[i] +
+                lane.number * lane_stride;
     }
   }
 
-  void run_kernel(const Step& step) {
-    locate(step.in, step.in_strides, in_);
-    locate(step.out, step.out_strides, out_);
+  void run_kernel(Lane& lane, const Step& step) {
+    locate(lane, step.in, step.in_strides, lane.in);
+    locate(lane, step.out, step.out_strides, lane.out);
     try {
-      ops::Run run(*step.op, in_.data(), out_.data(), frame_.scratch(step), engine_.pool());
+      ops::Run run(*step.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
+                   lane.pool);
       if (step.op->node().bodies.empty()) {
         step.chosen.kernel(run);
       } else {
@@ -404,9 +453,7 @@ class Execution {
   Engine& engine_;
   Call& call_;
   Frame frame_;
-  std::vector<const void*> in_;
-  std::vector<void*> out_;
-  int micro_batch_ = 0;
+  const std::thread::id caller_ = std::this_thread::get_id();
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Large batches, some images at a time.
 
 #include <map>
+#include <thread>
 
 #include "passes/fusion.h"
 
@@ -88,7 +89,7 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
   const std::vector<std::string> names = {"y", "c1", "r1", "r2", "c3", "s", "r3", "m", "t", "p"};
   const std::vector<Tensor> expected = one_by_one(names);
   const Feeds feeds = feeds_of("x", pictures());
-  for (const int threads : {1, 2, 5}) {
+  for (const int threads : {1, 2, 3, 5}) {
     SCOPED_TRACE(threads);
     const Session apart(network(kImages), {.threads = threads, .disabled_passes = {"pointwise"}});
     expect_near(apart.run(feeds)[0], expected[0], 1e-5);
@@ -103,6 +104,44 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
     const Outputs all = session.run(feeds, names);
     for (std::size_t i = 0; i < names.size(); ++i) expect_near(all[i], expected[i], 1e-5);
   }
+}
+
+TEST(MicroBatchPass, ThreadsTakeImagesOfTheirOwn) {
+  const Feeds feeds = feeds_of("x", pictures());
+  // Where some would wait for the others for long, all share each image.
+  for (const auto& [threads, side_by_side] :
+       std::map<int, bool>{{1, false}, {2, true}, {3, true}, {4, false}}) {
+    const std::string plan = Session(network(kImages), {.threads = threads}).explain(feeds);
+    const std::string expected = "6 micro-batches, " + std::to_string(threads) + " side by side:";
+    EXPECT_EQ(plan.find(expected) != std::string::npos, side_by_side) << threads << plan;
+  }
+}
+
+TEST(MicroBatchPass, SeveralCallersAtOnce) {
+  const Tensor expected = one_by_one({"y"})[0];
+  const Session session(network(kImages), {.threads = 2});
+  const Feeds feeds = feeds_of("x", pictures());
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&] {
+      for (int run = 0; run < 3; ++run) expect_near(session.run(feeds)[0], expected, 1e-5);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST(MicroBatchPass, ACheckEndsTheRun) {
+  const Session session(network(kImages), {.threads = 2});
+  const Feeds feeds = feeds_of("x", pictures());
+  const std::thread::id caller = std::this_thread::get_id();
+  int calls = 0;
+  const auto check = [&] {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    if (++calls == 6) throw Error(ErrorCode::cancelled, "enough");
+  };
+  EXPECT_THROW(session.run(feeds, {}, {.check = check}), Error);
+  EXPECT_EQ(calls, 6);
+  expect_near(session.run(feeds)[0], one_by_one({"y"})[0], 1e-5);
 }
 
 // A convolution whose weights are as many as the images and are computed like images: all of them
@@ -153,7 +192,7 @@ TEST(MicroBatchPass, TheWorkIsThatOfTheBatch) {
   for (const bool split : {false, true}) {
     const std::vector<std::string> disabled =
         split ? std::vector<std::string>{} : std::vector<std::string>{"micro_batch"};
-    const Session session(network(kImages), {.threads = 1, .disabled_passes = disabled});
+    const Session session(network(kImages), {.threads = 2, .disabled_passes = disabled});
     std::vector<StepTime> times;
     session.run(feeds, {}, {.times = &times});
     for (const StepTime& time : times) work[split][time.node] += time.multiply_adds;
