@@ -10,6 +10,7 @@
 
 #include "ops/convert_elements.h"
 #include "runtime/engine.h"
+#include "runtime/frame.h"
 
 namespace mezzo::runtime {
 namespace {
@@ -21,117 +22,6 @@ using plan::Slot;
 using plan::Step;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-// Where the tensors of one run lie. What is null here is a slot that no step of the plan uses.
-class Frame {
- public:
-  Frame(const plan::Plan& plan, const std::vector<Tensor>& feeds, Engine& engine)
-      : plan_(plan),
-        feeds_(feeds),
-        engine_(engine),
-        arena_(engine.buffers().take(static_cast<std::size_t>(plan.arena_bytes))),
-        data_(plan.slots.size(), nullptr),
-        own_(plan.slots.size()) {
-    for (int i = 0; i < static_cast<int>(plan.slots.size()); ++i) data_[at(i)] = locate(i);
-  }
-
-  void* data(int slot) const { return slot < 0 ? nullptr : data_[at(slot)]; }
-  void* scratch(const Step& step, int lane) const {
-    return static_cast<char*>(arena_.get()) + step.scratch_offset + lane * step.scratch_stride;
-  }
-
-  void set_made(int slot, Tensor tensor) { own_[at(slot)] = std::move(tensor); }
-
-  // A slot as a tensor that lives only as long as this frame.
-  Tensor view(int slot) const {
-    const Slot& facts = plan_.slots[at(slot)];
-    return Tensor::view(facts.dtype, facts.shape, data(slot));
-  }
-
-  // A slot as a tensor that may outlive the run.
-  Tensor take(int slot) const {
-    const Slot& facts = plan_.slots[at(slot)];
-    const int root = root_of(slot);
-    const Slot& source = plan_.slots[at(root)];
-    switch (source.place) {
-      case Slot::Place::feed:
-        return feeds_[at(source.feed)].reshaped(facts.shape).owned();
-      case Slot::Place::constant:
-        return engine_.aligned(source.value, *source.constant).reshaped(facts.shape);
-      case Slot::Place::made:
-        if (!own_[at(root)].has_value()) {
-          throw Error(ErrorCode::internal, "an operator did not make its output");
-        }
-        return own_[at(root)];
-      case Slot::Place::arena:
-      case Slot::Place::own:
-        break;
-    }
-    return own_[at(root)].reshaped(facts.shape);
-  }
-
- private:
-  int root_of(int slot) const {
-    while (plan_.slots[at(slot)].alias_of >= 0) slot = plan_.slots[at(slot)].alias_of;
-    return slot;
-  }
-
-  // Slots come after those that they are views of, except outputs that took over an input's place:
-  // hence the look at the root.
-  void* locate(int slot) {
-    const int root = root_of(slot);
-    if (root == slot) return locate_root(root);
-    if (data_[at(root)] == nullptr) data_[at(root)] = locate_root(root);
-    return data_[at(root)] == nullptr ? nullptr
-                                      : static_cast<char*>(data_[at(root)]) + begin_of(slot);
-  }
-
-  // Bytes between the start of the root's memory and that of the slot.
-  std::int64_t begin_of(int slot) const {
-    std::int64_t begin = 0;
-    for (; plan_.slots[at(slot)].alias_of >= 0; slot = plan_.slots[at(slot)].alias_of) {
-      begin += plan_.slots[at(slot)].alias_begin;
-    }
-    return begin;
-  }
-
-  void* locate_root(int root) {
-    const Slot& facts = plan_.slots[at(root)];
-    switch (facts.place) {
-      case Slot::Place::feed:
-        return readable(feeds_[at(facts.feed)].data());
-      case Slot::Place::constant:
-        return readable(facts.constant->data());
-      case Slot::Place::arena:
-        return static_cast<char*>(arena_.get()) + facts.offset;
-      case Slot::Place::own:
-        if (!own_[at(root)].has_value()) own_[at(root)] = fresh(facts);
-        return own_[at(root)].mutable_data();
-      case Slot::Place::made:
-        break;
-    }
-    return nullptr;
-  }
-
-  Tensor fresh(const Slot& facts) {
-    if (!is_plain(facts.dtype)) return Tensor(facts.dtype, facts.shape);
-    const std::size_t bytes = bytes_of(facts.dtype, element_count(facts.shape));
-    return Tensor::adopt(facts.dtype, facts.shape, engine_.buffers().take(bytes));
-  }
-
-  // An empty tensor may have no memory at all; null, however, means that an operand is omitted.
-  static void* readable(const void* data) {
-    static char nothing[64];
-    return data != nullptr ? const_cast<void*>(data) : nothing;
-  }
-
-  const plan::Plan& plan_;
-  const std::vector<Tensor>& feeds_;
-  Engine& engine_;
-  std::shared_ptr<void> arena_;
-  std::vector<void*> data_;
-  std::vector<Tensor> own_;
-};
 
 // Runs the bodies of one control-flow step.
 class BodyRunner : public ops::Bodies {

@@ -1,0 +1,49 @@
+// Where the tensors of one run lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "mezzo/tensor.h"
+#include "plan/plan.h"
+#include "runtime/engine.h"
+
+namespace mezzo::runtime {
+
+/// The memory of one run of a plan. What is null here is a slot that no step of the plan uses.
+/// Several threads may ask for places at the same time.
+class Frame {
+ public:
+  Frame(const plan::Plan& plan, const std::vector<Tensor>& feeds, Engine& engine);
+
+  void* data(int slot) const { return slot < 0 ? nullptr : data_[static_cast<std::size_t>(slot)]; }
+  /// The scratch memory of a step, for one lane of the micro-batches that it is in.
+  void* scratch(const plan::Step& step, int lane) const;
+
+  void set_made(int slot, Tensor tensor);
+
+  /// A slot as a tensor that lives only as long as this frame.
+  Tensor view(int slot) const;
+  /// A slot as a tensor that may outlive the run.
+  Tensor take(int slot) const;
+
+ private:
+  const plan::Slot& slot_at(int slot) const { return plan_.slots[static_cast<std::size_t>(slot)]; }
+  int root_of(int slot) const;
+  void* locate(int slot);
+  void* locate_root(int root);
+  // Bytes between the start of the root's memory and that of the slot.
+  std::int64_t begin_of(int slot) const;
+  Tensor fresh(const plan::Slot& facts);
+
+  const plan::Plan& plan_;
+  const std::vector<Tensor>& feeds_;
+  Engine& engine_;
+  std::shared_ptr<void> arena_;
+  std::vector<void*> data_;
+  std::vector<Tensor> own_;
+};
+
+}  // namespace mezzo::runtime
