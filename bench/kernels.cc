@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "core_distance.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/conv_f32.h"
 #include "kernels/convert.h"
@@ -362,8 +363,13 @@ int main(int argc, char** argv) {
   ThreadPool pool(threads);
   bench::OneDnn peer(threads);
   const Report report{peak_gflops_f32() * threads, argc > 2 ? argv[2] : nullptr, &peer};
-  std::printf("target %s, %d thread(s), peak %.0f GF/s\n\n",
+  std::printf("target %s, %d thread(s), peak %.0f GF/s\n",
               std::string(name_of(active_target())).c_str(), threads, report.peak);
+  if (threads > 1) {
+    std::printf("a line of the cache goes from one CPU to the next and back in %.0f ns\n",
+                mezzo::bench::core_round_trip_ns());
+  }
+  std::printf("\n");
   bench_gemms(report, pool);
   bench_networks(report, pool);
   bench_rest(report, pool);
