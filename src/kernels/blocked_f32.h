@@ -47,8 +47,10 @@ void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, 
 /// The way back; past the caches, if y is `streamed`.
 void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
                   float* y, bool streamed, ThreadPool& pool);
-/// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8].
-void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool);
+/// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8], the planes those of all
+/// images of the batch.
+void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,
+                      ThreadPool& pool);
 /// y [planes, 8]: the means over the pixels of x [planes, pixels, 8].
 void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
                   ThreadPool& pool);

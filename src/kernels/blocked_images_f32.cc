@@ -63,14 +63,15 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct ScratchRow {};
 
-// The maxima of one plane. The rows of a window are combined to one, whose neighbours are combined
-// then: k_h + k_w values are looked at for an output, not k_h * k_w.
-void max_of_rows(const PoolShape& s, const float* x, float* y) {
+// The maxima of rows [begin, end) of one plane. The rows of a window are combined to one, whose
+// neighbours are combined then: k_h + k_w values are looked at for an output, not k_h * k_w.
+void max_of_rows(const PoolShape& s, const float* x, int64_t begin, int64_t end, float* y) {
   const BlockF32 d;
   constexpr int kChannels = kBlockChannels;
   const int64_t row_floats = s.in_w * kChannels;
   float* row = thread_scratch<ScratchRow>(row_floats);
-  for (int64_t oh = 0; oh < s.out_h; ++oh, y += s.out_w * kChannels) {
+  y += begin * s.out_w * kChannels;
+  for (int64_t oh = begin; oh < end; ++oh, y += s.out_w * kChannels) {
     const int64_t top = oh * s.stride_h - s.pad_top;
     const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
     const float* from = x + (top + rows.begin * s.dilation_h) * row_floats;
@@ -101,7 +102,7 @@ void max_of_rows(const PoolShape& s, const float* x, float* y) {
 // The same for windows of K x K taps: those that lie inside the image take x86's maximum, which may
 // lose a NaN, in a third of the time. False where there may have been one.
 template <int K>
-bool max_of_plane(const PoolShape& s, const float* x, float* y) {
+bool max_of_windows(const PoolShape& s, const float* x, int64_t begin, int64_t end, float* y) {
   const BlockF32 d;
   constexpr int kChannels = kBlockChannels;
   const int64_t step_w = s.dilation_w * kChannels, step_h = s.dilation_h * s.in_w * kChannels;
@@ -109,12 +110,13 @@ bool max_of_plane(const PoolShape& s, const float* x, float* y) {
   const int64_t inside = std::min(ceil_div(std::max<int64_t>(s.pad_left, 0), s.stride_w), s.out_w);
   const int64_t outside = last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
   VecBlock watch = hn::Zero(d);
-  for (int64_t oh = 0; oh < s.out_h; ++oh) {
+  y += begin * s.out_w * kChannels;
+  for (int64_t oh = begin; oh < end; ++oh) {
     const int64_t top = oh * s.stride_h - s.pad_top;
     const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
     const float* from = x + (top + rows.begin * s.dilation_h) * s.in_w * kChannels;
-    const auto with_care = [&](int64_t begin, int64_t end) HWY_ATTR {
-      for (int64_t ow = begin; ow < end; ++ow) {
+    const auto with_care = [&](int64_t first, int64_t last_end) HWY_ATTR {
+      for (int64_t ow = first; ow < last_end; ++ow) {
         const int64_t left = ow * s.stride_w - s.pad_left;
         const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
         for (int part = 0; part < kChannels; part += kPartLanes) {
@@ -177,19 +179,28 @@ void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, 
   });
 }
 
-void run_blocked_max_pool(const PoolShape& s, const float* x, float* y, ThreadPool& pool) {
+void run_blocked_max_pool(int64_t batch, const PoolShape& s, const float* x, float* y,
+                          ThreadPool& pool) {
   const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
   const auto fast = s.k_h != s.k_w ? nullptr
-                    : s.k_h == 3   ? max_of_plane<3>
-                    : s.k_h == 2   ? max_of_plane<2>
+                    : s.k_h == 3   ? max_of_windows<3>
+                    : s.k_h == 2   ? max_of_windows<2>
                                    : nullptr;
   const int64_t taps = fast != nullptr ? s.k_h * s.k_w : s.k_h + s.k_w;
-  pool.parallel_for(s.planes, std::max<int64_t>(1, (1 << 17) / (out * taps)),
+  // As in the convolution ahead, each thread takes some rows of all channels of an image: it finds
+  // in its own caches what it wrote there.
+  const int64_t bands = std::min<int64_t>(pool.size(), s.out_h), planes = s.planes / batch;
+  pool.parallel_for(batch * bands * planes, std::max<int64_t>(1, (1 << 17) * bands / (out * taps)),
                     [&](int64_t begin, int64_t end) {
-                      for (int64_t plane = begin; plane < end; ++plane) {
+                      for (int64_t task = begin; task < end; ++task) {
+                        const int64_t band = task / planes % bands, n = task / planes / bands;
+                        const int64_t plane = n * planes + task % planes;
+                        const int64_t first = s.out_h * band / bands,
+                                      last_end = s.out_h * (band + 1) / bands;
                         const float* from = x + plane * in;
                         float* to = y + plane * out;
-                        if (fast == nullptr || !fast(s, from, to)) max_of_rows(s, from, to);
+                        if (fast == nullptr || !fast(s, from, first, last_end, to))
+                          max_of_rows(s, from, first, last_end, to);
                       }
                     });
 }
@@ -242,8 +253,9 @@ void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels
   MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, streamed, pool);
 }
 
-void blocked_max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_blocked_max_pool)(shape, x, y, pool);
+void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,
+                      ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_max_pool)(batch, shape, x, y, pool);
 }
 
 void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,

@@ -91,8 +91,8 @@ Choice blocked_max(Op& op) {
     return refuse("an empty tensor");
   }
   const kernels::PoolShape shape = pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false));
-  return [shape](Run& run) {
-    kernels::blocked_max_pool(shape, run.in<float>(0), run.out<float>(0), run.pool());
+  return [batch = x[0], shape](Run& run) {
+    kernels::blocked_max_pool(batch, shape, run.in<float>(0), run.out<float>(0), run.pool());
   };
 }
 

@@ -386,11 +386,13 @@ TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
       const std::vector<float> expected = blocked(3, 8, s.out_h * s.out_w, y),
                                x_blocked = blocked(3, 8, s.in_h * s.in_w, x);
       for_each_target([&] {
-        std::fill(y.begin(), y.end(), kUntouched);
-        blocked_max_pool(s, x_blocked.data(), y.data(), test_pool());
-        for (std::size_t i = 0; i < y.size(); ++i) {
-          ASSERT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
-              << y[i] << ", expected " << expected[i] << " at " << i;
+        for (const std::int64_t batch : {1, 3}) {
+          std::fill(y.begin(), y.end(), kUntouched);
+          blocked_max_pool(batch, s, x_blocked.data(), y.data(), test_pool());
+          for (std::size_t i = 0; i < y.size(); ++i) {
+            ASSERT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
+                << y[i] << ", expected " << expected[i] << " at " << i;
+          }
         }
       });
     }
