@@ -155,6 +155,7 @@ class Placement {
       return block.slot < 0 ? block.first < batches.begin || block.first >= batches.end
                             : !is_inside(batches, block.slot);
     });
+    if (own == blocks.end()) return;
     Block lanes{-1, batches.begin, batches.end - 1};
     lanes.lane.assign(own, blocks.end());
     blocks.erase(own, blocks.end());

@@ -32,9 +32,8 @@ struct Slot {
   int alias_of = -1;  ///< this slot is another one's memory (a view); `place` is then that slot's
   std::int64_t alias_begin = 0;  ///< bytes between that slot's start and this one's
   std::int64_t offset = 0;       ///< arena
-  std::int64_t lane_stride =
-      0;          ///< arena: bytes from one lane's part to the next one's (MicroBatches)
-  int feed = -1;  ///< feed: its number in Plan::feeds
+  std::int64_t lane_stride = 0;  ///< arena: bytes to the next lane's part (see MicroBatches)
+  int feed = -1;                 ///< feed: its number in Plan::feeds
   std::shared_ptr<const Tensor> constant;  ///< constant
 };
 
@@ -55,7 +54,7 @@ struct Step {
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
   std::int64_t scratch_offset = 0;  ///< in the arena
-  std::int64_t scratch_stride = 0;  ///< bytes from one lane's scratch memory to the next one's
+  std::int64_t scratch_stride = 0;  ///< bytes to the next lane's (see MicroBatches)
   /// Of a step that runs in micro-batches: bytes from one's part of each operand to the next one's.
   /// 0: all take the same, or it is a slot for one part at a time.
   std::vector<std::int64_t> in_strides, out_strides;
@@ -66,9 +65,8 @@ struct Step {
 struct MicroBatches {
   int begin = 0, end = 0;
   int count = 1;
-  int lanes = 1;  ///< parts at a time
-  std::vector<int>
-      inside;  ///< the slots that hold one part for each lane: no other step knows them
+  int lanes = 1;            ///< parts at a time
+  std::vector<int> inside;  ///< slots that hold one part for each lane: no other step knows them
 };
 
 /// What a plan hands on: to the caller, or to the plan that continues it.
