@@ -14,6 +14,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_depthwise_inl.h"
 #include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_blocked_layout_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/simd_pack_inl.h"
 
@@ -27,116 +28,6 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 namespace {
 
 using std::int64_t;
-
-// Steps of k of a block: a panel of weights of that length fills most of L1.
-constexpr int64_t kBlockDepth = kGroupBlocks > 1 ? 256 : 192;
-// Floats of x that a task reads for each panel of weights: half of the second-level cache at most,
-// of which CPUs with wide vectors have a megabyte and more.
-constexpr int64_t kTaskFloats = (kGroupBlocks > 1 ? 80 : 40) << 10;
-// Floats of the images that are copied at a time.
-constexpr int64_t kCopyFloats = 1 << 19;
-// Pixels after which a flat image is cut: whole tiles.
-constexpr int64_t kStretch = kGroupBlocks > 1 ? 56 : 48;
-
-bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
-
-// What follows from a shape, but for depthwise convolutions.
-struct BlockedLayout {
-  explicit BlockedLayout(const ConvShape& s) : shape(s) {
-    const bool blocked = s.in_c % kBlockChannels == 0;
-    lanes = blocked ? kBlockChannels : 1;
-    planes = s.in_c / lanes;
-    const int64_t window_h = checked_mul(s.k_h - 1, s.dilation_h) + 1,
-                  window_w = checked_mul(s.k_w - 1, s.dilation_w) + 1;
-    image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h), window_h);
-    image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w), window_w);
-    copies = s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
-    if (!copies) {
-      image_h = s.in_h;
-      image_w = s.in_w;
-    }
-    plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
-    image_floats = checked_mul(planes, plane_floats);
-    images = s.batch;
-    if (copies) {
-      const int64_t most = std::max<int64_t>(1, kCopyFloats / std::max<int64_t>(1, image_floats));
-      images = ceil_div(s.batch, std::max<int64_t>(1, ceil_div(s.batch, most)));
-    }
-    step = s.stride_w * lanes;
-    // Taps of a row of a plain image lie together as well; for rows of 3 there are kernels.
-    const bool whole_rows = !blocked && s.dilation_w == 1 && s.k_w == 3;
-    length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
-    segments = checked_mul(planes, checked_mul(s.k_h, whole_rows ? 1 : s.k_w));
-    out_blocks = s.out_c / kBlockChannels;
-    groups = ceil_div(out_blocks, kGroupBlocks);
-    panels = ceil_div(groups, kTileGroups);
-    pixels = checked_mul(s.out_h, s.out_w);
-    // A window of one pixel at every pixel does not mind the ends of rows.
-    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
-                      s.out_h == s.in_h && s.out_w == s.in_w;
-    rows = flat ? 1 : s.out_h;
-    row_pixels = flat ? pixels : s.out_w;
-    // The last stretch takes what is left, so that none is much shorter.
-    row_stretches = flat ? std::max<int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
-    stretch = row_stretches == 1 ? row_pixels : kStretch;
-    row_floats = s.stride_h * image_w * lanes;
-    block_segments = std::max<int64_t>(1, kBlockDepth / length);
-    block_segments = ceil_div(segments, ceil_div(segments, block_segments));
-  }
-
-  int64_t image_stretches() const { return rows * row_stretches; }
-
-  // Floats of x that a panel of weights reads for a stretch.
-  int64_t stretch_floats() const {
-    return stretch * block_segments * length / (shape.k_h * shape.k_w) *
-           std::min(shape.stride_h, shape.k_h) * shape.stride_w;
-  }
-
-  // The first group of a panel.
-  int64_t panel_begin(int64_t panel) const { return groups * panel / panels; }
-  int64_t k() const { return segments * length; }
-
-  // The kernel for tiles of so many pixels and groups of output channels.
-  BlockedTiles kernel(int64_t tile_pixels, int64_t tile_groups) const {
-    constexpr std::make_integer_sequence<int, kTileGroups> kGroups;
-    constexpr int kBlock = kBlockChannels;
-    const bool one = shape.stride_w == 1;
-    if (length == kBlock) {
-      return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups)
-                 : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups);
-    }
-    if (length == 3) {
-      return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, tile_groups, kGroups)
-                 : blocked_tiles_kernel<2, 3, 0>(tile_pixels, tile_groups, kGroups);
-    }
-    return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, tile_groups, kGroups)
-               : blocked_tiles_kernel<2, 1, 0>(tile_pixels, tile_groups, kGroups);
-  }
-
-  std::vector<int64_t> offsets() const {
-    std::vector<int64_t> list;
-    list.reserve(static_cast<std::size_t>(segments));
-    for (int64_t p = 0; p < planes; ++p) {
-      for (int64_t kh = 0; kh < shape.k_h; ++kh) {
-        for (int64_t kw = 0; kw < shape.k_w; kw += lanes == 1 ? length : 1) {
-          list.push_back(p * plane_floats +
-                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes);
-        }
-      }
-    }
-    return list;
-  }
-
-  const ConvShape& shape;
-  int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
-  bool copies;            // x is copied with its padding
-  int64_t image_h, image_w, plane_floats, image_floats;
-  int64_t images;                                  // that are taken at a time
-  int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
-  int64_t out_blocks, groups, panels, pixels;
-  int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
-  int64_t row_stretches, stretch;        // pixels of a row that are taken together
-};
 
 // The image with its padding, or a part of it.
 void copy_padded(const BlockedLayout& l, const float* x, float* copy) {
@@ -204,8 +95,8 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
   StagePlanes stage_planes;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
-    const int64_t group = l.panel_begin(panel), groups = l.panel_begin(panel + 1) - group;
-    return args.packed_weights + (group * l.k() + s * l.length * groups) * kGroupChannels;
+    return args.packed_weights + l.panel_begin(panel) * l.k() * kGroupChannels +
+           s * l.length * l.panel_width(panel);
   };
   for (int64_t s0 = 0; s0 < l.segments; s0 += l.block_segments) {
     const int64_t segments = std::min(l.block_segments, l.segments - s0);
@@ -219,7 +110,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
       const float* next = panel + 1 < r.panel_end ? weights_at(panel + 1, s0)
                           : last                  ? nullptr
                                                   : weights_at(r.panel_begin, s0 + segments);
-      int64_t to_fetch = next == nullptr ? 0 : segments * l.length * groups * kGroupChannels;
+      int64_t to_fetch = next == nullptr ? 0 : segments * l.length * l.panel_width(panel);
       BlockedOut out{nullptr,
                      block_floats,
                      s0 > 0                 ? nullptr
@@ -255,7 +146,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
                 next += fetched;
                 to_fetch -= fetched;
               }
-              l.kernel(pixels, groups)(x + first * l.step, offsets + s0, segments, weights, out);
+              l.kernel(panel, pixels)(x + first * l.step, offsets + s0, segments, weights, out);
             });
       }
       if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel, stage_planes);
@@ -280,8 +171,7 @@ void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, T
       // Depthwise weights are panels of one block.
       const int64_t channel =
           is_depthwise(s) ? panel * kBlockChannels : l.panel_begin(panel) * kGroupChannels;
-      const int64_t width =
-          is_depthwise(s) ? kBlockChannels : l.panel_begin(panel + 1) * kGroupChannels - channel;
+      const int64_t width = is_depthwise(s) ? kBlockChannels : l.panel_width(panel);
       const int64_t valid = std::min(width, s.out_c - channel);
       const int64_t lanes = is_depthwise(s) ? 1 : l.lanes;
       float* to = packed + channel * depth * taps;

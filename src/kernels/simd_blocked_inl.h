@@ -104,6 +104,37 @@ constexpr int blocked_sets(int vectors, int length) {
   return length % 4 != 0 ? 1 : vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
 }
 
+// y of vector v of a tile's channels, of which sum(pixel) are the sums; `one`: of its first block
+// alone.
+template <int P, class Sum>
+HWY_INLINE void finish_group(const BlockedOut& out, int v, bool one, const Sum& sum, float* to,
+                             const float* add) {
+  const PairF32 d;
+  const VecPair lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
+  const int block = v * kPairLanes / int{kBlockChannels};
+  const std::int64_t at = block * out.block_floats + v * kPairLanes % kBlockChannels;
+  const std::int64_t second = one ? 0 : out.block_floats;
+  float* y = to + at;
+  if (out.bias == nullptr) {
+    MEZZO_UNROLL
+    for (int p = 0; p < P; ++p, y += kBlockChannels)
+      store_pair(clamp(hn::Add(sum(p), load_pair(d, y, second)), lo, hi), d, y, second);
+    return;
+  }
+  const VecPair bias = load_pair(d, out.bias + v * kPairLanes, one ? 0 : kBlockChannels);
+  if (add == nullptr) {
+    MEZZO_UNROLL
+    for (int p = 0; p < P; ++p, y += kBlockChannels)
+      store_pair(clamp(hn::Add(sum(p), bias), lo, hi), d, y, second);
+    return;
+  }
+  MEZZO_UNROLL
+  for (int p = 0; p < P; ++p, y += kBlockChannels) {
+    const VecPair summand = load_pair(d, add + at + p * kBlockChannels, second);
+    store_pair(clamp(hn::Add(hn::Add(sum(p), bias), summand), lo, hi), d, y, second);
+  }
+}
+
 // One tile of blocked_tiles.
 template <int P, int G, int Step, int Length, int Width>
 HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* offsets,
@@ -158,38 +189,20 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
       for (int v = 0; v < V; ++v) acc[0][p][v] = hn::Add(acc[0][p][v], acc[s][p][v]);
     }
   }
-  const VecPair lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
   MEZZO_UNROLL
   for (int v = 0; v < V; ++v) {
-    const int block = v * kPairLanes / int{kBlockChannels};
-    const std::int64_t at = block * out.block_floats + v * kPairLanes % kBlockChannels;
     const bool one = v + 1 == V && out.ends_in_half;
-    const std::int64_t second = one ? 0 : out.block_floats;
-    float* y = to + at;
-    if constexpr (Width != 0) {
-      MEZZO_UNROLL
-      for (int p = 0; p < P; ++p, y += kBlockChannels) {
-        const VecPair sum = acc[0][p][v];
-        store_pair(out.bias == nullptr ? hn::Add(sum, load_pair(d, y, second)) : sum, d, y, second);
-      }
-    } else if (out.bias == nullptr) {
-      MEZZO_UNROLL
-      for (int p = 0; p < P; ++p, y += kBlockChannels) {
-        const VecPair sum = hn::Add(acc[0][p][v], load_pair(d, y, second));
-        store_pair(clamp(sum, lo, hi), d, y, second);
-      }
+    const auto sum = [&](int p) HWY_ATTR { return acc[0][p][v]; };
+    if constexpr (Width == 0) {
+      finish_group<P>(out, v, one, sum, to, add);
     } else {
-      const VecPair bias = load_pair(d, out.bias + v * kPairLanes, one ? 0 : kBlockChannels);
-      if (add == nullptr) {
-        MEZZO_UNROLL
-        for (int p = 0; p < P; ++p, y += kBlockChannels)
-          store_pair(clamp(hn::Add(acc[0][p][v], bias), lo, hi), d, y, second);
-      } else {
-        MEZZO_UNROLL
-        for (int p = 0; p < P; ++p, y += kBlockChannels) {
-          const VecPair summand = load_pair(d, add + at + p * kBlockChannels, second);
-          store_pair(clamp(hn::Add(hn::Add(acc[0][p][v], bias), summand), lo, hi), d, y, second);
-        }
+      const int block = v * kPairLanes / int{kBlockChannels};
+      const std::int64_t second = one ? 0 : out.block_floats;
+      float* y = to + block * out.block_floats + v * kPairLanes % kBlockChannels;
+      MEZZO_UNROLL
+      for (int p = 0; p < P; ++p, y += kBlockChannels) {
+        const VecPair all = out.bias == nullptr ? hn::Add(sum(p), load_pair(d, y, second)) : sum(p);
+        store_pair(all, d, y, second);
       }
     }
   }

@@ -143,6 +143,22 @@ void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, Con
 
 TEST(BlockedF32, EveryShapeAndEpilogue) { check(kShapes, false, convolve_blocked); }
 
+// Channels of equal weights are equal to the last bit, whichever blocks and vectors they are in.
+TEST(BlockedF32, EqualWeightsGiveEqualOutputs) {
+  const ConvShape s = make_shape(1, 520, {9, 7}, 40, {1, 1});
+  const std::vector<float> x = random_floats(s.in_c * s.in_h * s.in_w, 1),
+                           row = random_floats(s.in_c, 2);
+  std::vector<float> weights;
+  for (std::int64_t c = 0; c < s.out_c; ++c) weights.insert(weights.end(), row.begin(), row.end());
+  const std::int64_t pixels = s.out_h * s.out_w;
+  std::vector<float> y(static_cast<std::size_t>(s.out_c * pixels));
+  for_each_target([&] {
+    convolve_blocked(s, weights, {.x = x.data(), .y = y.data()});
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_EQ(y[i], y[i / 8 % static_cast<std::size_t>(pixels) * 8]) << i;
+  });
+}
+
 // Outputs come in tiles of every width, those at the ends of a row and inside, and by pairs that
 // may begin at either pixel of a vector.
 TEST(BlockedF32, DepthwiseRowsOfEveryLength) {

@@ -1,0 +1,149 @@
+// How a convolution in the blocked layout divides its work. Included per target, like simd.h.
+
+#if defined(MEZZO_KERNELS_SIMD_BLOCKED_LAYOUT_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_BLOCKED_LAYOUT_INL
+#undef MEZZO_KERNELS_SIMD_BLOCKED_LAYOUT_INL
+#else
+#define MEZZO_KERNELS_SIMD_BLOCKED_LAYOUT_INL
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/shape.h"
+#include "kernels/simd_blocked_half_inl.h"
+#include "kernels/simd_blocked_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+// Steps of k of a block: a panel of weights of that length fills most of L1.
+inline constexpr std::int64_t kBlockDepth = kGroupBlocks > 1 ? 256 : 192;
+// Floats of x that a task reads for each panel of weights: half of the second-level cache at most,
+// of which CPUs with wide vectors have a megabyte and more.
+inline constexpr std::int64_t kTaskFloats = (kGroupBlocks > 1 ? 80 : 40) << 10;
+// Floats of the images that are copied at a time.
+inline constexpr std::int64_t kCopyFloats = 1 << 19;
+// Pixels after which a flat image is cut: whole tiles.
+inline constexpr std::int64_t kStretch = kGroupBlocks > 1 ? 56 : 48;
+
+inline bool is_depthwise(const ConvShape& s) { return s.groups > 1; }
+
+// What follows from a shape, but for depthwise convolutions.
+struct BlockedLayout {
+  explicit BlockedLayout(const ConvShape& s) : shape(s) {
+    const bool blocked = s.in_c % kBlockChannels == 0;
+    lanes = blocked ? kBlockChannels : 1;
+    planes = s.in_c / lanes;
+    const std::int64_t window_h = checked_mul(s.k_h - 1, s.dilation_h) + 1,
+                       window_w = checked_mul(s.k_w - 1, s.dilation_w) + 1;
+    image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h), window_h);
+    image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w), window_w);
+    copies = s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
+    if (!copies) {
+      image_h = s.in_h;
+      image_w = s.in_w;
+    }
+    plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
+    image_floats = checked_mul(planes, plane_floats);
+    images = s.batch;
+    if (copies) {
+      const std::int64_t most =
+          std::max<std::int64_t>(1, kCopyFloats / std::max<std::int64_t>(1, image_floats));
+      images = ceil_div(s.batch, std::max<std::int64_t>(1, ceil_div(s.batch, most)));
+    }
+    step = s.stride_w * lanes;
+    // Taps of a row of a plain image lie together as well; for rows of 3 there are kernels.
+    const bool whole_rows = !blocked && s.dilation_w == 1 && s.k_w == 3;
+    length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
+    segments = checked_mul(planes, checked_mul(s.k_h, whole_rows ? 1 : s.k_w));
+    out_blocks = s.out_c / kBlockChannels;
+    groups = ceil_div(out_blocks, kGroupBlocks);
+    panels = ceil_div(groups, kTileGroups);
+    pixels = checked_mul(s.out_h, s.out_w);
+    // A window of one pixel at every pixel does not mind the ends of rows.
+    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+                      s.out_h == s.in_h && s.out_w == s.in_w;
+    rows = flat ? 1 : s.out_h;
+    row_pixels = flat ? pixels : s.out_w;
+    // The last stretch takes what is left, so that none is much shorter.
+    row_stretches = flat ? std::max<std::int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
+    stretch = row_stretches == 1 ? row_pixels : kStretch;
+    row_floats = s.stride_h * image_w * lanes;
+    block_segments = std::max<std::int64_t>(1, kBlockDepth / length);
+    block_segments = ceil_div(segments, ceil_div(segments, block_segments));
+  }
+
+  std::int64_t image_stretches() const { return rows * row_stretches; }
+
+  // Floats of x that a panel of weights reads for a stretch.
+  std::int64_t stretch_floats() const {
+    return stretch * block_segments * length / (shape.k_h * shape.k_w) *
+           std::min(shape.stride_h, shape.k_h) * shape.stride_w;
+  }
+
+  // The first group of a panel.
+  std::int64_t panel_begin(std::int64_t panel) const { return groups * panel / panels; }
+  std::int64_t k() const { return segments * length; }
+
+  // Whether a panel's last group is one block alone that has kernels of its own.
+  bool ends_in_half(std::int64_t panel) const {
+    return has_half_kernels<PairF32>() && length == kBlockChannels && panel + 1 == panels &&
+           out_blocks % kGroupBlocks != 0;
+  }
+  // Floats of a step of a panel's weights.
+  std::int64_t panel_width(std::int64_t panel) const {
+    const std::int64_t whole = (panel_begin(panel + 1) - panel_begin(panel)) * kGroupChannels;
+    return ends_in_half(panel) ? whole - kBlockChannels : whole;
+  }
+
+  // The kernel for tiles of so many pixels of a panel.
+  BlockedTiles kernel(std::int64_t panel, std::int64_t tile_pixels) const {
+    constexpr std::make_integer_sequence<int, kTileGroups> kGroups;
+    constexpr int kBlock = kBlockChannels;
+    const bool one = shape.stride_w == 1;
+    const std::int64_t tile_groups = panel_begin(panel + 1) - panel_begin(panel);
+    if (ends_in_half(panel)) return half_kernel<PairF32>(one, tile_pixels, tile_groups);
+    if (length == kBlock) {
+      return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups)
+                 : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups);
+    }
+    if (length == 3) {
+      return one ? blocked_tiles_kernel<1, 3, 0>(tile_pixels, tile_groups, kGroups)
+                 : blocked_tiles_kernel<2, 3, 0>(tile_pixels, tile_groups, kGroups);
+    }
+    return one ? blocked_tiles_kernel<1, 1, 0>(tile_pixels, tile_groups, kGroups)
+               : blocked_tiles_kernel<2, 1, 0>(tile_pixels, tile_groups, kGroups);
+  }
+
+  std::vector<std::int64_t> offsets() const {
+    std::vector<std::int64_t> list;
+    list.reserve(static_cast<std::size_t>(segments));
+    for (std::int64_t p = 0; p < planes; ++p) {
+      for (std::int64_t kh = 0; kh < shape.k_h; ++kh) {
+        for (std::int64_t kw = 0; kw < shape.k_w; kw += lanes == 1 ? length : 1) {
+          list.push_back(p * plane_floats +
+                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes);
+        }
+      }
+    }
+    return list;
+  }
+
+  const ConvShape& shape;
+  std::int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
+  bool copies;                 // x is copied with its padding
+  std::int64_t image_h, image_w, plane_floats, image_floats;
+  std::int64_t images;                                  // that are taken at a time
+  std::int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
+  std::int64_t out_blocks, groups, panels, pixels;
+  std::int64_t rows, row_pixels, row_floats;  // rows of output pixels, and x's floats between them
+  std::int64_t row_stretches, stretch;        // pixels of a row that are taken together
+};
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
