@@ -140,17 +140,23 @@ inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int
                   s.out_w * kChannels,
                   s.dilation_h * s.in_w * kChannels,
                   s.dilation_w * kChannels,
+                  s.k_w * kChannels,
                   args.packed_weights + block * s.k_h * s.k_w * kChannels,
                   args.bias == nullptr ? nullptr : args.bias + block * kChannels,
                   args.min,
                   args.max,
                   0,
                   0,
-                  {}};
+                  0,
+                  0,
+                  nullptr};
   for (std::int64_t oh = begin; oh < end; oh += r.rows) {
     r.first = oh * s.stride_h - s.pad_top;
     r.rows = std::min(at_a_time, end - oh);
-    r.inside = taps_inside(r.first, s.in_h, s.k_h, s.dilation_h);
+    const Taps inside = taps_inside(r.first, s.in_h, s.k_h, s.dilation_h);
+    r.k_h = inside.end - inside.begin;
+    r.skipped = inside.begin * r.tap_h;
+    r.row_weights = r.weights + inside.begin * r.weights_h;
     const float* row = x + (r.first * s.in_w - s.pad_left) * kChannels;
     for (const DepthwiseTile& tile : tiles) {
       const std::int64_t at = oh * r.y_row + tile.output * kChannels;

@@ -24,10 +24,13 @@ struct DepthwiseRows {
   const ConvShape& shape;
   std::int64_t x_row, y_row;    // floats of x and of outputs from one row to the next
   std::int64_t tap_h, tap_w;    // floats of x from one tap to the next
+  std::int64_t weights_h;       // floats of the weights from one row of taps to the next
   const float *weights, *bias;  // of the block; bias may be null
   float min, max;
   std::int64_t first, rows;  // row of x that the first row's first tap is of; how many rows
-  Taps inside;               // of the first row: taps that are of rows of x
+  // Of the first row, taps that are of rows of x: how many, floats of x ahead of them, weights.
+  std::int64_t k_h, skipped;
+  const float* row_weights;
 };
 
 // Outputs beside each other, and the kernel that gets those of all rows, of which `x` is where the
@@ -65,17 +68,14 @@ HWY_NOINLINE void depthwise_outputs(const DepthwiseRows& r, [[maybe_unused]] con
                                     const float* x, const float* add, float* y) {
   const BlockF32 d;
   constexpr int kChannels = kBlockChannels;
-  const ConvShape& s = r.shape;
-  const std::int64_t weights_h = s.k_w * kChannels;
+  [[maybe_unused]] const ConvShape& s = r.shape;
   MEZZO_UNROLL
   for (int part = 0; part < kChannels; part += kPartLanes) {
     VecBlock acc[N];
     MEZZO_UNROLL
     for (int n = 0; n < N; ++n) acc[n] = hn::Zero(d);
-    const float* taps = x + r.inside.begin * r.tap_h + part;
-    const float* weights = r.weights + r.inside.begin * weights_h + part;
-    for (std::int64_t kh = r.inside.begin; kh < r.inside.end;
-         ++kh, taps += r.tap_h, weights += weights_h) {
+    const float *taps = x + r.skipped + part, *weights = r.row_weights + part;
+    for (std::int64_t kh = 0; kh < r.k_h; ++kh, taps += r.tap_h, weights += r.weights_h) {
       if constexpr (K > 0) {
         constexpr int kPixels = (N - 1) * Step / kChannels + K;
         const auto pixel = [&](int p) HWY_ATTR {
