@@ -104,6 +104,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
     for (int64_t panel = r.panel_begin; panel < r.panel_end; ++panel) {
       const int64_t group = l.panel_begin(panel), groups = l.panel_begin(panel + 1) - group;
       const int64_t channel = group * kGroupChannels;
+      const bool half = l.has_half_kernel(panel);
       const float* weights = weights_at(panel, s0);
       // The panel after this one, or the first of the next block of k, is asked for, each tile
       // taking a part.
@@ -131,23 +132,24 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
         const float* x =
             images + (n - first_image) * l.image_floats + row * l.row_floats + begin * l.step;
         const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + channel * l.pixels;
-        for_tiles(
-            count, kTilePixels[groups - 1],
-            [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
-              const int64_t to = at + first * kBlockChannels;
-              out.y = args.y + n * y_stride + to;
-              out.add =
-                  args.add == nullptr ? nullptr : args.add + n * l.out_blocks * block_floats + to;
-              out.tiles = tiles;
-              out.fetches = to_fetch > 0;
-              out.fetch = next;
-              if (out.fetches) {
-                const int64_t fetched = tiles * segments * blocked_fetch_lines<0> * kCacheLine;
-                next += fetched;
-                to_fetch -= fetched;
-              }
-              l.kernel(panel, pixels)(x + first * l.step, offsets + s0, segments, weights, out);
-            });
+        for_tiles(count, kTilePixels[groups - 1],
+                  [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
+                    const int64_t to = at + first * kBlockChannels;
+                    out.y = args.y + n * y_stride + to;
+                    out.add = args.add == nullptr ? nullptr
+                                                  : args.add + n * l.out_blocks * block_floats + to;
+                    out.tiles = tiles;
+                    out.fetches = to_fetch > 0;
+                    out.fetch = next;
+                    if (out.fetches) {
+                      const int64_t fetched =
+                          tiles * segments * blocked_fetch_lines<0> * kCacheLine;
+                      next += fetched;
+                      to_fetch -= fetched;
+                    }
+                    l.kernel(pixels, groups, half)(x + first * l.step, offsets + s0, segments,
+                                                   weights, out);
+                  });
       }
       if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel, stage_planes);
     }

@@ -144,12 +144,7 @@ inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int
                   args.packed_weights + block * s.k_h * s.k_w * kChannels,
                   args.bias == nullptr ? nullptr : args.bias + block * kChannels,
                   args.min,
-                  args.max,
-                  0,
-                  0,
-                  0,
-                  0,
-                  nullptr};
+                  args.max};
   for (std::int64_t oh = begin; oh < end; oh += r.rows) {
     r.first = oh * s.stride_h - s.pad_top;
     r.rows = std::min(at_a_time, end - oh);

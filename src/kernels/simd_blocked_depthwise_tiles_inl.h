@@ -27,10 +27,11 @@ struct DepthwiseRows {
   std::int64_t weights_h;       // floats of the weights from one row of taps to the next
   const float *weights, *bias;  // of the block; bias may be null
   float min, max;
-  std::int64_t first, rows;  // row of x that the first row's first tap is of; how many rows
+  // Row of x that the first row's first tap is of; how many rows.
+  std::int64_t first = 0, rows = 0;
   // Of the first row, taps that are of rows of x: how many, floats of x ahead of them, weights.
-  std::int64_t k_h, skipped;
-  const float* row_weights;
+  std::int64_t k_h = 0, skipped = 0;
+  const float* row_weights = nullptr;
 };
 
 // Outputs beside each other, and the kernel that gets those of all rows, of which `x` is where the

@@ -67,12 +67,7 @@ HWY_NOINLINE void blocked_half_tiles(const float* HWY_RESTRICT x, const std::int
     const float* step = weights;
     for (std::int64_t s = 0; s < segments; ++s) {
       const float* xs = x + offsets[s];
-      if (out.fetches) {
-        constexpr int kLines = blocked_fetch_lines<0>;
-        MEZZO_UNROLL
-        for (int i = 0; i < kLines; ++i) prefetch_l2(fetch + i * kCacheLine);
-        fetch += kLines * kCacheLine;
-      }
+      fetch_lines<0>(out, fetch);
       MEZZO_UNROLL
       for (int c = 0; c < kBlockChannels; c += 4) {
         // Pixel 2q's channels in the lower half, twice, and those of the next in the upper.

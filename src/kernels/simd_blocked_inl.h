@@ -99,6 +99,16 @@ inline constexpr int blocked_fetch_lines = kGroupBlocks > 1 ? 4
                                            : Width != 0     ? 3
                                                             : 2;
 
+// A segment's part of the memory that is needed soon.
+template <int Width>
+HWY_INLINE void fetch_lines(const BlockedOut& out, const float*& fetch) {
+  if (!out.fetches) return;
+  constexpr int kLines = blocked_fetch_lines<Width>;
+  MEZZO_UNROLL
+  for (int i = 0; i < kLines; ++i) prefetch_l2(fetch + i * kCacheLine);
+  fetch += kLines * kCacheLine;
+}
+
 // Few sums would wait for each other: they take several steps side by side.
 constexpr int blocked_sets(int vectors, int length) {
   return length % 4 != 0 ? 1 : vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
@@ -156,14 +166,7 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
   }
   for (std::int64_t s = 0; s < segments; ++s) {
     const float* xs = x + offsets[s];
-    if constexpr (Length == kBlockChannels) {
-      if (out.fetches) {
-        constexpr int kLines = blocked_fetch_lines<Width>;
-        MEZZO_UNROLL
-        for (int i = 0; i < kLines; ++i) prefetch_l2(fetch + i * kCacheLine);
-        fetch += kLines * kCacheLine;
-      }
-    }
+    if constexpr (Length == kBlockChannels) fetch_lines<Width>(out, fetch);
     MEZZO_UNROLL
     for (int c = 0; c < Length; ++c) {
       // Neighbours' windows overlap: compilers would hold on to what they have broadcast, and there

@@ -88,24 +88,24 @@ struct BlockedLayout {
   std::int64_t panel_begin(std::int64_t panel) const { return groups * panel / panels; }
   std::int64_t k() const { return segments * length; }
 
-  // Whether a panel's last group is one block alone that has kernels of its own.
-  bool ends_in_half(std::int64_t panel) const {
+  // Whether a panel's last group is one block alone, and there are kernels for that.
+  bool has_half_kernel(std::int64_t panel) const {
     return has_half_kernels<PairF32>() && length == kBlockChannels && panel + 1 == panels &&
            out_blocks % kGroupBlocks != 0;
   }
   // Floats of a step of a panel's weights.
   std::int64_t panel_width(std::int64_t panel) const {
     const std::int64_t whole = (panel_begin(panel + 1) - panel_begin(panel)) * kGroupChannels;
-    return ends_in_half(panel) ? whole - kBlockChannels : whole;
+    return has_half_kernel(panel) ? whole - kBlockChannels : whole;
   }
 
-  // The kernel for tiles of so many pixels of a panel.
-  BlockedTiles kernel(std::int64_t panel, std::int64_t tile_pixels) const {
+  // The kernel for tiles of so many pixels and groups of output channels, the last of which is one
+  // block where `half`.
+  BlockedTiles kernel(std::int64_t tile_pixels, std::int64_t tile_groups, bool half) const {
     constexpr std::make_integer_sequence<int, kTileGroups> kGroups;
     constexpr int kBlock = kBlockChannels;
     const bool one = shape.stride_w == 1;
-    const std::int64_t tile_groups = panel_begin(panel + 1) - panel_begin(panel);
-    if (ends_in_half(panel)) return half_kernel<PairF32>(one, tile_pixels, tile_groups);
+    if (half) return half_kernel<PairF32>(one, tile_pixels, tile_groups);
     if (length == kBlock) {
       return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups)
                  : blocked_tiles_kernel<2 * kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups);
