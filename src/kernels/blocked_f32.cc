@@ -91,7 +91,9 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kNoBias[kTileGroups * kGroupChannels] = {};
   const ConvArgs args = ahead_of_stages(all);
-  const int64_t block_floats = l.pixels * kBlockChannels;
+  const ConvShape& s = l.shape;
+  const int64_t block_floats = s.y_plane() * kBlockChannels,
+                add_block_floats = s.add_plane() * kBlockChannels;
   StagePlanes stage_planes;
   // A panel's weights from segment s on.
   const auto weights_at = [&](int64_t panel, int64_t s) {
@@ -114,6 +116,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
       int64_t to_fetch = next == nullptr ? 0 : segments * l.length * l.panel_width(panel);
       BlockedOut out{nullptr,
                      block_floats,
+                     add_block_floats,
                      s0 > 0                 ? nullptr
                      : args.bias == nullptr ? kNoBias
                                             : args.bias + channel,
@@ -131,13 +134,16 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
         const int64_t count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
         const float* x =
             images + (n - first_image) * l.image_floats + row * l.row_floats + begin * l.step;
-        const int64_t at = (row * l.row_pixels + begin) * kBlockChannels + channel * l.pixels;
+        const int64_t pixel = row * l.row_pixels + begin;
+        float* y = args.y + n * y_stride + pixel * kBlockChannels + channel * s.y_plane();
+        const float* add = args.add == nullptr
+                               ? nullptr
+                               : args.add + n * l.out_blocks * add_block_floats +
+                                     pixel * kBlockChannels + channel * s.add_plane();
         for_tiles(count, kTilePixels[groups - 1],
                   [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
-                    const int64_t to = at + first * kBlockChannels;
-                    out.y = args.y + n * y_stride + to;
-                    out.add = args.add == nullptr ? nullptr
-                                                  : args.add + n * l.out_blocks * block_floats + to;
+                    out.y = y + first * kBlockChannels;
+                    out.add = add == nullptr ? nullptr : add + first * kBlockChannels;
                     out.tiles = tiles;
                     out.fetches = to_fetch > 0;
                     out.fetch = next;
@@ -200,12 +206,12 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
                 const int64_t* offsets, int64_t first, int64_t count, float* scratch,
                 ThreadPool& pool) {
   const ConvShape& s = l.shape;
-  const float* images = args.x + first * s.in_c * s.in_h * s.in_w;
+  const float* images = args.x + first * s.in_c * s.x_plane();
   if (l.copies) {
     pool.parallel_for(count * l.planes, std::max<int64_t>(1, (1 << 15) / l.plane_floats),
                       [&](int64_t begin, int64_t end) {
                         for (int64_t t = begin; t < end; ++t)
-                          copy_padded(l, images + t * s.in_h * s.in_w * l.lanes,
+                          copy_padded(l, images + t * s.x_plane() * l.lanes,
                                       scratch + t * l.plane_floats);
                       });
     images = scratch;

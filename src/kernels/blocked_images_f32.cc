@@ -181,7 +181,7 @@ void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, 
 
 void run_blocked_max_pool(int64_t batch, const PoolShape& s, const float* x, float* y,
                           ThreadPool& pool) {
-  const int64_t in = s.in_h * s.in_w * kBlockChannels, out = s.out_h * s.out_w * kBlockChannels;
+  const int64_t out = s.out_h * s.out_w * kBlockChannels;
   const auto fast = s.k_h != s.k_w ? nullptr
                     : s.k_h == 3   ? max_of_windows<3>
                     : s.k_h == 2   ? max_of_windows<2>
@@ -197,8 +197,8 @@ void run_blocked_max_pool(int64_t batch, const PoolShape& s, const float* x, flo
                         const int64_t plane = n * planes + task % planes;
                         const int64_t first = s.out_h * band / bands,
                                       last_end = s.out_h * (band + 1) / bands;
-                        const float* from = x + plane * in;
-                        float* to = y + plane * out;
+                        const float* from = x + plane * s.x_plane() * kBlockChannels;
+                        float* to = y + plane * s.y_plane() * kBlockChannels;
                         if (fast == nullptr || !fast(s, from, first, last_end, to))
                           max_of_rows(s, from, first, last_end, to);
                       }

@@ -71,7 +71,7 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
       const Segment segment = segment_at(l, b.begin + t, b.begin + b.count);
       const int64_t width = segment.count * kTile + 2;
       const int64_t plane = segment.image * s.in_c / kBlockChannels + block;
-      transform_columns(s, segment, x + plane * s.in_h * s.in_w * kBlockChannels, width, rows);
+      transform_columns(s, segment, x + plane * s.x_plane() * kBlockChannels, width, rows);
       for (int64_t i = 0; i < segment.count; ++i, ++t) {
         float* to = b.v + (block * b.count + t) * kBlockChannels;
         for (int r = 0; r < kInput; ++r) {
@@ -122,6 +122,7 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
                     const BlockedOut out{m + first * kBlockChannels,
                                          kMaxTiles * kBlockChannels,
+                                         0,
                                          k0 == 0 ? kZeros : nullptr,
                                          nullptr,
                                          0,
@@ -148,8 +149,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
                        int64_t blocks, const Products& from) {
   const BlockF32 d;
   const ConvShape& s = l.shape;
-  const int64_t pixels = s.out_h * s.out_w;
-  const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * pixels;
+  const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
   const VecBlock lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
   for (int64_t i = 0; i < blocks * kParts; ++i) {
     const int64_t part = i % kParts * kPartLanes, channel = (block + i / kParts) * kBlockChannels;
@@ -163,10 +163,12 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
       for (int64_t j = 0; j < segment.count; ++j, ++t, m += kBlockChannels) {
         const int64_t ow = (segment.column + j) * kTile;
         const int64_t width = std::min<int64_t>(kTile, s.out_w - ow);
-        const int64_t at = channel * pixels + (oh * s.out_w + ow) * kBlockChannels + part;
-        float* y = args.y + segment.image * y_stride + at;
+        const int64_t at = (oh * s.out_w + ow) * kBlockChannels + part;
+        float* y = args.y + segment.image * y_stride + channel * s.y_plane() + at;
         const float* add =
-            args.add == nullptr ? nullptr : args.add + segment.image * s.out_c * pixels + at;
+            args.add == nullptr
+                ? nullptr
+                : args.add + (segment.image * s.out_c + channel) * s.add_plane() + at;
         VecBlock columns[kInput][kTile];
         MEZZO_UNROLL
         for (int c = 0; c < kInput; ++c) {

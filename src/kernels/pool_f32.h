@@ -16,6 +16,13 @@ struct PoolShape {
   std::int64_t stride_h = 1, stride_w = 1;
   std::int64_t pad_top = 0, pad_left = 0;
   std::int64_t dilation_h = 1, dilation_w = 1;
+  /// As in ConvShape: the rows in memory of a plane of x and of y, where the image is a band of a
+  /// larger one. Only blocked_max_pool knows them.
+  std::int64_t x_rows = 0, y_rows = 0;
+
+  /// Pixels in memory from one plane to the next.
+  std::int64_t x_plane() const { return (x_rows != 0 ? x_rows : in_h) * in_w; }
+  std::int64_t y_plane() const { return (y_rows != 0 ? y_rows : out_h) * out_w; }
 };
 
 /// The maximum of each window; NaN is carried through.

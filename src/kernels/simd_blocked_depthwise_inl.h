@@ -130,11 +130,10 @@ inline void blocked_depthwise(const ConvShape& s, const ConvArgs& args, std::int
                               std::int64_t n, std::int64_t block, std::int64_t begin,
                               std::int64_t end) {
   constexpr std::int64_t kChannels = kBlockChannels;
-  const std::int64_t plane = n * s.out_c / kChannels + block,
-                     out_floats = s.out_h * s.out_w * kChannels;
-  const float* x = args.x + plane * s.in_h * s.in_w * kChannels;
-  const float* add = args.add == nullptr ? nullptr : args.add + plane * out_floats;
-  float* y = args.y + n * y_stride + block * out_floats;
+  const std::int64_t plane = n * s.out_c / kChannels + block;
+  const float* x = args.x + plane * s.x_plane() * kChannels;
+  const float* add = args.add == nullptr ? nullptr : args.add + plane * s.add_plane() * kChannels;
+  float* y = args.y + n * y_stride + block * s.y_plane() * kChannels;
   DepthwiseRows r{s,
                   s.stride_h * s.in_w * kChannels,
                   s.out_w * kChannels,

@@ -103,9 +103,10 @@ HWY_NOINLINE void blocked_half_tiles(const float* HWY_RESTRICT x, const std::int
     for (int g = 0; g < G; ++g)
       finish_group<P>(
           out, g, false, [&](int p) HWY_ATTR { return acc[g][p]; }, y, add);
-    const std::int64_t at = G * kGroupBlocks * out.block_floats;
+    constexpr std::int64_t kBlocks = G * kGroupBlocks;
     finish_pairs<P>(d, out, pairs, out.bias == nullptr ? nullptr : out.bias + G * kGroupChannels,
-                    add == nullptr ? nullptr : add + at, y + at);
+                    add == nullptr ? nullptr : add + kBlocks * out.add_block_floats,
+                    y + kBlocks * out.block_floats);
     x += P * Step;
     y += P * kBlockChannels;
     if (add != nullptr) add += P * kBlockChannels;

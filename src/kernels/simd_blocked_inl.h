@@ -83,9 +83,9 @@ inline constexpr int kTileGroups = 2, kTilePixels[] = {12, 6};
 // y := clamp(sums + (bias + add, or what is in y), min, max), for some tiles beside each other.
 struct BlockedOut {
   float* y;
-  std::int64_t block_floats;  // from one block of y's channels to the next
-  const float* bias;          // null: sums are added to y
-  const float* add;           // like y; may be null
+  std::int64_t block_floats, add_block_floats;  // from one block of y's, or add's, to the next
+  const float* bias;                            // null: sums are added to y
+  const float* add;                             // like y; may be null
   float min, max;
   const float* fetch;  // memory that is needed soon: blocked_fetch_lines for each segment
   bool fetches;
@@ -122,9 +122,9 @@ HWY_INLINE void finish_group(const BlockedOut& out, int v, bool one, const Sum& 
   const PairF32 d;
   const VecPair lo = hn::Set(d, out.min), hi = hn::Set(d, out.max);
   const int block = v * kPairLanes / int{kBlockChannels};
-  const std::int64_t at = block * out.block_floats + v * kPairLanes % kBlockChannels;
+  const std::int64_t channel = v * kPairLanes % kBlockChannels;
   const std::int64_t second = one ? 0 : out.block_floats;
-  float* y = to + at;
+  float* y = to + block * out.block_floats + channel;
   if (out.bias == nullptr) {
     MEZZO_UNROLL
     for (int p = 0; p < P; ++p, y += kBlockChannels)
@@ -138,9 +138,11 @@ HWY_INLINE void finish_group(const BlockedOut& out, int v, bool one, const Sum& 
       store_pair(clamp(hn::Add(sum(p), bias), lo, hi), d, y, second);
     return;
   }
+  add += block * out.add_block_floats + channel;
+  const std::int64_t add_second = one ? 0 : out.add_block_floats;
   MEZZO_UNROLL
-  for (int p = 0; p < P; ++p, y += kBlockChannels) {
-    const VecPair summand = load_pair(d, add + at + p * kBlockChannels, second);
+  for (int p = 0; p < P; ++p, y += kBlockChannels, add += kBlockChannels) {
+    const VecPair summand = load_pair(d, add, add_second);
     store_pair(clamp(hn::Add(hn::Add(sum(p), bias), summand), lo, hi), d, y, second);
   }
 }

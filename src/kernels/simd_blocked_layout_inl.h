@@ -46,7 +46,7 @@ struct BlockedLayout {
       image_h = s.in_h;
       image_w = s.in_w;
     }
-    plane_floats = checked_mul(checked_mul(image_h, image_w), lanes);
+    plane_floats = checked_mul(copies ? checked_mul(image_h, image_w) : s.x_plane(), lanes);
     image_floats = checked_mul(planes, plane_floats);
     images = s.batch;
     if (copies) {

@@ -17,11 +17,12 @@
 
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_pack_inl.h"
+#include "kernels/winograd_f32.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-inline constexpr int kTile = 4, kInput = 6, kProducts = kInput * kInput;
+inline constexpr int kTile = kWinogradRows, kInput = kTile + 2, kProducts = kInput * kInput;
 inline constexpr float kP = 0.75f, kQ = 1.5f;  // the points
 
 // B' d for one column or row of six.

@@ -110,9 +110,21 @@ struct Products {
   float* m = nullptr;
 };
 
+// A transform costs about as much as so many multiply-adds of the products for each of the 36.
+inline constexpr std::int64_t kTransformWork = 10;
+// Percent of a convolution's work that may be done again so that threads share less memory.
+inline constexpr std::int64_t kMostRepeated = 6;
+
 struct ScratchV {};
 struct ScratchU {};
 struct ScratchM {};
+
+// Whether each thread that takes part in a block is to transform all inputs for itself: what
+// another core wrote is slow to read, and slower to write over the next time.
+inline bool repeats_inputs(const WinogradLayout& l, std::int64_t threads) {
+  return threads > 1 &&
+         100 * kTransformWork * (threads - 1) <= kMostRepeated * l.channel_panels * kTileCols;
+}
 
 // Runs one block: `inputs(l, b, begin, end)` transforms the inputs of a range of channels, counted
 // in units of `unit`, and `panel(l, b, panel, products)` multiplies for a panel of output channels
@@ -123,11 +135,24 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
   const std::int64_t in_c = l.shape.in_c;
   Block b(l, index);
   b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
-  // A transform costs about as much as ten multiply-adds of the products for each of the 36.
   const auto grain = [&](std::int64_t work) {
     return std::max<std::int64_t>(1, kWinogradTaskWork / work);
   };
-  pool.parallel_for(ceil_div(in_c, unit), grain(b.count * kProducts * 10 * unit),
+  const std::int64_t units = ceil_div(in_c, unit), threads = pool.size();
+  if (repeats_inputs(l, threads)) {
+    pool.parallel_for(threads, 1, [&](std::int64_t first, std::int64_t last) {
+      Block own = b;
+      own.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
+      inputs(l, own, 0, units);
+      Products products(own, 0, own.panels);
+      products.m = thread_scratch<ScratchM>(kProducts * kStrideM);
+      const std::int64_t end = l.channel_panels * last / threads;
+      for (std::int64_t i = l.channel_panels * first / threads; i < end; ++i)
+        panel(l, own, i, products);
+    });
+    return;
+  }
+  pool.parallel_for(units, grain(b.count * kProducts * kTransformWork * unit),
                     [&](std::int64_t begin, std::int64_t end) { inputs(l, b, begin, end); });
   // Where panels of channels are too few for the threads, tiles are divided too: each part
   // transforms the weights again.

@@ -8,6 +8,9 @@
 
 namespace mezzo::kernels {
 
+/// Rows of outputs that are computed together.
+inline constexpr std::int64_t kWinogradRows = 4;
+
 /// Whether the method applies: 3x3, strides and dilations of 1, one group. Any padding.
 bool winograd_applies(const ConvShape& shape);
 /// Whether it is faster than `conv` for a shape it applies to. It needs enough channels to hide the

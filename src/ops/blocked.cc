@@ -6,6 +6,7 @@
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/target.h"
+#include "kernels/winograd_f32.h"
 #include "ops/convolution.h"
 #include "ops/pooling.h"
 #include "ops/shapes.h"
@@ -53,6 +54,41 @@ void infer_conv(Op& op) {
   for (int i = 1; i < op.outputs(); ++i) op.set_out(i, DType::f32, y);
 }
 
+// Nothing for images of one column, which kernels take as those of one row.
+std::optional<RowWindow> row_window(const Windows& windows) {
+  if (windows.size() != 2 || windows[1].in == 1) return std::nullopt;
+  const WindowAxis& rows = windows[0];
+  return RowWindow{rows.in, rows.out, rows.extent(), rows.stride, rows.pad_begin};
+}
+
+// The shape of what `op` is to compute: `whole`, or that of a band of rows.
+template <class WindowShape>
+WindowShape banded_shape(const Op& op, WindowShape whole) {
+  if (!op.band()) return whole;
+  const Band& band = *op.band();
+  whole.pad_top += band.in_begin - band.begin * whole.stride_h;
+  whole.in_h = band.in_end - band.in_begin;
+  whole.out_h = band.end - band.begin;
+  whole.x_rows = band.in_rows;
+  whole.y_rows = band.out_rows;
+  return whole;
+}
+
+kernels::ConvShape banded_conv_shape(const Op& op, const Convolution& conv) {
+  kernels::ConvShape shape = banded_shape(op, conv_shape(conv));
+  if (op.band()) shape.add_rows = op.band()->add_rows;
+  return shape;
+}
+
+std::optional<RowWindow> rows_of_conv(const Op& op) {
+  const Convolution conv = blocked_convolution(op);
+  // What a kernel leaves of an activation is done to the whole result.
+  if (finish_of(conv.activation).rest.kind != Activation::Kind::identity) return std::nullopt;
+  std::optional<RowWindow> window = row_window(conv.windows);
+  if (window && winograd_refusal(conv_shape(conv)).empty()) window->unit = kernels::kWinogradRows;
+  return window;
+}
+
 // 3x3 convolutions with a quarter of the multiplications. Weights are packed as for plain images.
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
@@ -60,14 +96,14 @@ Choice winograd(Op& op) {
   if (!kernels::blocked_conv_takes_blocked(shape) && winograd_refusal(shape).empty()) {
     return refuse("X is plain");
   }
-  return winograd_by(kernels::blocked_winograd_conv, op, conv);
+  return winograd_by(kernels::blocked_winograd_conv, op, conv, banded_conv_shape(op, conv));
 }
 
 Choice direct(Op& op) {
   if (!op.is_constant(1)) return refuse("the weights are computed");
   const Convolution conv = blocked_convolution(op);
   if (conv.empty()) return refuse("an empty tensor");
-  const kernels::ConvShape shape = conv_shape(conv);
+  const kernels::ConvShape shape = banded_conv_shape(op, conv);
   const std::string key = "blocked " + std::string(kernels::name_of(kernels::active_target())) +
                           " " + std::to_string(conv.groups);
   const Tensor packed = packed_weights(op, key, shape, kernels::blocked_weights_bytes(shape),
@@ -85,12 +121,17 @@ void infer_max(Op& op) {
   op.set_out(0, op.in(0).dtype, blocked_shape(shape_of(x[0], x[1], windows_of(op, x, {}, false))));
 }
 
+std::optional<RowWindow> rows_of_max(const Op& op) {
+  return row_window(windows_of(op, plain_shape(op.in_shape(0)), {}, false));
+}
+
 Choice blocked_max(Op& op) {
   const Shape x = plain_shape(op.in_shape(0));
   if (element_count(x) == 0 || element_count(op.out_shape(0)) == 0) {
     return refuse("an empty tensor");
   }
-  const kernels::PoolShape shape = pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false));
+  const kernels::PoolShape shape =
+      banded_shape(op, pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false)));
   return [batch = x[0], shape](Run& run) {
     kernels::blocked_max_pool(batch, shape, run.in<float>(0), run.out<float>(0), run.pool());
   };
@@ -149,6 +190,7 @@ Row& declare_conv(Row& row) {
       .out("Y", like(0))
       .infer(infer_conv)
       .batched({0, 3})
+      .banded(rows_of_conv)
       .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
       .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
@@ -225,6 +267,7 @@ MEZZO_FAMILY(blocked) {
       .out("Y", like(0))
       .infer(infer_max)
       .batched({0})
+      .banded(rows_of_max)
       .simd_kernel("blocked", blocked_max);
   op("BlockedGlobalAveragePool", kDomain)
       .since(1)

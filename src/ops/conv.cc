@@ -49,7 +49,7 @@ Choice winograd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() != 2) return refuse("not two spatial axes");
-  return winograd_by(kernels::winograd_conv, op, conv);
+  return winograd_by(kernels::winograd_conv, op, conv, conv_shape(conv));
 }
 
 // Convolutions along one or two axes, by the SIMD kernels.

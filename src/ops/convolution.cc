@@ -135,10 +135,11 @@ void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run)
              run.pool());
 }
 
-Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv) {
+Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
+                   const kernels::ConvShape& shape) {
   if (conv.empty()) return refuse("an empty tensor");
-  const kernels::ConvShape shape = conv_shape(conv);
-  if (std::string reason = winograd_refusal(shape); !reason.empty()) return refuse(reason);
+  std::string reason = winograd_refusal(conv_shape(conv));
+  if (!reason.empty()) return refuse(reason);
   if (!op.is_constant(1)) return refuse("the weights are computed");
   const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
   const Tensor packed = packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),

@@ -63,9 +63,11 @@ ThreadPool packing_pool(const Op& op, std::size_t bytes);
 /// What a kernel has left of the activation, over the whole result.
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run);
 
-/// Winograd's kernel for either layout, or why not that. The weights are packed alike for both.
+/// Winograd's kernel for either layout, or why not that, for the image of `shape` or a band of it.
+/// The weights are packed alike for both layouts.
 using Winograd = void (*)(const kernels::ConvShape&, const kernels::ConvArgs&, ThreadPool&);
-Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv);
+Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
+                   const kernels::ConvShape& shape);
 
 /// Sets the output of `op`, of shape `y`, which its summand (input 3, if any) must have, too.
 void set_result(Op& op, Shape y);

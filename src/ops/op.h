@@ -26,6 +26,7 @@
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "mezzo/tensor.h"
+#include "ops/band.h"
 
 namespace mezzo::ops {
 
@@ -209,6 +210,10 @@ class Op {
   bool is_packed(int i) const { return packed_[static_cast<std::size_t>(i)]; }
   void forget_packed() { packed_.assign(inputs_.size(), false); }
 
+  /// Asks the chooser for a kernel that computes some rows only (see Row::banded).
+  void set_band(const Band& band) { band_ = band; }
+  const std::optional<Band>& band() const { return band_; }
+
   /// This op as it would be with f32 in place of every 16-bit float (constants converted). See
   /// Registry::choose.
   std::shared_ptr<Op> widened() const;
@@ -225,6 +230,7 @@ class Op {
   mutable std::vector<bool> packed_;
   std::vector<std::shared_ptr<Tensor>> widened_constants_;
   bool is_widened_ = false;
+  std::optional<Band> band_;
 };
 
 /// Runs the bodies of control-flow nodes; given to kernels by the runtime.
@@ -360,6 +366,9 @@ class Row {
   Row& batched(std::initializer_list<int> inputs);
   /// The same of all inputs but those that are broadcast along the first axis, as in NumPy.
   Row& batched_by_shape();
+  /// Kernels can compute output 0 by bands of rows. `find` says which rows of input 0 they come
+  /// from; nothing: not of such operands. The other batched inputs have the rows of the output.
+  Row& banded(std::function<std::optional<RowWindow>(const Op&)> find);
   /// The outputs depend on the inputs' types and shapes only: computed when planning, without the
   /// inputs' data (whose pointers are null then).
   Row& from_shapes();
@@ -383,6 +392,10 @@ class Row {
   const std::vector<int>& in_place_inputs() const { return in_place_; }
   /// Whether input `i` of `op` holds an image for each of the batch.
   bool is_batched(const Op& op, int i) const;
+  /// See `banded`.
+  std::optional<RowWindow> row_window(const Op& op) const {
+    return find_rows_ ? find_rows_(op) : std::nullopt;
+  }
   bool is_branch() const { return !then_.empty(); }
   const std::string& then_attribute() const { return then_; }
   const std::string& else_attribute() const { return else_; }
@@ -420,6 +433,7 @@ class Row {
   std::vector<int> in_place_, batched_;
   std::string then_, else_;
   std::function<std::int64_t(const Op&)> multiply_adds_;
+  std::function<std::optional<RowWindow>(const Op&)> find_rows_;
 };
 
 /// All rows. Filled once from the families; immutable afterwards.

@@ -180,6 +180,11 @@ bool Row::is_batched(const Op& op, int i) const {
   return in.size() == out.size() && !in.empty() && in[0] == out[0];
 }
 
+Row& Row::banded(std::function<std::optional<RowWindow>(const Op&)> find) {
+  find_rows_ = std::move(find);
+  return *this;
+}
+
 Row& Row::from_shapes() {
   from_shapes_ = true;
   return *this;

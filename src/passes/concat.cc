@@ -25,12 +25,13 @@ void concat(Program& program) {
     const std::int64_t axis = op.has_attr("axis") ? op.attr_int("axis") : 1;
     if (!is_plain(dtype) || bits_of(dtype) < 8 || !is_outermost(op.out_shape(0), axis)) continue;
     std::int64_t begin = 0;
-    bool any = false;
+    int placed = 0;
     for (int input = 0; input < op.inputs(); ++input) {
-      any = program.place_inside(program.in(i, input), program.step(i).out[0], begin, i) || any;
+      if (program.place_inside(program.in(i, input), program.step(i).out[0], begin, i)) ++placed;
       begin += static_cast<std::int64_t>(bytes_of(dtype, element_count(op.in_shape(input))));
     }
-    if (any) program.mark(i);
+    if (placed > 0) program.mark(i);
+    if (placed == op.inputs()) program.set_placed(i);
   }
 }
 

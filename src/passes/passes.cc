@@ -91,6 +91,7 @@ const std::vector<Pass>& all() {
       {"concat", concat},
       // Of the steps that are then there.
       {"micro_batch", nullptr},
+      {"row_bands", nullptr},
   };
   return list;
 }

@@ -46,6 +46,7 @@ struct Step {
   std::vector<std::string> passes;          ///< those that made it
   std::vector<std::string> misses;          ///< which other did not apply, and why
   bool removed = false;
+  bool placed = false;  ///< all inputs are written where the output lies: nothing is left to do
   std::vector<Step> before, after;  ///< that run just ahead of it and behind it; no pass sees them
 };
 
@@ -138,6 +139,9 @@ class Program {
   /// Has `part` written by its step where it lies in `whole`, which step `joiner` makes. False
   /// where that cannot be.
   bool place_inside(int part, int whole, std::int64_t begin, int joiner);
+
+  /// Notes that this is so of all inputs of step `i`, which need not be copied.
+  void set_placed(int i) { step_at(i).placed = true; }
 
   /// A new slot with a constant (see Host::derive), or -1.
   int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,

@@ -38,6 +38,7 @@ std::shared_ptr<Plan> Compiler::run() {
   remove_dead_steps();
   fuse();
   split_batches();
+  if (has_pass("row_bands")) split_rows(*plan_, resources_.pool().size());
   choose_kernels();
   place_in_arena(*plan_);
   return plan_;

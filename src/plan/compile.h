@@ -47,6 +47,9 @@ std::shared_ptr<Plan> compile(const graph::Graph& graph, const Request& request,
 /// missing): its outputs, in order. (plan/fold.cc)
 std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool);
 
+/// Has each of so many threads compute a band of rows of large images. (plan/row_bands.cc)
+void split_rows(Plan& plan, int threads);
+
 /// Places every slot of `plan` that lives in the arena, so that slots which are needed at the same
 /// time do not overlap. (plan/memory.cc)
 void place_in_arena(Plan& plan);

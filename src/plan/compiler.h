@@ -1,13 +1,15 @@
 // The planner's workings, whose parts stand in several files: compile.cc walks through the nodes,
 // branches.cc decides conditions, widen.cc keeps 16-bit floats as f32, fold.cc computes what is
 // known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels,
-// fuse.cc lets the passes work in between, micro_batch.cc splits large batches.
+// fuse.cc lets the passes work in between, micro_batch.cc splits large batches and row_bands.cc
+// images.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plan/compile.h"
@@ -105,6 +107,9 @@ class Compiler {
   void fuse();
   std::vector<std::string> reasons_to_keep() const;
   void take_over(passes::Program& program);
+
+  // Whether the planner's own pass of that name is enabled.
+  bool has_pass(std::string_view name) const;
 
   // micro_batch.cc
   void split_batches();

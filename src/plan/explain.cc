@@ -25,10 +25,7 @@ std::string memory_of(const Plan& plan, const graph::Graph& graph, const Step& s
   std::string text;
   for (const int slot : step.out) {
     if (slot < 0) continue;
-    int root = slot;
-    while (plan.slots[static_cast<std::size_t>(root)].alias_of >= 0) {
-      root = plan.slots[static_cast<std::size_t>(root)].alias_of;
-    }
+    const int root = root_of(plan, slot);
     const Slot& facts = plan.slots[static_cast<std::size_t>(slot)];
     const Slot& place = plan.slots[static_cast<std::size_t>(root)];
     text += text.empty() ? "" : ", ";
@@ -54,6 +51,12 @@ std::string memory_of(const Plan& plan, const graph::Graph& graph, const Step& s
 
 }  // namespace
 
+int root_of(const Plan& plan, int slot) {
+  while (plan.slots[static_cast<std::size_t>(slot)].alias_of >= 0)
+    slot = plan.slots[static_cast<std::size_t>(slot)].alias_of;
+  return slot;
+}
+
 std::string describe(const Step& step, const graph::Graph& graph) {
   if (step.nodes.empty()) return graph.describe(step.node);
   std::string text;
@@ -75,6 +78,7 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
                      std::to_string(plan.node_count) + " nodes, " +
                      std::to_string(plan.arena_bytes) + " bytes of working memory\n";
   auto batches = plan.micro_batches.begin();
+  auto bands = plan.row_bands.begin();
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     if (batches != plan.micro_batches.end() && i == static_cast<std::size_t>(batches->begin)) {
@@ -83,6 +87,12 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
               (batches->lanes > 1 ? ", " + std::to_string(batches->lanes) + " side by side" : "") +
               ":\n";
       ++batches;
+    }
+    if (bands != plan.row_bands.end() && i == static_cast<std::size_t>(bands->begin)) {
+      text += "the next " + std::to_string(bands->end - bands->begin) + " steps in " +
+              std::to_string(bands->count) + " bands of rows, each on a thread of its own, in " +
+              std::to_string(bands->stages.size()) + " stages:\n";
+      ++bands;
     }
     if (step.kind == Step::Kind::patch) {
       text += "patch " + list(plan, graph, step.in) + "\n";

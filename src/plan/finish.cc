@@ -38,17 +38,25 @@ void Compiler::remove_dead_steps() {
   }
 }
 
-int Compiler::root_of(int slot) const {
-  while (plan_->slots[at(slot)].alias_of >= 0) slot = plan_->slots[at(slot)].alias_of;
-  return slot;
-}
+int Compiler::root_of(int slot) const { return plan::root_of(*plan_, slot); }
 
 void Compiler::choose_kernels() {
   for (Step& step : plan_->steps) {
     if (step.kind != Step::Kind::kernel) continue;
+    if (step.placed) {
+      step.chosen.kernel_name = "in place";
+      step.chosen.kernel = [](ops::Run&) {};
+      continue;
+    }
     try {
       step.chosen = ops::choose(*step.op);
       for (int i = 0; i < step.op->inputs(); ++i) align_constant(step, i);
+      if (step.bands.empty()) continue;
+      step.chosen.scratch_bytes = 0;
+      for (BandStep& band : step.bands) {
+        band.chosen = ops::choose(*band.op);
+        step.chosen.scratch_bytes = std::max(step.chosen.scratch_bytes, band.chosen.scratch_bytes);
+      }
     } catch (Error& error) {
       error.add_place(describe(step, graph_));
       throw;

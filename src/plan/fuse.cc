@@ -103,6 +103,12 @@ std::vector<std::string> Compiler::reasons_to_keep() const {
   return kept;
 }
 
+bool Compiler::has_pass(std::string_view name) const {
+  const auto& passes = resources_.passes();
+  return std::any_of(passes.begin(), passes.end(),
+                     [&](const passes::Pass& pass) { return pass.name == name; });
+}
+
 void Compiler::fuse() {
   if (resources_.passes().empty()) return;
   std::vector<std::string> kept = reasons_to_keep();
@@ -159,6 +165,7 @@ namespace {
 void adopt(Step& step, passes::Step& shown) {
   step.misses = std::move(shown.misses);
   step.passes = std::move(shown.passes);
+  step.placed = shown.placed;
   if (shown.node == nullptr) return;
   step.node = shown.nodes.front();
   step.nodes = std::move(shown.nodes);

@@ -18,8 +18,9 @@ struct Block {
   int first = 0, last = 0;
   std::int64_t bytes = 0;
   std::int64_t offset = 0;
-  // What one lane of a plan's micro-batches has to itself. The blocks of each lie as those of the
-  // first do: one lane may be at a step that another has left long ago.
+  // What one lane of a plan's micro-batches, or a thread of its bands of rows, has to itself. The
+  // blocks of each lie as those of the first do: one lane may be at a step that another has left
+  // long ago.
   std::vector<Block> lane = {};
   std::int64_t lane_bytes = 0;
 };
@@ -29,11 +30,6 @@ std::size_t at(int i) { return static_cast<std::size_t>(i); }
 std::int64_t rounded(std::int64_t bytes) {
   constexpr auto kUnit = static_cast<std::int64_t>(kAlignment);
   return checked_add(bytes, kUnit - 1) / kUnit * kUnit;
-}
-
-int root_of(const Plan& plan, int slot) {
-  while (plan.slots[at(slot)].alias_of >= 0) slot = plan.slots[at(slot)].alias_of;
-  return slot;
 }
 
 class Placement {
@@ -46,8 +42,11 @@ class Placement {
     share_in_place();
     std::vector<Block> blocks = collect();
     for (const MicroBatches& batches : plan_.micro_batches) {
-      if (batches.lanes > 1) make_lanes(batches, blocks);
+      if (batches.lanes > 1)
+        make_lanes(batches.begin, batches.end, batches.lanes, batches.inside, blocks);
     }
+    for (const RowBands& bands : plan_.row_bands)
+      make_lanes(bands.begin, bands.end, bands.count, bands.inside, blocks);
     plan_.arena_bytes = place(blocks);
     for (const Block& block : blocks) settle(block, 0, 0);
     // What took over an input's place lies there in each lane.
@@ -77,25 +76,56 @@ class Placement {
       for (int i = batches.begin; i < batches.end; ++i) {
         for (const std::vector<int>* slots : {&plan_.steps[at(i)].in, &plan_.steps[at(i)].out}) {
           for (const int slot : *slots) {
-            if (is_inside(batches, slot)) continue;
+            if (is_in(batches.inside, slot)) continue;
             touch(slot, batches.begin);
             touch(slot, batches.end - 1);
           }
         }
       }
     }
+    for (const RowBands& bands : plan_.row_bands) {
+      for (std::size_t k = 0; k < bands.stages.size(); ++k) find_lifetimes(bands, k);
+    }
   }
 
-  static bool is_inside(const MicroBatches& batches, int slot) {
-    return std::binary_search(batches.inside.begin(), batches.inside.end(), slot);
+  // One thread may be at the end of a stage while another is at its begin.
+  void find_lifetimes(const RowBands& bands, std::size_t k) {
+    const RowBands::Stage& stage = bands.stages[k];
+    for (int i = stage.begin; i < stage.end; ++i) {
+      for (const std::vector<int>* slots : {&plan_.steps[at(i)].in, &plan_.steps[at(i)].out}) {
+        for (const int slot : *slots) {
+          if (is_in(bands.inside, slot)) continue;
+          touch(slot, stage.begin);
+          touch(slot, stage.end - 1);
+        }
+      }
+    }
+    for (const int slot : stage.edges) {
+      touch(slot, stage.begin);
+      touch(slot, bands.stages[k + 1].end - 1);
+    }
   }
 
-  // Whether other micro-batches than the one that step i runs for may read the slot.
+  static bool is_in(const std::vector<int>& inside, int slot) {
+    return std::binary_search(inside.begin(), inside.end(), slot);
+  }
+
+  // Whether other micro-batches or bands than the one that step i runs for may read the slot.
   bool is_shared(int i, int slot) const {
     for (const MicroBatches& batches : plan_.micro_batches) {
-      if (i >= batches.begin && i < batches.end) return !is_inside(batches, slot);
+      if (i >= batches.begin && i < batches.end) return !is_in(batches.inside, slot);
+    }
+    for (const RowBands& bands : plan_.row_bands) {
+      if (i >= bands.begin && i < bands.end) return !is_in(bands.inside, slot);
     }
     return false;
+  }
+
+  // Whether the slots are both in the memory of the same bands, or both in that of none.
+  bool lie_alike(int a, int b) const {
+    return std::all_of(plan_.row_bands.begin(), plan_.row_bands.end(), [&](const RowBands& bands) {
+      return is_in(bands.inside, a) == is_in(bands.inside, b);
+    });
   }
 
   // Where a kernel may write over an input that nobody reads afterwards, its output takes the
@@ -113,7 +143,7 @@ class Placement {
         if (!in_arena(in) || last_[at(in)] != i || in == out) continue;
         if (bytes_of_slot(in) != bytes_of_slot(out) ||
             plan_.slots[at(step.in[at(input)])].shape != plan_.slots[at(out)].shape ||
-            plan_.slots[at(in)].dtype != plan_.slots[at(out)].dtype) {
+            plan_.slots[at(in)].dtype != plan_.slots[at(out)].dtype || !lie_alike(in, out)) {
           continue;
         }
         if (std::count_if(step.in.begin(), step.in.end(), [&](int other) {
@@ -150,17 +180,19 @@ class Placement {
     return blocks;
   }
 
-  static void make_lanes(const MicroBatches& batches, std::vector<Block>& blocks) {
+  // Of steps [begin, end): the slots `inside`, and scratch memory.
+  static void make_lanes(int begin, int end, int count, const std::vector<int>& inside,
+                         std::vector<Block>& blocks) {
     const auto own = std::stable_partition(blocks.begin(), blocks.end(), [&](const Block& block) {
-      return block.slot < 0 ? block.first < batches.begin || block.first >= batches.end
-                            : !is_inside(batches, block.slot);
+      return block.slot < 0 ? block.first < begin || block.first >= end
+                            : !is_in(inside, block.slot);
     });
     if (own == blocks.end()) return;
-    Block lanes{-1, batches.begin, batches.end - 1};
+    Block lanes{-1, begin, end - 1};
     lanes.lane.assign(own, blocks.end());
     blocks.erase(own, blocks.end());
     lanes.lane_bytes = place(lanes.lane);
-    lanes.bytes = checked_mul(lanes.lane_bytes, batches.lanes);
+    lanes.bytes = checked_mul(lanes.lane_bytes, count);
     blocks.push_back(std::move(lanes));
   }
 

@@ -3,7 +3,6 @@
 // each other is still in the caches when it is read, and needs memory for those images only.
 #include <algorithm>
 #include <optional>
-#include <string_view>
 
 #include "base/shape.h"
 #include "plan/compiler.h"
@@ -84,12 +83,7 @@ MicroBatches micro_batches(std::int64_t size, double fitting, int threads) {
 }  // namespace
 
 void Compiler::split_batches() {
-  const auto& passes = resources_.passes();
-  if (std::none_of(passes.begin(), passes.end(), [](const passes::Pass& pass) {
-        return std::string_view(pass.name) == "micro_batch";
-      })) {
-    return;
-  }
+  if (!has_pass("micro_batch")) return;
   // Views lie in other slots' memory, in an order of their own.
   std::vector<bool> is_view(plan_->slots.size(), false);
   for (std::size_t i = 0; i < plan_->slots.size(); ++i) {

@@ -32,9 +32,26 @@ struct Slot {
   int alias_of = -1;  ///< this slot is another one's memory (a view); `place` is then that slot's
   std::int64_t alias_begin = 0;  ///< bytes between that slot's start and this one's
   std::int64_t offset = 0;       ///< arena
-  std::int64_t lane_stride = 0;  ///< arena: bytes to the next lane's part (see MicroBatches)
+  std::int64_t lane_stride = 0;  ///< arena: bytes to the next part (see MicroBatches, RowBands)
   int feed = -1;                 ///< feed: its number in Plan::feeds
   std::shared_ptr<const Tensor> constant;  ///< constant
+};
+
+/// Some bytes of each plane of a slot that a band copies to its own memory of another slot.
+struct RowCopy {
+  int from_slot = -1, to_slot = -1;
+  int from_band = 0;
+  std::int64_t from = 0, to = 0;  ///< bytes behind the start of either slot
+  std::int64_t bytes = 0, planes = 0;
+  std::int64_t from_plane = 0, to_plane = 0;  ///< bytes from one plane to the next
+};
+
+/// A step's part for one thread: some rows of the image.
+struct BandStep {
+  std::shared_ptr<ops::Op> op;
+  ops::Chosen chosen;
+  std::vector<RowCopy> before, after;             ///< to be made ahead of the step, and behind it
+  std::vector<std::int64_t> in_begin, out_begin;  ///< bytes behind each operand's start
 };
 
 /// One kernel call, one conversion, or one call of a patch or observer.
@@ -53,8 +70,10 @@ struct Step {
   std::vector<std::string> misses;  ///< passes that did not apply, and why
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
+  bool placed = false;  ///< the inputs are written where the output lies: nothing is left to do
   std::int64_t scratch_offset = 0;  ///< in the arena
-  std::int64_t scratch_stride = 0;  ///< bytes to the next lane's (see MicroBatches)
+  std::int64_t scratch_stride = 0;  ///< bytes to the next lane's or band's
+  std::vector<BandStep> bands;      ///< each on a thread of its own (see RowBands); or none
   /// Of a step that runs in micro-batches: bytes from one's part of each operand to the next one's.
   /// 0: all take the same, or it is a slot for one part at a time.
   std::vector<std::int64_t> in_strides, out_strides;
@@ -69,6 +88,21 @@ struct MicroBatches {
   std::vector<int> inside;  ///< slots that hold one part for each lane: no other step knows them
 };
 
+/// Steps [begin, end) of a plan of which each thread computes a band of rows: always the same, in
+/// memory of its own, so that what it writes and reads is in its own caches.
+struct RowBands {
+  /// Steps that a thread runs one after the other without waiting for the others.
+  struct Stage {
+    int begin = 0, end = 0;
+    std::vector<int> edges;  ///< slots for rows that the others will read in the next stage
+  };
+
+  int begin = 0, end = 0;
+  int count = 1;            ///< bands
+  std::vector<int> inside;  ///< slots that hold one band for each thread: no other step knows them
+  std::vector<Stage> stages;  ///< all steps, in order
+};
+
 /// What a plan hands on: to the caller, or to the plan that continues it.
 struct Export {
   graph::ValueId value = graph::kNone;
@@ -81,6 +115,7 @@ struct Plan {
   std::vector<Slot> slots;
   std::vector<Step> steps;
   std::vector<MicroBatches> micro_batches;  ///< in order, of different steps
+  std::vector<RowBands> row_bands;          ///< likewise
   std::int64_t arena_bytes = 0;
   int node_count = 0;  ///< nodes that a run executes, views included
   std::vector<Export>
@@ -99,6 +134,9 @@ struct Plan {
   std::vector<std::pair<graph::ValueId, Tensor>>
       carried;  ///< constants computed here that the continuation needs
 };
+
+/// The slot whose memory a slot is, or is a view of.
+int root_of(const Plan& plan, int slot);
 
 /// "node 'conv1' (Conv)" of a kernel's step, of all its nodes joined by " + ".
 std::string describe(const Step& step, const graph::Graph& graph);

@@ -143,19 +143,29 @@ class Execution {
       : plan_(plan), engine_(engine), call_(call), frame_(plan, feeds, engine) {}
 
   std::vector<Tensor> run() {
+    // Times are taken of one step after the other.
+    const bool timed = call_.times != nullptr;
     Lane alone{engine_.pool()};
-    int next = 0;
-    for (const plan::MicroBatches& batches : plan_.micro_batches) {
-      run_steps(alone, next, batches.begin);
-      // Times are taken of one step after the other.
-      if (batches.lanes > 1 && call_.times == nullptr) {
-        run_side_by_side(batches);
+    auto batches = plan_.micro_batches.begin();
+    auto bands = plan_.row_bands.begin();
+    const int count = static_cast<int>(plan_.steps.size());
+    for (int next = 0; next < count;) {
+      if (batches != plan_.micro_batches.end() && batches->begin == next) {
+        if (batches->lanes > 1 && !timed) {
+          run_side_by_side(*batches);
+        } else {
+          run_micro_batches(alone, *batches, 0, batches->count);
+        }
+        next = (batches++)->end;
+      } else if (bands != plan_.row_bands.end() && bands->begin == next && !timed) {
+        for (const plan::RowBands::Stage& stage : bands->stages)
+          run_bands(bands->count, stage.begin, stage.end);
+        next = (bands++)->end;
       } else {
-        run_micro_batches(alone, batches, 0, batches.count);
+        run_steps(alone, next, next + 1);
+        ++next;
       }
-      next = batches.end;
     }
-    run_steps(alone, next, static_cast<int>(plan_.steps.size()));
     call_.stats.nodes_executed += plan_.node_count;
     std::vector<Tensor> exported;
     exported.reserve(plan_.exports.size());
@@ -205,7 +215,7 @@ class Execution {
   void run_steps(Lane& lane, int begin, int end) {
     for (int i = begin; i < end; ++i) {
       const Step& step = plan_.steps[at(i)];
-      if (call_.check != nullptr && std::this_thread::get_id() == caller_) (*call_.check)();
+      check();
       if (call_.times == nullptr) {
         run_step(lane, step);
       } else {
@@ -214,10 +224,18 @@ class Execution {
     }
   }
 
+  void check() const {
+    if (call_.check != nullptr && std::this_thread::get_id() == caller_) (*call_.check)();
+  }
+
   void run_step(Lane& lane, const Step& step) {
     switch (step.kind) {
       case Step::Kind::kernel:
-        return run_kernel(lane, step);
+        if (!step.bands.empty()) {
+          const int i = static_cast<int>(&step - plan_.steps.data());
+          return run_bands(static_cast<int>(step.bands.size()), i, i + 1);
+        }
+        return naming(step, [&] { run_kernel(lane, step); });
       case Step::Kind::convert:
         return run_convert(step);
       case Step::Kind::patch:
@@ -275,23 +293,76 @@ class Execution {
     }
   }
 
+  // Steps [begin, end) of each band. A thread's share is one band, always the same; one that comes
+  // late is helped.
+  void run_bands(int count, int begin, int end) {
+    static ThreadPool one_thread(1);
+    while (static_cast<int>(bands_.size()) < count)
+      bands_.push_back({one_thread, static_cast<int>(bands_.size())});
+    engine_.pool().parallel_for(count, 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t band = first; band < last; ++band) {
+        for (int i = begin; i < end; ++i) {
+          const Step& step = plan_.steps[at(i)];
+          check();
+          if (!step.bands.empty())
+            naming(step, [&] { run_band(bands_[static_cast<std::size_t>(band)], step); });
+        }
+      }
+    });
+  }
+
+  void run_band(Lane& lane, const Step& step) {
+    const plan::BandStep& band = step.bands[at(lane.number)];
+    for (const plan::RowCopy& copy : band.before) copy_rows(copy, lane.number);
+    const auto locate_band = [&](const std::vector<int>& slots,
+                                 const std::vector<std::int64_t>& begins, auto& list) {
+      list.clear();
+      for (std::size_t i = 0; i < slots.size(); ++i)
+        list.push_back(slots[i] < 0 ? nullptr : memory_of(slots[i], lane.number) + begins[i]);
+    };
+    locate_band(step.in, band.in_begin, lane.in);
+    locate_band(step.out, band.out_begin, lane.out);
+    ops::Run run(*band.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
+                 lane.pool);
+    band.chosen.kernel(run);
+    for (const plan::RowCopy& copy : band.after) copy_rows(copy, lane.number);
+  }
+
+  void copy_rows(const plan::RowCopy& copy, int band) const {
+    const char* from = memory_of(copy.from_slot, copy.from_band) + copy.from;
+    char* to = memory_of(copy.to_slot, band) + copy.to;
+    for (std::int64_t i = 0; i < copy.planes; ++i, from += copy.from_plane, to += copy.to_plane)
+      std::memcpy(to, from, static_cast<std::size_t>(copy.bytes));
+  }
+
+  // Where the part of a slot lies that is a lane's own.
+  char* memory_of(int slot, int lane) const {
+    return static_cast<char*>(frame_.data(slot)) + lane * plan_.slots[at(slot)].lane_stride;
+  }
+
   void run_kernel(Lane& lane, const Step& step) {
     locate(lane, step.in, step.in_strides, lane.in);
     locate(lane, step.out, step.out_strides, lane.out);
+    ops::Run run(*step.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
+                 lane.pool);
+    if (step.op->node().bodies.empty()) {
+      step.chosen.kernel(run);
+    } else {
+      BodyRunner bodies(plan_, step, frame_, engine_, call_);
+      run.set_bodies(&bodies);
+      step.chosen.kernel(run);
+    }
+    for (std::size_t i = 0; i < run.made().size(); ++i) {
+      Tensor& made = run.made()[i];
+      if (step.out[i] >= 0 && made.has_value()) frame_.set_made(step.out[i], std::move(made));
+    }
+  }
+
+  // Runs a kernel; its errors say of which step.
+  template <class Run>
+  void naming(const Step& step, const Run& run) {
     try {
-      ops::Run run(*step.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
-                   lane.pool);
-      if (step.op->node().bodies.empty()) {
-        step.chosen.kernel(run);
-      } else {
-        BodyRunner bodies(plan_, step, frame_, engine_, call_);
-        run.set_bodies(&bodies);
-        step.chosen.kernel(run);
-      }
-      for (std::size_t i = 0; i < run.made().size(); ++i) {
-        Tensor& made = run.made()[i];
-        if (step.out[i] >= 0 && made.has_value()) frame_.set_made(step.out[i], std::move(made));
-      }
+      run();
     } catch (Error& error) {
       error.add_place(plan::describe(step, engine_.model().graph));
       throw;
@@ -343,6 +414,7 @@ class Execution {
   Engine& engine_;
   Call& call_;
   Frame frame_;
+  std::vector<Lane> bands_;  // of steps in bands of rows
   const std::thread::id caller_ = std::this_thread::get_id();
 };
 
