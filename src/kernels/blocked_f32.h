@@ -44,9 +44,14 @@ void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadP
 /// y [batch, channels / 8, pixels, 8] = x [batch, channels, pixels]; channels are whole blocks.
 void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
                 float* y, ThreadPool& pool);
+/// Planes of a block of channels each, of so many pixels: all of an image's, or a band of its rows.
+struct BlockedPlanes {
+  std::int64_t planes = 0, pixels = 0;
+  std::int64_t x_plane = 0, y_plane = 0;  ///< pixels in memory from one plane to the next
+};
 /// The way back; past the caches, if y is `streamed`.
-void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                  float* y, bool streamed, ThreadPool& pool);
+void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool streamed,
+                  ThreadPool& pool);
 /// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8], the planes those of all
 /// images of the batch.
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,

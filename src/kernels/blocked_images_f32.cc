@@ -34,30 +34,24 @@ void to_block(const float* from, int64_t pixels, float* to) {
 }
 
 // Planes of a block each, [pixels][8], to rows, [8][pixels], past the caches.
-void stream_blocks(const float* from, int64_t pixels, float* to, int64_t planes) {
-  const int64_t floats = pixels * kBlockChannels;
+void stream_blocks(const BlockedPlanes& s, const float* from, float* to, int64_t planes) {
   LineStream small_planes;
-  for (int64_t i = 0; i < planes; ++i, from += floats, to += floats) {
-    BlockRows rows(to, pixels, 0, pixels, small_planes);
-    for (int64_t p = 0; p < pixels; p += kRunPixels) {
-      run_stage_rows<false>(p, std::min(p + kRunPixels, pixels), from, pixels, rows,
+  for (int64_t i = 0; i < planes; ++i) {
+    BlockRows rows(to, s.y_plane, 0, s.pixels, small_planes);
+    for (int64_t p = 0; p < s.pixels; p += kRunPixels) {
+      run_stage_rows<false>(p, std::min(p + kRunPixels, s.pixels), from, s.y_plane, rows,
                             [](VecBlock v, int64_t, int) HWY_ATTR { return v; });
     }
     rows.finish();
+    from += s.x_plane * kBlockChannels;
+    to += s.y_plane * kBlockChannels;
   }
   small_planes.finish();
   hwy::FlushStream();
 }
 
-// Calls run(x, y, count) for some planes, of so many floats, at a time.
-template <class Run>
-void for_planes(int64_t planes, int64_t floats, const float* x, float* y, ThreadPool& pool,
-                const Run& run) {
-  pool.parallel_for(planes, std::max<int64_t>(1, (1 << 14) / floats),
-                    [&](int64_t begin, int64_t end) {
-                      run(x + begin * floats, y + begin * floats, end - begin);
-                    });
-}
+// Floats that are worth handing to another thread.
+constexpr int64_t kCopyGrain = 1 << 14;
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
@@ -161,18 +155,21 @@ bool max_of_windows(const PoolShape& s, const float* x, int64_t begin, int64_t e
 
 void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
   const int64_t floats = pixels * kBlockChannels;
-  for_planes(planes, floats, x, y, pool, [&](const float* from, float* to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) to_block(from + i * floats, pixels, to + i * floats);
+  const int64_t grain = std::max<int64_t>(1, kCopyGrain / floats);
+  pool.parallel_for(planes, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to_block(x + i * floats, pixels, y + i * floats);
   });
 }
 
-void run_from_blocked(int64_t planes, int64_t pixels, const float* x, float* y, bool streamed,
+void run_from_blocked(const BlockedPlanes& s, const float* x, float* y, bool streamed,
                       ThreadPool& pool) {
-  const int64_t floats = pixels * kBlockChannels;
-  for_planes(planes, floats, x, y, pool, [&](const float* from, float* to, int64_t count) HWY_ATTR {
-    if (streamed) return stream_blocks(from, pixels, to, count);
-    for (int64_t i = 0; i < count; ++i, from += floats) {
-      to_rows(pixels, to + i * floats, pixels, [&](int64_t pixel, int part) HWY_ATTR {
+  const int64_t x_floats = s.x_plane * kBlockChannels, y_floats = s.y_plane * kBlockChannels;
+  const int64_t grain = std::max<int64_t>(1, kCopyGrain / (s.pixels * kBlockChannels));
+  pool.parallel_for(s.planes, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    if (streamed) return stream_blocks(s, x + begin * x_floats, y + begin * y_floats, end - begin);
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from = x + i * x_floats;
+      to_rows(s.pixels, y + i * y_floats, s.y_plane, [&](int64_t pixel, int part) HWY_ATTR {
         return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
       });
     }
@@ -248,9 +245,9 @@ void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, 
   MEZZO_DISPATCH(run_to_blocked)(batch * channels / kBlockChannels, pixels, x, y, pool);
 }
 
-void from_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, const float* x,
-                  float* y, bool streamed, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_from_blocked)(batch * channels / kBlockChannels, pixels, x, y, streamed, pool);
+void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool streamed,
+                  ThreadPool& pool) {
+  MEZZO_DISPATCH(run_from_blocked)(planes, x, y, streamed, pool);
 }
 
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,

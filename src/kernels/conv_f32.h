@@ -21,15 +21,16 @@ struct ConvShape {
   std::int64_t pad_top = 0, pad_left = 0;
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
-  /// What the image is a band of, if it is one: the rows in memory of a plane of x, of y and of the
-  /// summand. 0: no more than the shape says. Only kernels of the blocked layout know them, for one
-  /// image.
-  std::int64_t x_rows = 0, y_rows = 0, add_rows = 0;
+  /// What the image is a band of, if it is one: the rows in memory of a plane of x, of y, of the
+  /// summand and of what the stages give. 0: no more than the shape says. Only kernels of the
+  /// blocked layout know them, for one image.
+  std::int64_t x_rows = 0, y_rows = 0, add_rows = 0, stage_rows = 0;
 
   /// Pixels in memory from one plane to the next.
   std::int64_t x_plane() const { return (x_rows != 0 ? x_rows : in_h) * in_w; }
   std::int64_t y_plane() const { return (y_rows != 0 ? y_rows : out_h) * out_w; }
   std::int64_t add_plane() const { return (add_rows != 0 ? add_rows : out_h) * out_w; }
+  std::int64_t stage_plane() const { return (stage_rows != 0 ? stage_rows : out_h) * out_w; }
 
   bool operator==(const ConvShape&) const = default;
 };

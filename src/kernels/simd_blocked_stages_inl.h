@@ -251,11 +251,11 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
                        StagePlanes& planes) {
   const BlockF32 d;
   const ConvStages& stages = args.stages;
-  const std::int64_t pixels = s.out_h * s.out_w, channel = block * kBlockChannels;
-  // Of the block's plane of the image, in all tensors but y.
-  const std::int64_t plane = (n * s.out_c + channel) * pixels;
-  float* y = args.y + n * y_stride + channel * pixels;
-  const float* add = args.add == nullptr ? nullptr : args.add + plane;
+  const std::int64_t pixels = s.stage_plane(), channel = block * kBlockChannels;
+  // The block's first, in all tensors but y.
+  const std::int64_t plane = n * s.out_c + channel;
+  float* y = args.y + n * y_stride + channel * s.y_plane();
+  const float* add = args.add == nullptr ? nullptr : args.add + plane * s.add_plane();
   const VecBlock lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
   const auto of_block = [&](const float* channels, const float* otherwise) {
     return channels == nullptr ? otherwise : channels + channel;
@@ -264,7 +264,7 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
               *shift = of_block(stages.shift, kZeros), *bias = of_block(args.bias, kZeros);
   const std::int64_t end = begin + count;
   const auto rows_of = [&](int stage, float* to) {
-    return BlockRows(to == nullptr ? nullptr : to + plane, pixels, begin, end,
+    return BlockRows(to == nullptr ? nullptr : to + plane * pixels, pixels, begin, end,
                      planes.streams[stage]);
   };
   BlockRows conv = rows_of(0, stages.conv), after_norm = rows_of(1, stages.scaled),

@@ -76,7 +76,10 @@ WindowShape banded_shape(const Op& op, WindowShape whole) {
 
 kernels::ConvShape banded_conv_shape(const Op& op, const Convolution& conv) {
   kernels::ConvShape shape = banded_shape(op, conv_shape(conv));
-  if (op.band()) shape.add_rows = op.band()->add_rows;
+  if (op.band()) {
+    shape.add_rows = op.band()->add_rows;
+    shape.stage_rows = conv.windows[0].out;
+  }
   return shape;
 }
 
@@ -150,6 +153,11 @@ Choice blocked_mean(Op& op) {
   };
 }
 
+std::optional<RowWindow> rows_of_conversion(const Op& op) {
+  const std::int64_t rows = plain_shape(op.in_shape(0))[2];
+  return RowWindow{rows, rows};
+}
+
 void infer_to_blocked(Op& op) {
   if (!can_be_blocked(op.in(0))) {
     throw invalid("the input cannot be in blocks")
@@ -172,9 +180,13 @@ Choice to_blocked(Op& op) {
 Choice from_blocked(Op& op) {
   const Shape y = plain_shape(op.in_shape(0));
   if (element_count(y) == 0) return refuse("an empty tensor");
-  return [y, streamed = op.attr_int("streamed") != 0](Run& run) {
-    kernels::from_blocked(y[0], y[1], y[2] * y[3], run.in<float>(0), run.out<float>(0), streamed,
-                          run.pool());
+  kernels::BlockedPlanes planes{y[0] * y[1] / kBlock, y[2] * y[3], y[2] * y[3], y[2] * y[3]};
+  if (op.band()) {
+    planes.pixels = (op.band()->end - op.band()->begin) * y[3];
+    planes.x_plane = op.band()->in_rows * y[3];
+  }
+  return [planes, streamed = op.attr_int("streamed") != 0](Run& run) {
+    kernels::from_blocked(planes, run.in<float>(0), run.out<float>(0), streamed, run.pool());
   };
 }
 
@@ -290,5 +302,6 @@ MEZZO_FAMILY(blocked) {
       .out("Y", like(0))
       .infer(infer_from_blocked)
       .batched({0})
+      .banded(rows_of_conversion)
       .simd_kernel("blocked", from_blocked);
 }

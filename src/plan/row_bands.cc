@@ -111,9 +111,6 @@ class RowSplitter {
     const Step& step = plan_.steps[at(i)];
     if (step.kind != Step::Kind::kernel || !step.captures.empty() || in_micro_batches(i)) return {};
     const ops::Op& op = *step.op;
-    for (int k = 1; k < op.outputs(); ++k) {
-      if (op.has_out(k)) return {};
-    }
     const std::optional<RowWindow> window = op.row().row_window(op);
     if (!window || op.out_shape(0)[0] != 1 || op.is_constant(0)) return {};
     return window;
@@ -325,7 +322,9 @@ class RowSplitter {
     part.in_begin.assign(step.in.size(), 0);
     part.out_begin.assign(step.out.size(), 0);
     part.in_begin[0] = begin_of(step.in[0], b, band.in_begin);
-    part.out_begin[0] = begin_of(step.out[0], b, band.begin);
+    for (std::size_t k = 0; k < step.out.size(); ++k) {
+      if (step.out[k] >= 0) part.out_begin[k] = begin_of(step.out[k], b, band.begin);
+    }
     for (int k = 1; k < step.op->inputs(); ++k) {
       if (!is_summand(*step.op, k)) continue;
       band.add_rows = rows_of(step.in[at(k)]);

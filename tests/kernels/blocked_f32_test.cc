@@ -370,7 +370,8 @@ TEST(BlockedF32, ReordersBothWays) {
         for (const std::size_t offset : {0, 1, 5, 8, 15}) {
           std::vector<float> back(x.size() + 32, -7), around = back;
           std::copy(x.begin(), x.end(), around.begin() + static_cast<std::ptrdiff_t>(offset));
-          from_blocked(2, 24, pixels, y.data(), back.data() + offset, streamed, test_pool());
+          from_blocked({2 * 24 / kBlockChannels, pixels, pixels, pixels}, y.data(),
+                       back.data() + offset, streamed, test_pool());
           EXPECT_EQ(back, around) << pixels << " pixels, " << offset << " floats on";
         }
       }
