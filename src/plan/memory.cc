@@ -73,36 +73,31 @@ class Placement {
     }
     // What is there for all micro-batches is needed until the last one is done.
     for (const MicroBatches& batches : plan_.micro_batches) {
-      for (int i = batches.begin; i < batches.end; ++i) {
-        for (const std::vector<int>* slots : {&plan_.steps[at(i)].in, &plan_.steps[at(i)].out}) {
-          for (const int slot : *slots) {
-            if (is_in(batches.inside, slot)) continue;
-            touch(slot, batches.begin);
-            touch(slot, batches.end - 1);
-          }
+      keep_throughout(batches.begin, batches.end, batches.inside);
+    }
+    // One thread may be at the end of a stage while another is at its begin.
+    for (const RowBands& bands : plan_.row_bands) {
+      for (std::size_t k = 0; k < bands.stages.size(); ++k) {
+        const RowBands::Stage& stage = bands.stages[k];
+        keep_throughout(stage.begin, stage.end, bands.inside);
+        for (const int slot : stage.edges) {
+          touch(slot, stage.begin);
+          touch(slot, bands.stages[k + 1].end - 1);
         }
       }
-    }
-    for (const RowBands& bands : plan_.row_bands) {
-      for (std::size_t k = 0; k < bands.stages.size(); ++k) find_lifetimes(bands, k);
     }
   }
 
-  // One thread may be at the end of a stage while another is at its begin.
-  void find_lifetimes(const RowBands& bands, std::size_t k) {
-    const RowBands::Stage& stage = bands.stages[k];
-    for (int i = stage.begin; i < stage.end; ++i) {
+  // What steps [begin, end) use, but for the slots `inside`, is needed from the first to the last.
+  void keep_throughout(int begin, int end, const std::vector<int>& inside) {
+    for (int i = begin; i < end; ++i) {
       for (const std::vector<int>* slots : {&plan_.steps[at(i)].in, &plan_.steps[at(i)].out}) {
         for (const int slot : *slots) {
-          if (is_in(bands.inside, slot)) continue;
-          touch(slot, stage.begin);
-          touch(slot, stage.end - 1);
+          if (is_in(inside, slot)) continue;
+          touch(slot, begin);
+          touch(slot, end - 1);
         }
       }
-    }
-    for (const int slot : stage.edges) {
-      touch(slot, stage.begin);
-      touch(slot, bands.stages[k + 1].end - 1);
     }
   }
 

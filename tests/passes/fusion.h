@@ -38,6 +38,24 @@ inline void expect_near(const Tensor& got, const Tensor& expected, double tolera
   EXPECT_LE(difference, tolerance * largest);
 }
 
+/// A patch and an observer of `name` see all of its `value`, and the first output stays `y`.
+inline void expect_seen_whole(const Session& session, const Feeds& feeds, const std::string& name,
+                              const Tensor& value, const Tensor& y) {
+  int calls = 0;
+  const auto see = [&](const std::string& /*name*/, const Tensor& tensor) {
+    ++calls;
+    expect_near(tensor, value, 1e-5);
+  };
+  const auto replace = [&](const Tensor& tensor) {
+    see("", tensor);
+    return tensor;
+  };
+  const Outputs outputs =
+      session.run(feeds, {}, {.patches = {{name, replace}}, .observers = {{name, see}}});
+  EXPECT_EQ(calls, 2);
+  expect_near(outputs[0], y, 1e-5);
+}
+
 inline bool is_by(const std::string& plan, const std::string& pass) {
   const std::size_t line = plan.find(", by ");
   for (std::size_t at = line; at != std::string::npos; at = plan.find(", by ", at + 1)) {

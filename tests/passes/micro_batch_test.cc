@@ -168,19 +168,7 @@ TEST(MicroBatchPass, ValuesInBetweenAreWhole) {
   const std::vector<Tensor> expected = one_by_one({"y", "r2"});
   const Session session(network(kImages), {.threads = 2});
   const Feeds feeds = feeds_of("x", pictures());
-  int calls = 0;
-  const auto see = [&](const std::string& /*name*/, const Tensor& tensor) {
-    ++calls;
-    expect_near(tensor, expected[1], 1e-5);
-  };
-  const auto replace = [&](const Tensor& tensor) {
-    see("", tensor);
-    return tensor;
-  };
-  const Outputs outputs =
-      session.run(feeds, {}, {.patches = {{"r2", replace}}, .observers = {{"r2", see}}});
-  EXPECT_EQ(calls, 2);
-  expect_near(outputs[0], expected[0], 1e-5);
+  expect_seen_whole(session, feeds, "r2", expected[1], expected[0]);
   const Tensor r1 = session.run(feeds, {"r1"})[0];
   expect_near(session.run(feeds_of("r1", r1), {"y"})[0], expected[0], 1e-5);
 }

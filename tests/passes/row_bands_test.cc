@@ -179,19 +179,7 @@ TEST_F(RowBandsPass, SeveralCallersAtOnce) {
 TEST_F(RowBandsPass, ValuesInBetweenAreWhole) {
   const Outputs expected = expected_of(network(), picture(), {"y", "wider"});
   const Session session(network(), {.threads = 2});
-  int calls = 0;
-  const auto see = [&](const std::string& /*name*/, const Tensor& tensor) {
-    ++calls;
-    expect_near(tensor, expected[1], 1e-5);
-  };
-  const auto replace = [&](const Tensor& tensor) {
-    see("", tensor);
-    return tensor;
-  };
-  const Outputs outputs =
-      session.run(picture(), {}, {.patches = {{"wider", replace}}, .observers = {{"wider", see}}});
-  EXPECT_EQ(calls, 2);
-  expect_near(outputs[0], expected[0], 1e-5);
+  expect_seen_whole(session, picture(), "wider", expected[1], expected[0]);
   expect_near(
       session.run({{"wider", expected[1]}, {"narrow", session.run(picture(), {"narrow"})[0]}},
                   {"y"})[0],
