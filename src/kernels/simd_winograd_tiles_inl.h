@@ -134,7 +134,7 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
                         const Inputs& inputs, const Panel& panel, ThreadPool& pool) {
   const std::int64_t in_c = l.shape.in_c;
   Block b(l, index);
-  b.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
+  const std::int64_t v_floats = checked_mul(kProducts, b.v_stride);
   const auto grain = [&](std::int64_t work) {
     return std::max<std::int64_t>(1, kWinogradTaskWork / work);
   };
@@ -142,7 +142,7 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
   if (repeats_inputs(l, threads)) {
     pool.parallel_for(threads, 1, [&](std::int64_t first, std::int64_t last) {
       Block own = b;
-      own.v = thread_scratch<ScratchV>(checked_mul(kProducts, b.v_stride));
+      own.v = thread_scratch<ScratchV>(v_floats);
       inputs(l, own, 0, units);
       Products products(own, 0, own.panels);
       products.m = thread_scratch<ScratchM>(kProducts * kStrideM);
@@ -152,6 +152,7 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
     });
     return;
   }
+  b.v = thread_scratch<ScratchV>(v_floats);
   pool.parallel_for(units, grain(b.count * kProducts * kTransformWork * unit),
                     [&](std::int64_t begin, std::int64_t end) { inputs(l, b, begin, end); });
   // Where panels of channels are too few for the threads, tiles are divided too: each part

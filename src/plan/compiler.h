@@ -20,6 +20,11 @@ namespace mezzo::plan {
 /// A slot's or step's number as an index.
 inline std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
+/// A double: no shape is too large for it.
+inline double bytes_of_operand(const ops::Operand& operand) {
+  return static_cast<double>(element_count(operand.shape)) * bits_of(operand.dtype) / 8;
+}
+
 /// A constant that lives longer than any plan.
 inline std::shared_ptr<const Tensor> borrowed(const Tensor* tensor) {
   return {std::shared_ptr<const Tensor>(), tensor};

@@ -17,11 +17,6 @@ constexpr double kLargeBytes = 16 << 20;
 // So many smaller ones may lie between two that are.
 constexpr int kMostBetween = 3;
 
-// A double: no shape is too large for it.
-double bytes_of_operand(const ops::Operand& operand) {
-  return static_cast<double>(element_count(operand.shape)) * bits_of(operand.dtype) / 8;
-}
-
 // The batch of a step that can be split, and the bytes of what it reads and gives of it.
 struct Batch {
   std::int64_t size = 0;

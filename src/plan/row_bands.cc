@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/shape.h"
-#include "plan/compile.h"
+#include "plan/compiler.h"
 
 namespace mezzo::plan {
 namespace {
@@ -20,17 +20,11 @@ using ops::Band;
 using ops::RowWindow;
 
 // What is smaller stays in caches that all threads reach soon.
-constexpr std::int64_t kLeastBytes = 128 << 10;
+constexpr double kLeastBytes = 128 << 10;
 // Each thread reads all weights: these are to be so many times smaller than x and y.
-constexpr std::int64_t kLeastReuse = 2;
+constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
 constexpr std::int64_t kMostUneven = 20;
-
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-std::int64_t bytes_of_operand(const ops::Operand& operand) {
-  return static_cast<std::int64_t>(bytes_of(operand.dtype, element_count(operand.shape)));
-}
 
 // Bytes of a row (of axis 2) of a tensor, in blocks or not, and of its planes.
 std::int64_t row_bytes(const Slot& slot) {
@@ -118,8 +112,8 @@ class RowSplitter {
 
   // Why that would not pay; empty where it does.
   std::string refusal(const ops::Op& op, const RowWindow& window) const {
-    const std::int64_t bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
-    std::int64_t weights = 0;
+    const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
+    double weights = 0;
     for (int k = 1; k < op.inputs(); ++k) {
       if (op.is_constant(k) && !is_summand(op, k)) weights += bytes_of_operand(op.in(k));
     }

@@ -60,8 +60,8 @@ class Execution {
   }
 
  private:
-  // What runs one step after the other: the call itself, or one of the threads that run
-  // micro-batches side by side.
+  // What runs one step after the other: the call itself, or one of those that run micro-batches or
+  // bands of rows side by side.
   struct Lane {
     ThreadPool& pool;  // for its kernels
     int number = 0;
@@ -70,10 +70,15 @@ class Execution {
     std::vector<void*> out = {};
   };
 
+  // For the kernels of lanes that run side by side.
+  static ThreadPool& one_thread() {
+    static ThreadPool pool(1);
+    return pool;
+  }
+
   void run_side_by_side(const plan::MicroBatches& batches) {
-    static ThreadPool one_thread(1);
     std::vector<Lane> lanes;
-    for (int i = 0; i < batches.lanes; ++i) lanes.push_back({one_thread, i});
+    for (int i = 0; i < batches.lanes; ++i) lanes.push_back({one_thread(), i});
     // There are as many as threads, and each thread has one at a time.
     std::mutex mutex;
     std::vector<Lane*> idle;
@@ -100,12 +105,11 @@ class Execution {
 
   void run_steps(Lane& lane, int begin, int end) {
     for (int i = begin; i < end; ++i) {
-      const Step& step = plan_.steps[at(i)];
       check();
       if (call_.times == nullptr) {
-        run_step(lane, step);
+        run_step(lane, i);
       } else {
-        run_timed(lane, step);
+        run_timed(lane, i);
       }
     }
   }
@@ -114,13 +118,11 @@ class Execution {
     if (call_.check != nullptr && std::this_thread::get_id() == caller_) (*call_.check)();
   }
 
-  void run_step(Lane& lane, const Step& step) {
+  void run_step(Lane& lane, int i) {
+    const Step& step = plan_.steps[at(i)];
     switch (step.kind) {
       case Step::Kind::kernel:
-        if (!step.bands.empty()) {
-          const int i = static_cast<int>(&step - plan_.steps.data());
-          return run_bands(static_cast<int>(step.bands.size()), i, i + 1);
-        }
+        if (!step.bands.empty()) return run_bands(static_cast<int>(step.bands.size()), i, i + 1);
         return naming(step, [&] { run_kernel(lane, step); });
       case Step::Kind::convert:
         return run_convert(step);
@@ -131,11 +133,11 @@ class Execution {
     }
   }
 
-  void run_timed(Lane& lane, const Step& step) {
+  void run_timed(Lane& lane, int i) {
     const std::size_t record = call_.times->size();
-    call_.times->push_back(described(step));
+    call_.times->push_back(described(plan_.steps[at(i)]));
     const auto start = std::chrono::steady_clock::now();
-    run_step(lane, step);
+    run_step(lane, i);
     const auto end = std::chrono::steady_clock::now();
     // A loop's body has added records behind this one.
     StepTime& time = (*call_.times)[record];
@@ -165,26 +167,28 @@ class Execution {
     return time;
   }
 
-  // Where the operands of a step lie, of one in micro-batches those of the present one.
+  // Where the part of a slot lies that is a lane's own.
+  char* memory_of(int slot, int lane) const {
+    return static_cast<char*>(frame_.data(slot)) + lane * plan_.slots[at(slot)].lane_stride;
+  }
+
+  // Where the operands of a step lie: `times` their strides (where there are any) behind the start.
   template <class Pointer>
   void locate(const Lane& lane, const std::vector<int>& slots,
-              const std::vector<std::int64_t>& strides, std::vector<Pointer>& list) const {
+              const std::vector<std::int64_t>& strides, int times,
+              std::vector<Pointer>& list) const {
     list.clear();
-    for (const int slot : slots) list.push_back(frame_.data(slot));
-    for (std::size_t i = 0; i < strides.size(); ++i) {
-      if (slots[i] < 0) continue;
-      const std::int64_t lane_stride = plan_.slots[at(slots[i])].lane_stride;
-      list[i] = static_cast<char*>(frame_.data(slots[i])) + lane.micro_batch * strides[i] +
-                lane.number * lane_stride;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const std::int64_t begin = strides.empty() ? 0 : times * strides[i];
+      list.push_back(slots[i] < 0 ? nullptr : memory_of(slots[i], lane.number) + begin);
     }
   }
 
   // Steps [begin, end) of each band. A thread's share is one band, always the same; one that comes
   // late is helped.
   void run_bands(int count, int begin, int end) {
-    static ThreadPool one_thread(1);
     while (static_cast<int>(bands_.size()) < count)
-      bands_.push_back({one_thread, static_cast<int>(bands_.size())});
+      bands_.push_back({one_thread(), static_cast<int>(bands_.size())});
     engine_.pool().parallel_for(count, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t band = first; band < last; ++band) {
         for (int i = begin; i < end; ++i) {
@@ -200,14 +204,8 @@ class Execution {
   void run_band(Lane& lane, const Step& step) {
     const plan::BandStep& band = step.bands[at(lane.number)];
     for (const plan::RowCopy& copy : band.before) copy_rows(copy, lane.number);
-    const auto locate_band = [&](const std::vector<int>& slots,
-                                 const std::vector<std::int64_t>& begins, auto& list) {
-      list.clear();
-      for (std::size_t i = 0; i < slots.size(); ++i)
-        list.push_back(slots[i] < 0 ? nullptr : memory_of(slots[i], lane.number) + begins[i]);
-    };
-    locate_band(step.in, band.in_begin, lane.in);
-    locate_band(step.out, band.out_begin, lane.out);
+    locate(lane, step.in, band.in_begin, 1, lane.in);
+    locate(lane, step.out, band.out_begin, 1, lane.out);
     ops::Run run(*band.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
                  lane.pool);
     band.chosen.kernel(run);
@@ -221,14 +219,9 @@ class Execution {
       std::memcpy(to, from, static_cast<std::size_t>(copy.bytes));
   }
 
-  // Where the part of a slot lies that is a lane's own.
-  char* memory_of(int slot, int lane) const {
-    return static_cast<char*>(frame_.data(slot)) + lane * plan_.slots[at(slot)].lane_stride;
-  }
-
   void run_kernel(Lane& lane, const Step& step) {
-    locate(lane, step.in, step.in_strides, lane.in);
-    locate(lane, step.out, step.out_strides, lane.out);
+    locate(lane, step.in, step.in_strides, lane.micro_batch, lane.in);
+    locate(lane, step.out, step.out_strides, lane.micro_batch, lane.out);
     ops::Run run(*step.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
                  lane.pool);
     if (step.op->node().bodies.empty()) {

@@ -40,7 +40,7 @@ Tensor Frame::view(int slot) const {
 
 Tensor Frame::take(int slot) const {
   const Slot& facts = slot_at(slot);
-  const int root = root_of(slot);
+  const int root = plan::root_of(plan_, slot);
   const Slot& source = slot_at(root);
   switch (source.place) {
     case Slot::Place::feed:
@@ -59,15 +59,10 @@ Tensor Frame::take(int slot) const {
   return own_[at(root)].reshaped(facts.shape);
 }
 
-int Frame::root_of(int slot) const {
-  while (slot_at(slot).alias_of >= 0) slot = slot_at(slot).alias_of;
-  return slot;
-}
-
 // Slots come after those that they are views of, except outputs that took over an input's place:
 // hence the look at the root.
 void* Frame::locate(int slot) {
-  const int root = root_of(slot);
+  const int root = plan::root_of(plan_, slot);
   if (root == slot) return locate_root(root);
   if (data_[at(root)] == nullptr) data_[at(root)] = locate_root(root);
   return data_[at(root)] == nullptr ? nullptr

@@ -31,7 +31,6 @@ class Frame {
 
  private:
   const plan::Slot& slot_at(int slot) const { return plan_.slots[static_cast<std::size_t>(slot)]; }
-  int root_of(int slot) const;
   void* locate(int slot);
   void* locate_root(int root);
   // Bytes between the start of the root's memory and that of the slot.
