@@ -103,7 +103,8 @@ class Outputs {
  private:
   friend class Session;
   std::vector<Item> items_;
-  std::vector<std::pair<std::string, std::size_t>> asked_;
+  // By selector: which item it named.
+  std::shared_ptr<const std::vector<std::pair<std::string, std::size_t>>> asked_;
 };
 
 /// A model made ready to run. Plans are compiled for each request and shape when first asked for,

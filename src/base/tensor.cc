@@ -107,8 +107,13 @@ Tensor Tensor::reshaped(Shape shape) const {
         .expected(std::to_string(size_))
         .got(to_string(shape));
   }
-  Tensor tensor = *this;
+  Tensor tensor;
+  tensor.dtype_ = dtype_;
+  tensor.owned_ = owned_;
+  tensor.read_only_ = read_only_;
+  tensor.size_ = size_;
   tensor.shape_ = std::move(shape);
+  tensor.data_ = data_;
   return tensor;
 }
 

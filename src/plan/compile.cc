@@ -41,6 +41,7 @@ std::shared_ptr<Plan> Compiler::run() {
   if (has_pass("row_bands")) split_rows(*plan_, resources_.pool().size());
   choose_kernels();
   place_in_arena(*plan_);
+  mark_last_exports();
   return plan_;
 }
 

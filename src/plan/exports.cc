@@ -73,6 +73,12 @@ void Compiler::finish_exports() {
   if (!plan_->complete) finish_continuation();
 }
 
+void Compiler::mark_last_exports() {
+  std::set<int> seen;
+  for (auto item = plan_->exports.rbegin(); item != plan_->exports.rend(); ++item)
+    item->last = seen.insert(root_of(item->slot)).second;
+}
+
 void Compiler::finish_continuation() {
   Request& rest = plan_->continuation;
   rest.body = request_.body;

@@ -107,6 +107,7 @@ struct RowBands {
 struct Export {
   graph::ValueId value = graph::kNone;
   int slot = -1;
+  bool last = false;  ///< no later export is of the same memory
 };
 
 /// Plain data but for the plans that continue it; immutable once compiled.

@@ -21,24 +21,24 @@ BufferPool::BufferPool(std::size_t keep_bytes) : store_(std::make_shared<Store>(
 }
 
 std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
-  std::shared_ptr<void> memory;
-  std::size_t size = bytes;
+  Buffers::node_type buffer;  // goes in and out of the map without an allocation
   {
     const std::lock_guard lock(store_->mutex);
     // A buffer up to a quarter too large will do; a larger one is better kept for whoever needs all
     // of it.
     const auto found = store_->free.lower_bound(bytes);
     if (found != store_->free.end() && found->first <= bytes + bytes / 4 + 4096) {
-      size = found->first;
-      memory = std::move(found->second);
-      store_->free.erase(found);
-      store_->free_bytes -= size;
+      buffer = store_->free.extract(found);
+      store_->free_bytes -= buffer.key();
     }
   }
-  if (memory == nullptr) memory = cut(bytes);
-  void* data = memory.get();
-  return {data, [store = store_, size, memory = std::move(memory)](void*) mutable {
-            give_back(store, size, std::move(memory));
+  if (buffer.empty()) {
+    Buffers made;
+    buffer = made.extract(made.emplace(bytes, cut(bytes)));
+  }
+  void* data = buffer.mapped().get();
+  return {data, [store = store_, buffer = std::move(buffer)](void*) mutable {
+            give_back(*store, std::move(buffer));
           }};
 }
 
@@ -55,12 +55,12 @@ std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
   return {store_->slab, data};
 }
 
-void BufferPool::give_back(const std::shared_ptr<Store>& store, std::size_t bytes,
-                           std::shared_ptr<void> memory) {
-  const std::lock_guard lock(store->mutex);
-  if (store->free_bytes + bytes > store->keep_bytes) return;
-  store->free.emplace(bytes, std::move(memory));
-  store->free_bytes += bytes;
+void BufferPool::give_back(Store& store, Buffers::node_type buffer) {
+  const std::lock_guard lock(store.mutex);
+  const std::size_t bytes = buffer.key();
+  if (store.free_bytes + bytes > store.keep_bytes) return;
+  store.free.insert(std::move(buffer));
+  store.free_bytes += bytes;
 }
 
 }  // namespace mezzo::runtime

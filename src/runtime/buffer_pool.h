@@ -19,9 +19,10 @@ class BufferPool {
   std::shared_ptr<void> take(std::size_t bytes);
 
  private:
+  using Buffers = std::multimap<std::size_t, std::shared_ptr<void>>;  // by size
   struct Store {
     std::mutex mutex;
-    std::multimap<std::size_t, std::shared_ptr<void>> free;  // by size
+    Buffers free;
     std::size_t free_bytes = 0;
     std::size_t keep_bytes = 0;
     std::shared_ptr<void> slab;  // of which the rest is still to be handed out
@@ -29,8 +30,7 @@ class BufferPool {
   };
   // New memory.
   std::shared_ptr<void> cut(std::size_t bytes);
-  static void give_back(const std::shared_ptr<Store>& store, std::size_t bytes,
-                        std::shared_ptr<void> memory);
+  static void give_back(Store& store, Buffers::node_type buffer);
 
   std::shared_ptr<Store> store_;
 };

@@ -55,7 +55,7 @@ class Execution {
     call_.stats.nodes_executed += plan_.node_count;
     std::vector<Tensor> exported;
     exported.reserve(plan_.exports.size());
-    for (const plan::Export& item : plan_.exports) exported.push_back(frame_.take(item.slot));
+    for (const plan::Export& item : plan_.exports) exported.push_back(frame_.take(item));
     return exported;
   }
 

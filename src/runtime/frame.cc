@@ -38,25 +38,20 @@ Tensor Frame::view(int slot) const {
   return Tensor::view(slot_at(slot).dtype, slot_at(slot).shape, data(slot));
 }
 
-Tensor Frame::take(int slot) const {
-  const Slot& facts = slot_at(slot);
-  const int root = plan::root_of(plan_, slot);
+Tensor Frame::take(const plan::Export& item) {
+  const Slot& facts = slot_at(item.slot);
+  const int root = plan::root_of(plan_, item.slot);
   const Slot& source = slot_at(root);
-  switch (source.place) {
-    case Slot::Place::feed:
-      return feeds_[at(source.feed)].reshaped(facts.shape).owned();
-    case Slot::Place::constant:
-      return engine_.aligned(source.value, *source.constant).reshaped(facts.shape);
-    case Slot::Place::made:
-      if (!own_[at(root)].has_value()) {
-        throw Error(ErrorCode::internal, "an operator did not make its output");
-      }
-      return own_[at(root)];
-    case Slot::Place::arena:
-    case Slot::Place::own:
-      break;
-  }
-  return own_[at(root)].reshaped(facts.shape);
+  if (source.place == Slot::Place::feed)
+    return feeds_[at(source.feed)].reshaped(facts.shape).owned();
+  if (source.place == Slot::Place::constant)
+    return engine_.aligned(source.value, *source.constant).reshaped(facts.shape);
+  Tensor& own = own_[at(root)];
+  if (source.place == Slot::Place::made && !own.has_value())
+    throw Error(ErrorCode::internal, "an operator did not make its output");
+  // An operator that makes its output knows its shape better than the plan.
+  if (item.slot != root && source.place != Slot::Place::made) return own.reshaped(facts.shape);
+  return item.last ? std::move(own) : own;
 }
 
 // Slots come after those that they are views of, except outputs that took over an input's place:

@@ -26,8 +26,8 @@ class Frame {
 
   /// A slot as a tensor that lives only as long as this frame.
   Tensor view(int slot) const;
-  /// A slot as a tensor that may outlive the run.
-  Tensor take(int slot) const;
+  /// What a plan exports, as a tensor that may outlive the run. In the order of the exports, once.
+  Tensor take(const plan::Export& item);
 
  private:
   const plan::Slot& slot_at(int slot) const { return plan_.slots[static_cast<std::size_t>(slot)]; }

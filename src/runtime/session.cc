@@ -28,8 +28,10 @@ const Tensor& Outputs::operator[](std::string_view name) const {
   for (const Item& item : items_) {
     if (item.name == name) return item.tensor;
   }
-  for (const auto& [selector, index] : asked_) {
-    if (selector == name) return items_[index].tensor;
+  if (asked_ != nullptr) {
+    for (const auto& [selector, index] : *asked_) {
+      if (selector == name) return items_[index].tensor;
+    }
   }
   std::string names;
   for (const Item& item : items_) names += (names.empty() ? "'" : ", '") + item.name + "'";
@@ -138,11 +140,14 @@ struct Resolved {
     ValueId value;
     std::size_t position;  // among the request's fetches
     bool in_loop;
+    bool last;  // not wanted again
   };
   plan::Request request;                // without repetitions, in order
   std::vector<std::size_t> feed_order;  // by the request's feeds: their numbers among the caller's
   std::vector<Wanted> wanted;           // in the caller's order, repetitions included
-  std::vector<std::pair<std::string, std::size_t>> asked;
+  // Selectors that name one value, and its place in `wanted`.
+  using Asked = std::vector<std::pair<std::string, std::size_t>>;
+  std::shared_ptr<const Asked> asked;  // the outputs hold it too
   std::shared_ptr<runtime::PlanCache> plans;
 };
 
@@ -175,19 +180,26 @@ Resolved resolve(const runtime::LoadedModel& model, const Feeds& feeds,
   Resolved resolved;
   resolve_feeds(graph, feeds, resolved);
   std::vector<ValueId> wanted;
+  Resolved::Asked asked;
   if (fetches.empty()) wanted = graph.main().outputs;
   for (const std::string& selector : fetches) {
     const std::vector<ValueId> values = graph::select(graph, selector);
-    if (values.size() == 1) resolved.asked.emplace_back(selector, wanted.size());
+    if (values.size() == 1) asked.emplace_back(selector, wanted.size());
     wanted.insert(wanted.end(), values.begin(), values.end());
   }
+  resolved.asked = std::make_shared<const Resolved::Asked>(std::move(asked));
   std::vector<ValueId>& sorted = resolved.request.fetches;
   sorted = wanted;
   make_unique(sorted);
   for (const ValueId value : wanted) {
     const auto position = std::lower_bound(sorted.begin(), sorted.end(), value) - sorted.begin();
     resolved.wanted.push_back(
-        {value, static_cast<std::size_t>(position), lies_in_loop(model, value)});
+        {value, static_cast<std::size_t>(position), lies_in_loop(model, value), false});
+  }
+  std::vector<bool> seen(sorted.size(), false);
+  for (auto item = resolved.wanted.rbegin(); item != resolved.wanted.rend(); ++item) {
+    item->last = !seen[item->position];
+    seen[item->position] = true;
   }
   return resolved;
 }
@@ -271,7 +283,7 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
     for (std::size_t i = 0; i < tensors.size(); ++i)
       call.feeds.emplace(resolved->request.feeds[i], tensors[i]);
   }
-  const std::vector<Tensor> results = within_memory([&] {
+  std::vector<Tensor> results = within_memory([&] {
     if (options.patches.empty() && options.observers.empty()) {
       return engine.run(*resolved->plans, std::move(tensors), call);
     }
@@ -284,7 +296,8 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
   outputs.items_.reserve(resolved->wanted.size());
   for (const Resolved::Wanted& wanted : resolved->wanted) {
     const std::string& name = graph.value(wanted.value).name;
-    outputs.items_.push_back({name, results[wanted.position]});
+    Tensor& result = results[wanted.position];
+    outputs.items_.push_back({name, wanted.last ? std::move(result) : result});
     if (wanted.in_loop && !outputs.items_.back().tensor.has_value()) {
       outputs.items_.back().tensor = stacked(name, call.collected[wanted.value]);
     }
