@@ -167,11 +167,18 @@ void run_from_blocked(const BlockedPlanes& s, const float* x, float* y, bool str
   const int64_t grain = std::max<int64_t>(1, kCopyGrain / (s.pixels * kBlockChannels));
   pool.parallel_for(s.planes, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
     if (streamed) return stream_blocks(s, x + begin * x_floats, y + begin * y_floats, end - begin);
+    // No zeros behind rows that another thread may go on with.
+    const int64_t whole = s.pixels / kPartLanes * kPartLanes;
     for (int64_t i = begin; i < end; ++i) {
       const float* from = x + i * x_floats;
-      to_rows(s.pixels, y + i * y_floats, s.y_plane, [&](int64_t pixel, int part) HWY_ATTR {
+      float* to = y + i * y_floats;
+      to_rows(whole, to, s.y_plane, [&](int64_t pixel, int part) HWY_ATTR {
         return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
       });
+      for (int64_t p = whole; p < s.pixels; ++p) {
+        for (int64_t c = 0; c < kBlockChannels; ++c)
+          to[c * s.y_plane + p] = from[p * kBlockChannels + c];
+      }
     }
   });
 }

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
 #include "kernels/conv_f32.h"
@@ -47,30 +48,27 @@ inline void transpose(VecBlock (&v)[kPartLanes]) {
   }
 }
 
-// The values of `count` pixels of a block of channels to rows `stride` apart, [8][count];
-// value(pixel, part) gives the vector of a pixel from that channel on.
+// The values of `count` pixels of a block of channels to rows `stride` apart, [8][count], and up to
+// kPartLanes - 1 zeros behind the last; value(pixel, part) gives the vector of a pixel from that
+// channel on.
 template <class Value>
 HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, const Value& value) {
   const BlockF32 d;
-  std::int64_t p = 0;
-  for (; p + kPartLanes <= count; p += kPartLanes) {
+  const auto columns = [&](std::int64_t p, int pixels) HWY_ATTR {
     MEZZO_UNROLL
     for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
       VecBlock v[kPartLanes];
       MEZZO_UNROLL
-      for (int i = 0; i < kPartLanes; ++i) v[i] = value(p + i, part);
+      for (int i = 0; i < kPartLanes; ++i) v[i] = i < pixels ? value(p + i, part) : hn::Zero(d);
       transpose(v);
       MEZZO_UNROLL
       for (int i = 0; i < kPartLanes; ++i) hn::StoreU(v[i], d, to + (part + i) * stride + p);
     }
-  }
-  for (; p < count; ++p) {
-    HWY_ALIGN float values[kBlockChannels];
-    MEZZO_UNROLL
-    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
-      hn::Store(value(p, part), d, values + part);
-    for (std::int64_t c = 0; c < kBlockChannels; ++c) to[c * stride + p] = values[c];
-  }
+  };
+  // The last ones first: their zeros may lie where the next row begins.
+  const std::int64_t whole = count / kPartLanes * kPartLanes;
+  if (whole < count) columns(whole, static_cast<int>(count - whole));
+  for (std::int64_t p = 0; p < whole; p += kPartLanes) columns(p, kPartLanes);
 }
 
 // The rows of a block's channels on their way past the caches, a run of pixels at a time. Those of
@@ -86,7 +84,9 @@ class BlockRows {
         pixels_(pixels),
         at_(begin),
         is_whole_(begin == 0 && end == pixels),
-        is_one_run_(is_whole_ && pixels <= kRunPixels) {}
+        is_one_run_(is_whole_ && pixels <= kRunPixels) {
+    if (to != nullptr && !is_one_run_) parts_.emplace();
+  }
 
   // Where the first row begins.
   float* to() const { return to_; }
@@ -104,20 +104,22 @@ class BlockRows {
       float *from = rows(run) + c * kStride, *to = to_ + c * pixels_ + at_;
       std::int64_t begin = 0;
       if (is_whole_ && at_ == 0 && c > 0) {
-        begin = begins_[c] = std::min(count, to_line(to));
-        std::copy_n(from, begin, rows(begin_[c]));
+        begin = parts_->begins[c] = std::min(count, to_line(to));
+        std::copy_n(from, begin, rows(parts_->begin[c]));
       }
-      rows_[c].add(from + begin, count - begin, to + begin);
+      parts_->rows[c].add(from + begin, count - begin, to + begin);
     }
     at_ += count;
   }
 
   void finish() {
-    if (is_one_run_) return;
+    if (!parts_.has_value()) return;
     for (int c = 0; c < int{kBlockChannels}; ++c) {
       const int next = (c + 1) % int{kBlockChannels};
-      if (begins_[next] > 0) rows_[c].add(rows(begin_[next]), begins_[next], to_ + next * pixels_);
-      rows_[c].finish();
+      if (parts_->begins[next] > 0) {
+        parts_->rows[c].add(rows(parts_->begin[next]), parts_->begins[next], to_ + next * pixels_);
+      }
+      parts_->rows[c].finish();
     }
   }
 
@@ -128,13 +130,18 @@ class BlockRows {
   static constexpr std::int64_t kRunFloats = kCacheLine + kBlockChannels * kStride;
 
  private:
+  // Of planes that are no one run.
+  struct Parts {
+    LineStream rows[kBlockChannels];
+    std::int64_t begins[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
+    HWY_ALIGN float begin[kBlockChannels][2 * kCacheLine];
+  };
+
   LineStream& planes_;
   float* to_;
   std::int64_t pixels_, at_;
   bool is_whole_, is_one_run_;
-  LineStream rows_[kBlockChannels];
-  std::int64_t begins_[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
-  HWY_ALIGN float begin_[kBlockChannels][2 * kCacheLine];
+  std::optional<Parts> parts_;
 };
 
 // Small planes on their way, by the stage that gives them: conv, scaled, sum, result.

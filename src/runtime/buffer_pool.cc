@@ -59,7 +59,9 @@ void BufferPool::give_back(Store& store, Buffers::node_type buffer) {
   const std::lock_guard lock(store.mutex);
   const std::size_t bytes = buffer.key();
   if (store.free_bytes + bytes > store.keep_bytes) return;
-  store.free.insert(std::move(buffer));
+  // Before its equals, so that the one that was used last is the next: it is in the caches.
+  const auto first = store.free.lower_bound(bytes);
+  store.free.insert(first, std::move(buffer));
   store.free_bytes += bytes;
 }
 
