@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <unordered_map>
@@ -83,9 +84,9 @@ class PySession {
     }
   }
 
-  nb::object run(const std::vector<std::string>& fetches, const nb::dict& feed,
-                 const Functions& patches, const Functions& observers, const StopFlag* stop,
-                 const nb::object& times, bool with_names) const {
+  nb::object run(const nb::list& fetches, const nb::dict& feed, const Functions& patches,
+                 const Functions& observers, const StopFlag* stop, const nb::object& times,
+                 bool with_names) const {
     std::vector<nb::object> alive;
     const Feeds feeds = to_feeds(feed, alive);
     RunOptions options;
@@ -103,10 +104,11 @@ class PySession {
     options.check = Check(stop);
     std::vector<StepTime> steps;
     if (!times.is_none()) options.times = &steps;
+    const std::shared_ptr<const Names> names = names_of(fetches);
     Outputs outputs;
     {
       const nb::gil_scoped_release released;
-      outputs = session_.run(feeds, fetches, options);
+      outputs = session_.run(feeds, names->texts, options);
     }
     for (const StepTime& step : steps) {
       times.attr("append")(
@@ -126,6 +128,27 @@ class PySession {
   Model model() const { return session_.model(); }
 
  private:
+  struct Names {
+    std::vector<nb::object> objects;
+    std::vector<std::string> texts;
+  };
+
+  // The texts of a list of strings. Most calls ask for what the one before did: strings cannot
+  // change, so the same objects are the same texts.
+  std::shared_ptr<const Names> names_of(const nb::list& list) const {
+    const auto same = [](const nb::object& known, nb::handle item) { return known.is(item); };
+    if (names_ != nullptr && names_->objects.size() == list.size() &&
+        std::equal(names_->objects.begin(), names_->objects.end(), list.begin(), same)) {
+      return names_;
+    }
+    auto names = std::make_shared<Names>();
+    for (const nb::handle item : list) {
+      names->objects.push_back(nb::borrow(item));
+      names->texts.push_back(nb::cast<std::string>(item));
+    }
+    return names_ = std::move(names);
+  }
+
   Feeds to_feeds(const nb::dict& feed, std::vector<nb::object>& alive) const {
     static const onnx::Type kAny;
     Feeds feeds;
@@ -165,6 +188,7 @@ class PySession {
 
   Session session_;
   std::unordered_map<std::string, const onnx::Type*> types_;  // where the file declares them
+  mutable std::shared_ptr<const Names> names_;  // of the last call; Python's lock guards it
 };
 
 }  // namespace
@@ -185,13 +209,13 @@ void bind_session(nb::module_& module) {
   nb::class_<PySession>(module, "Session")
       .def(nb::init<const Model&, int, std::int64_t, const std::vector<std::string>&>(), "model"_a,
            "threads"_a, "loop_iterations"_a, "disabled_passes"_a)
-      .def("run", &PySession::run, "fetches"_a, "feed"_a, "patches"_a, "observers"_a,
-           "stop"_a.none(), "times"_a.none(), "with_names"_a,
-           nb::sig(
-               "def run(self, fetches: collections.abc.Sequence[str], feed: dict[str, typing.Any], "
-               "patches: collections.abc.Sequence[tuple[str, typing.Any]], observers: "
-               "collections.abc.Sequence[tuple[str, typing.Any]], stop: StopFlag | None, times: "
-               "list[tuple[str, str, str, int, int]] | None, with_names: bool) -> typing.Any"))
+      .def(
+          "run", &PySession::run, "fetches"_a, "feed"_a, "patches"_a, "observers"_a,
+          "stop"_a.none(), "times"_a.none(), "with_names"_a,
+          nb::sig("def run(self, fetches: list[str], feed: dict[str, typing.Any], "
+                  "patches: collections.abc.Sequence[tuple[str, typing.Any]], observers: "
+                  "collections.abc.Sequence[tuple[str, typing.Any]], stop: StopFlag | None, times: "
+                  "list[tuple[str, str, str, int, int]] | None, with_names: bool) -> typing.Any"))
       .def("explain", &PySession::explain, "fetches"_a, "feed"_a,
            nb::sig("def explain(self, fetches: collections.abc.Sequence[str], feed: dict[str, "
                    "typing.Any]) -> str"))

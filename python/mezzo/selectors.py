@@ -22,7 +22,7 @@ def as_selectors(selectors: Selector | Sequence[Selector] | None) -> list[str]:
         return []
     if isinstance(selectors, (str, int)):
         selectors = [selectors]
-    return [_as_text(selector) for selector in selectors]
+    return [selector if isinstance(selector, str) else _as_text(selector) for selector in selectors]
 
 
 def _as_text(selector: Selector) -> str:

@@ -54,6 +54,8 @@ class Placement {
       if (slot.alias_of >= 0)
         slot.lane_stride = plan_.slots[at(root_of(plan_, slot.alias_of))].lane_stride;
     }
+    for (int slot = 0; slot < static_cast<int>(plan_.slots.size()); ++slot)
+      plan_.locations.push_back(location_of(slot));
   }
 
  private:
@@ -225,6 +227,21 @@ class Placement {
       plan_.steps[at(block.first)].scratch_stride = lane_stride;
     }
     for (const Block& own : block.lane) settle(own, offset, block.lane_bytes);
+  }
+
+  Location location_of(int slot) const {
+    Location location;
+    location.root = slot;
+    for (; plan_.slots[at(location.root)].alias_of >= 0;
+         location.root = plan_.slots[at(location.root)].alias_of)
+      location.begin += plan_.slots[at(location.root)].alias_begin;
+    const Slot& root = plan_.slots[at(location.root)];
+    location.place = root.place;
+    if (root.place == Slot::Place::arena) location.begin += root.offset;
+    if (root.place == Slot::Place::constant) location.constant = root.constant->data();
+    if (root.place == Slot::Place::own && is_plain(root.dtype))
+      location.bytes = bytes_of_slot(location.root);
+    return location;
   }
 
   Plan& plan_;

@@ -103,6 +103,16 @@ struct RowBands {
   std::vector<Stage> stages;  ///< all steps, in order
 };
 
+/// Where a slot's contents lie in a run, all in one place: what a run needs of slots before its
+/// first step.
+struct Location {
+  Slot::Place place = Slot::Place::arena;
+  int root = -1;           ///< the slot whose memory it is: itself, unless it is a view
+  std::int64_t begin = 0;  ///< bytes from there; in the arena: from the arena's start
+  std::int64_t bytes = 0;  ///< own, of plain elements: of the root
+  const void* constant = nullptr;
+};
+
 /// What a plan hands on: to the caller, or to the plan that continues it.
 struct Export {
   graph::ValueId value = graph::kNone;
@@ -114,6 +124,7 @@ struct Export {
 struct Plan {
   std::vector<graph::ValueId> feeds;  ///< the values given, in order
   std::vector<Slot> slots;
+  std::vector<Location> locations;  ///< by slot
   std::vector<Step> steps;
   std::vector<MicroBatches> micro_batches;  ///< in order, of different steps
   std::vector<RowBands> row_bands;          ///< likewise

@@ -1,6 +1,7 @@
 #include "runtime/buffer_pool.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/memory.h"
 
@@ -20,25 +21,32 @@ BufferPool::BufferPool(std::size_t keep_bytes) : store_(std::make_shared<Store>(
   store_->keep_bytes = keep_bytes;
 }
 
+// Eight sizes from each power of two to the next.
+BufferPool::Size::Size(std::size_t wanted) {
+  wanted = std::max(wanted, kAlignment);
+  const int shift = static_cast<int>(std::bit_width(wanted - 1)) - 4;
+  const std::size_t eighths = ((wanted - 1) >> shift) + 1;  // 9 to 16
+  number = static_cast<std::size_t>(shift) * 8 + eighths;
+  bytes = eighths << shift;
+}
+
 std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
-  Buffers::node_type buffer;  // goes in and out of the map without an allocation
+  const Size size(bytes);
+  // Near the limit a buffer is no larger than it must be.
+  if (size.bytes > allocation_limit() || size.bytes < bytes) return allocate(bytes);
+  Buffers buffer;  // one, which goes in and out of its list without an allocation
   {
     const std::lock_guard lock(store_->mutex);
-    // A buffer up to a quarter too large will do; a larger one is better kept for whoever needs all
-    // of it.
-    const auto found = store_->free.lower_bound(bytes);
-    if (found != store_->free.end() && found->first <= bytes + bytes / 4 + 4096) {
-      buffer = store_->free.extract(found);
-      store_->free_bytes -= buffer.key();
+    Buffers& free = store_->free[size.number];
+    if (!free.empty()) {
+      buffer.splice(buffer.begin(), free, free.begin());
+      store_->free_bytes -= size.bytes;
     }
   }
-  if (buffer.empty()) {
-    Buffers made;
-    buffer = made.extract(made.emplace(bytes, cut(bytes)));
-  }
-  void* data = buffer.mapped().get();
-  return {data, [store = store_, buffer = std::move(buffer)](void*) mutable {
-            give_back(*store, std::move(buffer));
+  if (buffer.empty()) buffer.push_back(cut(size.bytes));
+  void* data = buffer.front().get();
+  return {data, [store = store_, size, buffer = std::move(buffer)](void*) mutable {
+            give_back(*store, size, std::move(buffer));
           }};
 }
 
@@ -55,14 +63,12 @@ std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
   return {store_->slab, data};
 }
 
-void BufferPool::give_back(Store& store, Buffers::node_type buffer) {
+void BufferPool::give_back(Store& store, Size size, Buffers buffer) {
   const std::lock_guard lock(store.mutex);
-  const std::size_t bytes = buffer.key();
-  if (store.free_bytes + bytes > store.keep_bytes) return;
-  // Before its equals, so that the one that was used last is the next: it is in the caches.
-  const auto first = store.free.lower_bound(bytes);
-  store.free.insert(first, std::move(buffer));
-  store.free_bytes += bytes;
+  if (store.free_bytes + size.bytes > store.keep_bytes) return;
+  store.free_bytes += size.bytes;
+  Buffers& free = store.free[size.number];
+  free.splice(free.begin(), buffer);
 }
 
 }  // namespace mezzo::runtime

@@ -1,8 +1,9 @@
 // Memory that runs use again and again: fresh pages cost several times what writing them does.
 #pragma once
 
+#include <array>
 #include <cstddef>
-#include <map>
+#include <list>
 #include <memory>
 #include <mutex>
 
@@ -19,10 +20,15 @@ class BufferPool {
   std::shared_ptr<void> take(std::size_t bytes);
 
  private:
-  using Buffers = std::multimap<std::size_t, std::shared_ptr<void>>;  // by size
+  using Buffers = std::list<std::shared_ptr<void>>;
+  // Sizes go up by an eighth and less, so each is found by its number.
+  struct Size {
+    std::size_t number, bytes;
+    explicit Size(std::size_t wanted);
+  };
   struct Store {
     std::mutex mutex;
-    Buffers free;
+    std::array<Buffers, 512> free;  // by size; the one that was used last is first
     std::size_t free_bytes = 0;
     std::size_t keep_bytes = 0;
     std::shared_ptr<void> slab;  // of which the rest is still to be handed out
@@ -30,7 +36,7 @@ class BufferPool {
   };
   // New memory.
   std::shared_ptr<void> cut(std::size_t bytes);
-  static void give_back(Store& store, Buffers::node_type buffer);
+  static void give_back(Store& store, Size size, Buffers buffer);
 
   std::shared_ptr<Store> store_;
 };

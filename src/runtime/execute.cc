@@ -169,7 +169,8 @@ class Execution {
 
   // Where the part of a slot lies that is a lane's own.
   char* memory_of(int slot, int lane) const {
-    return static_cast<char*>(frame_.data(slot)) + lane * plan_.slots[at(slot)].lane_stride;
+    char* data = static_cast<char*>(frame_.data(slot));
+    return lane == 0 ? data : data + lane * plan_.slots[at(slot)].lane_stride;
   }
 
   // Where the operands of a step lie: `times` their strides (where there are any) behind the start.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -31,18 +32,16 @@ class Frame {
 
  private:
   const plan::Slot& slot_at(int slot) const { return plan_.slots[static_cast<std::size_t>(slot)]; }
-  void* locate(int slot);
-  void* locate_root(int root);
-  // Bytes between the start of the root's memory and that of the slot.
-  std::int64_t begin_of(int slot) const;
-  Tensor fresh(const plan::Slot& facts);
+  // Where the memory begins that a slot is part of.
+  char* start_of(const plan::Location& location);
 
   const plan::Plan& plan_;
   const std::vector<Tensor>& feeds_;
   Engine& engine_;
   std::shared_ptr<void> arena_;
   std::vector<void*> data_;
-  std::vector<Tensor> own_;
+  std::vector<std::shared_ptr<void>> own_;  // by root: of plain elements
+  std::map<int, Tensor> tensors_;           // by root: of other elements, or made by a step
 };
 
 }  // namespace mezzo::runtime

@@ -24,8 +24,8 @@ unsigned char* bytes_of(const Buffer& buffer) {
 TEST(BufferPool, BuffersAreAlignedAndTheirOwn) {
   BufferPool pool(std::size_t{1} << 30);
   std::vector<Buffer> buffers;
-  for (const std::size_t bytes : {1, 100, 65535, 65536, 70001, 1 << 20, (5 << 20) + 4, 16 << 20,
-                                  (16 << 20) + 1, 12 << 20, 12 << 20}) {
+  for (const std::size_t bytes : {1, 64, 65, 72, 73, 100, 65535, 65536, 70001, 1 << 20,
+                                  (5 << 20) + 4, 16 << 20, (16 << 20) + 1, 12 << 20, 12 << 20}) {
     buffers.emplace_back(pool.take(bytes), bytes);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(bytes_of(buffers.back())) % kAlignment, 0U);
   }
@@ -40,8 +40,24 @@ TEST(BufferPool, BuffersAreAlignedAndTheirOwn) {
 TEST(BufferPool, WhatIsGivenBackIsHandedOutAgain) {
   BufferPool pool(std::size_t{1} << 30);
   const void* first = pool.take(200000).get();
-  EXPECT_EQ(pool.take(190000).get(), first);
+  EXPECT_EQ(pool.take(197000).get(), first) << "they differ by less than an eighth";
   EXPECT_NE(pool.take(100000).get(), first) << "half of it would be wasted";
+}
+
+TEST(BufferPool, TheOneThatWasUsedLastComesFirst) {
+  BufferPool pool(std::size_t{1} << 30);
+  std::shared_ptr<void> first = pool.take(1000), last = pool.take(1000);
+  const void* const memory = last.get();
+  first.reset();
+  last.reset();
+  EXPECT_EQ(pool.take(1000).get(), memory);
+}
+
+TEST(BufferPool, AnySizeIsAnswered) {
+  BufferPool pool(std::size_t{1} << 30);
+  EXPECT_NE(pool.take(0), nullptr);
+  for (const std::size_t bytes : {SIZE_MAX / 2, SIZE_MAX - 1, SIZE_MAX})
+    EXPECT_THROW(pool.take(bytes), Error);
 }
 
 TEST(BufferPool, BuffersOutliveThePool) {
