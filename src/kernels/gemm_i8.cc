@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/shape.h"
@@ -28,6 +27,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using std::int16_t;
 using std::int32_t;
 using std::int64_t;
+using std::uint32_t;
 
 using I32 = hn::ScalableTag<int32_t>;
 using I16 = hn::Repartition<int16_t, I32>;
@@ -48,102 +48,155 @@ struct ScratchB {};
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t pairs_of(int64_t k) { return ceil_div(k, 2); }
 
-// Packs `valid` of `width` rows (or columns) as [pair][width][2], zeros elsewhere. `zeros` is null,
-// or one zero point each.
+// Two 16-bit numbers, the first one in the lower half.
+int32_t pair_of(int32_t first, int32_t second) {
+  return static_cast<int32_t>((static_cast<uint32_t>(first) & 0xffff) |
+                              static_cast<uint32_t>(second) << 16);
+}
+
+// Packs `valid` of `width` rows (or columns) as pairs, [pair][width], zeros behind the last step of
+// k and the last row. `zeros` is null, or one zero point each.
 template <class Byte>
 void pack_panel(const Byte* data, int64_t stride_i, int64_t stride_k, int32_t zero,
-                const int32_t* zeros, int64_t valid, int64_t width, int64_t k, int16_t* packed) {
-  if (valid < width || k % 2 != 0) std::fill(packed, packed + pairs_of(k) * width * 2, int16_t{0});
+                const int32_t* zeros, int64_t valid, int64_t width, int64_t k, int32_t* packed) {
+  if (valid < width) std::fill(packed, packed + pairs_of(k) * width, 0);
   for (int64_t i = 0; i < valid; ++i) {
     const Byte* src = data + i * stride_i;
     const int32_t less = zero + (zeros == nullptr ? 0 : zeros[i]);
-    for (int64_t p = 0; p < k; ++p)
-      packed[(p / 2 * width + i) * 2 + p % 2] = static_cast<int16_t>(src[p * stride_k] - less);
+    int32_t* to = packed + i;
+    int64_t p = 0;
+    for (; p + 2 <= k; p += 2, src += 2 * stride_k, to += width)
+      *to = pair_of(src[0] - less, src[stride_k] - less);
+    if (p < k) *to = pair_of(src[0] - less, 0);
+  }
+}
+
+// The same for columns beside each other, `width` being whole vectors; those behind the last hold
+// anything.
+template <class Byte>
+void pack_columns(const Byte* data, int64_t stride_k, int32_t zero, const int32_t* zeros,
+                  int64_t valid, int64_t width, int64_t k, int32_t* packed) {
+  const I32 d;
+  const hn::Rebind<Byte, I32> bytes;
+  for (int64_t column = 0; column < width; column += kLaneCount) {
+    const int64_t count = std::clamp<int64_t>(valid - column, 0, kLaneCount);
+    HWY_ALIGN int32_t less[HWY_LANES(int32_t)] = {};
+    for (int64_t i = 0; i < count; ++i) less[i] = zero + (zeros == nullptr ? 0 : zeros[column + i]);
+    const VecI32 points = hn::Load(d, less);
+    const auto differences = [&](const Byte* row) HWY_ATTR {
+      if (count == kLaneCount) return hn::Sub(hn::PromoteTo(d, hn::LoadU(bytes, row)), points);
+      HWY_ALIGN Byte rest[HWY_LANES(int32_t)] = {};
+      std::copy_n(row, count, rest);
+      return hn::Sub(hn::PromoteTo(d, hn::Load(bytes, rest)), points);
+    };
+    const Byte* src = data + column;
+    int32_t* to = packed + column;
+    for (int64_t p = 0; p < k; p += 2, src += 2 * stride_k, to += width) {
+      const VecI32 first = hn::And(differences(src), hn::Set(d, 0xffff));
+      const VecI32 second = p + 1 < k ? differences(src + stride_k) : hn::Zero(d);
+      hn::StoreU(hn::Or(first, hn::ShiftLeft<16>(second)), d, to);
+    }
   }
 }
 
 void pack_operand(const GemmI8Operand& x, int64_t stride_i, int64_t stride_k, int64_t extent,
-                  int64_t width, bool padded, int64_t k, int16_t* packed, ThreadPool& pool) {
+                  int64_t width, bool padded, int64_t k, int32_t* packed, ThreadPool& pool) {
   const int64_t panels = ceil_div(extent, width),
-                grain = std::max<int64_t>(1, (1 << 14) / (width * std::max<int64_t>(k, 1)));
+                grain = std::max<int64_t>(1, (1 << 16) / (width * std::max<int64_t>(k, 1)));
   pool.parallel_for(panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * width, valid = std::min(width, extent - first);
       const int32_t* zeros = x.zero_points == nullptr ? nullptr : x.zero_points + first;
-      int16_t* target = packed + first * pairs_of(k) * 2;
-      const int64_t used = padded ? width : valid;
+      const auto pack = [&](const auto* data) {
+        int32_t* target = packed + first * pairs_of(k);
+        if (padded && stride_i == 1)
+          return pack_columns(data + first, stride_k, x.zero_point, zeros, valid, width, k, target);
+        pack_panel(data + first * stride_i, stride_i, stride_k, x.zero_point, zeros, valid,
+                   padded ? width : valid, k, target);
+      };
       if (x.is_signed) {
-        pack_panel(static_cast<const std::int8_t*>(x.data) + first * stride_i, stride_i, stride_k,
-                   x.zero_point, zeros, valid, used, k, target);
+        pack(static_cast<const std::int8_t*>(x.data));
       } else {
-        pack_panel(static_cast<const std::uint8_t*>(x.data) + first * stride_i, stride_i, stride_k,
-                   x.zero_point, zeros, valid, used, k, target);
+        pack(static_cast<const std::uint8_t*>(x.data));
       }
     }
   });
 }
 
-// tile [R][kTileCols] = A * B over `pairs`.
+// c [R][kTileCols], rows `ldc` apart, = A * B over `pairs`.
 template <int R>
-HWY_NOINLINE void compute_tile(const int16_t* HWY_RESTRICT a, const int16_t* HWY_RESTRICT b,
-                               int64_t pairs, int32_t* tile) {
+HWY_NOINLINE void compute_tile(const int32_t* HWY_RESTRICT a, const int32_t* HWY_RESTRICT b,
+                               int64_t pairs, int32_t* c, int64_t ldc) {
   const I32 d;
   const I16 d16;
   VecI32 sums[R][2], others[R][2];
   MEZZO_UNROLL
   for (int i = 0; i < R; ++i) sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = hn::Zero(d);
-  for (int64_t p = 0; p < pairs; ++p, a += 2 * R, b += 2 * kTileCols) {
-    const auto b0 = hn::LoadU(d16, b), b1 = hn::LoadU(d16, b + 2 * kLaneCount);
+  for (int64_t p = 0; p < pairs; ++p, a += R, b += kTileCols) {
+    const auto b0 = hn::BitCast(d16, hn::LoadU(d, b)),
+               b1 = hn::BitCast(d16, hn::LoadU(d, b + kLaneCount));
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
-      int32_t pair;
-      std::memcpy(&pair, a + 2 * i, sizeof pair);
-      const auto ai = hn::BitCast(d16, hn::Set(d, pair));
+      const auto ai = hn::BitCast(d16, hn::Set(d, a[i]));
       sums[i][0] = hn::ReorderWidenMulAccumulate(d, ai, b0, sums[i][0], others[i][0]);
       sums[i][1] = hn::ReorderWidenMulAccumulate(d, ai, b1, sums[i][1], others[i][1]);
     }
   }
   MEZZO_UNROLL
   for (int i = 0; i < R; ++i) {
-    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][0], others[i][0]), d, tile + i * kTileCols);
-    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][1], others[i][1]), d,
-               tile + i * kTileCols + kLaneCount);
+    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][0], others[i][0]), d, c + i * ldc);
+    hn::StoreU(hn::RearrangeToOddPlusEven(sums[i][1], others[i][1]), d, c + i * ldc + kLaneCount);
   }
 }
 
-using TileKernel = void (*)(const int16_t*, const int16_t*, int64_t, int32_t*);
+using TileKernel = void (*)(const int32_t*, const int32_t*, int64_t, int32_t*, int64_t);
 
 template <int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
   return {compute_tile<R + 1>...};
 }
 
-int16_t* shorts(float* memory) { return reinterpret_cast<int16_t*>(memory); }
+int32_t* pairs_in(float* memory) { return reinterpret_cast<int32_t*>(memory); }
 
-int64_t packed_b_shorts(int64_t k, int64_t n) {
-  return checked_mul(checked_mul(ceil_div(n, kTileCols), kTileCols), checked_mul(pairs_of(k), 2));
+int64_t packed_a_pairs(int64_t m, int64_t k) { return checked_mul(m, pairs_of(k)); }
+int64_t packed_b_pairs(int64_t k, int64_t n) {
+  return checked_mul(checked_mul(ceil_div(n, kTileCols), kTileCols), pairs_of(k));
 }
+int64_t panel_height(int64_t m) { return std::min(m, kMaxRows); }
 
 }  // namespace
 
+int64_t packed_a_size(int64_t m, int64_t k) {
+  return checked_mul(packed_a_pairs(m, k), sizeof(int32_t));
+}
+
 int64_t packed_b_size(int64_t k, int64_t n) {
-  return checked_mul(packed_b_shorts(k, n), sizeof(int16_t));
+  return checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
+}
+
+void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, ThreadPool& pool) {
+  pack_operand(a, a.row_stride, a.col_stride, m, panel_height(m), false, k,
+               static_cast<int32_t*>(packed), pool);
 }
 
 void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
-  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int16_t*>(packed),
+  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(packed),
                pool);
 }
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const GemmI8Operand& b,
               int32_t* c, int64_t ldc, ThreadPool& pool) {
   static constexpr auto kKernels = tile_kernels(std::make_integer_sequence<int, kMaxRows>{});
-  const int64_t pairs = pairs_of(k), height = std::min(m, kMaxRows);
-  int16_t* packed_a = shorts(thread_scratch<ScratchA>(checked_mul(m, pairs)));
-  pack_operand(a, a.row_stride, a.col_stride, m, height, false, k, packed_a, pool);
-  const int16_t* packed_b = static_cast<const int16_t*>(b.data);
+  const int64_t pairs = pairs_of(k), height = panel_height(m);
+  const int32_t* packed_a = static_cast<const int32_t*>(a.data);
+  if (!a.packed) {
+    int32_t* target = pairs_in(thread_scratch<ScratchA>(packed_a_pairs(m, k)));
+    run_pack_a(m, k, a, target, pool);
+    packed_a = target;
+  }
+  const int32_t* packed_b = static_cast<const int32_t*>(b.data);
   if (!b.packed) {
-    int16_t* target = shorts(thread_scratch<ScratchB>(packed_b_shorts(k, n) / 2));
+    int32_t* target = pairs_in(thread_scratch<ScratchB>(packed_b_pairs(k, n)));
     run_pack_b(k, n, b, target, pool);
     packed_b = target;
   }
@@ -160,11 +213,16 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
                         for (int64_t panel = row_panels * group / row_groups;
                              panel < row_panels * (group + 1) / row_groups; ++panel) {
                           const int64_t row = panel * height, rows = std::min(height, m - row);
-                          kKernels[static_cast<std::size_t>(rows - 1)](
-                              packed_a + row * pairs * 2, packed_b + col * pairs * 2, pairs, tile);
+                          const TileKernel kernel = kKernels[static_cast<std::size_t>(rows - 1)];
+                          const int32_t *pa = packed_a + row * pairs, *pb = packed_b + col * pairs;
+                          int32_t* to = c + row * ldc + col;
+                          if (cols == kTileCols) {
+                            kernel(pa, pb, pairs, to, ldc);
+                            continue;
+                          }
+                          kernel(pa, pb, pairs, tile, kTileCols);
                           for (int64_t i = 0; i < rows; ++i)
-                            std::copy(tile + i * kTileCols, tile + i * kTileCols + cols,
-                                      c + (row + i) * ldc + col);
+                            std::copy_n(tile + i * kTileCols, cols, to + i * ldc);
                         }
                       }
                     });
@@ -176,10 +234,21 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
+HWY_EXPORT(packed_a_size);
 HWY_EXPORT(packed_b_size);
+HWY_EXPORT(run_pack_a);
 HWY_EXPORT(run_pack_b);
 HWY_EXPORT(run_gemm);
 }  // namespace
+
+std::size_t packed_a_i8_bytes(std::int64_t m, std::int64_t k) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_a_size)(m, k));
+}
+
+void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* packed,
+               ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_a)(m, k, a, packed, pool);
+}
 
 std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n) {
   return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n));

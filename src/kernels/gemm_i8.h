@@ -11,7 +11,7 @@ namespace mezzo::kernels {
 /// A factor: element (i, j) is the byte data[i * row_stride + j * col_stride], signed or not, less
 /// a zero point: one for all, one per row of A, or one per column of B (`zero_points` non-null:
 /// int32 [m] or [n], added to `zero_point`). Zero points must lie in the range of the type. Where
-/// `packed`, data is what pack_b_i8 wrote and the rest is ignored.
+/// `packed`, data is what pack_a_i8 or pack_b_i8 wrote and the rest is ignored.
 struct GemmI8Operand {
   const void* data = nullptr;
   bool is_signed = false;
@@ -22,12 +22,17 @@ struct GemmI8Operand {
   bool packed = false;
 };
 
+/// Bytes of A [m, k] packed ahead (zero points included); the layout depends on the active target.
+std::size_t packed_a_i8_bytes(std::int64_t m, std::int64_t k);
+void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* packed,
+               ThreadPool& pool);
+
 /// Bytes of B [k, n] packed ahead (zero points included); the layout depends on the active target.
 std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n);
 void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
                ThreadPool& pool);
 
-/// C [m, n] (row stride ldc) = (A - za) * (B - zb), exact modulo 2^32. A must not be packed.
+/// C [m, n] (row stride ldc) = (A - za) * (B - zb), exact modulo 2^32.
 void gemm_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
              const GemmI8Operand& b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool);
 

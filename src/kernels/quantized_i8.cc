@@ -1,6 +1,7 @@
 #include "kernels/quantized_i8.h"
 
 #include <algorithm>
+#include <array>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quantized_i8.cc"
@@ -16,6 +17,7 @@ using std::int64_t;
 using std::uint8_t;
 using I32 = hn::RebindToSigned<F32>;
 using U32 = hn::RebindToUnsigned<F32>;
+using VecI32 = hn::Vec<I32>;
 
 constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 
@@ -33,7 +35,153 @@ HWY_INLINE void requantize_vector(const Requantize& args, const int32_t* sums, u
   hn::StoreU(hn::TruncateTo(d8, hn::BitCast(U32(), result)), d8, y);
 }
 
+// The bytes as floats, less a zero point.
+template <class Bytes>
+HWY_INLINE VecF32 widened(Bytes bytes, VecI32 zero_point) {
+  return hn::ConvertTo(F32(), hn::Sub(hn::PromoteTo(I32(), bytes), zero_point));
+}
+
+// Bytes of a row that are fewer than kBytes: a pointer to so many, from there or, where they end
+// before `end`, from a copy in `rest`.
+template <std::size_t kBytes, class Byte>
+HWY_INLINE const Byte* at_least(const Byte* x, int64_t count, const Byte* end, Byte* rest) {
+  if (x + kBytes <= end) return x;
+  for (int64_t i = 0; i < count; ++i) rest[i] = x[i];
+  return rest;
+}
+
+// A row whose columns follow each other. What lies between it and `end` may be read.
+template <class Byte>
+void spread_one_phase(const Byte* x, int64_t columns, const Byte* end, VecI32 zero_point,
+                      float* y) {
+  const F32 d;
+  const hn::Rebind<Byte, F32> bytes;
+  int64_t c = 0;
+  for (; c + kLaneCount <= columns; c += kLaneCount)
+    hn::StoreU(widened(hn::LoadU(bytes, x + c), zero_point), d, y + c);
+  if (c == columns) return;
+  HWY_ALIGN Byte rest[kLanes] = {};
+  const Byte* last = at_least<kLanes>(x + c, columns - c, end, rest);
+  store_n(widened(hn::LoadU(bytes, last), zero_point), d, y + c,
+          static_cast<std::size_t>(columns - c));
+}
+
+// A row whose even columns are apart from the odd ones.
+template <class Byte>
+void spread_two_phases(const Byte* x, int64_t columns, const Byte* end, VecI32 zero_point,
+                       float* even, float* odd) {
+  const F32 d;
+  const hn::Rebind<Byte, F32> bytes;
+  hn::Vec<hn::Rebind<Byte, F32>> at_even, at_odd;
+  int64_t c = 0;
+  for (; c + 2 * kLaneCount <= columns; c += 2 * kLaneCount) {
+    hn::LoadInterleaved2(bytes, x + c, at_even, at_odd);
+    hn::StoreU(widened(at_even, zero_point), d, even + c / 2);
+    hn::StoreU(widened(at_odd, zero_point), d, odd + c / 2);
+  }
+  if (c == columns) return;
+  HWY_ALIGN Byte rest[2 * kLanes] = {};
+  hn::LoadInterleaved2(bytes, at_least<2 * kLanes>(x + c, columns - c, end, rest), at_even, at_odd);
+  const auto count = static_cast<std::size_t>(columns - c);
+  store_n(widened(at_even, zero_point), d, even + c / 2, (count + 1) / 2);
+  store_n(widened(at_odd, zero_point), d, odd + c / 2, count / 2);
+}
+
+template <class Byte>
+void spread(const SpreadRows& s, const Byte* x, float* y) {
+  const VecI32 zero_point = hn::Set(I32(), s.zero_point);
+  const Byte* end = x + (s.rows - 1) * s.x_step + s.columns;
+  const int64_t first_phase = s.first % s.phases, first = s.first / s.phases;
+  for (int64_t row = 0; row < s.rows; ++row, x += s.x_step, y += s.phases * s.phase_size) {
+    float *even = y + first, *odd = even + s.phase_size;
+    if (s.phases == 1) {
+      spread_one_phase(x, s.columns, end, zero_point, even);
+    } else if (s.phases == 2 && first_phase == 0) {
+      spread_two_phases(x, s.columns, end, zero_point, even, odd);
+    } else if (s.phases == 2) {
+      // It begins with an odd column; the next even one lies one further on.
+      spread_two_phases(x, s.columns, end, zero_point, odd, even + 1);
+    } else {
+      int64_t phase = first_phase, at = first;
+      for (int64_t c = 0; c < s.columns; ++c) {
+        y[phase * s.phase_size + at] = static_cast<float>(x[c] - s.zero_point);
+        if (++phase < s.phases) continue;
+        phase = 0;
+        ++at;
+      }
+    }
+  }
+}
+
+// The first `count` of a vector of sums.
+HWY_INLINE void store_sums(VecI32 v, int32_t* sums, std::size_t count) {
+  int32_t lanes[kLanes];
+  hn::StoreU(v, I32(), lanes);
+  std::copy_n(lanes, count, sums);
+}
+
+// sum_taps for a number of taps that is known here, whose weights stay in registers.
+template <int taps>
+void sum_known_taps(const TapSums& shape, const float* x, int32_t* sums) {
+  const F32 d;
+  const I32 di;
+  VecF32 weights[taps];
+  std::array<int64_t, taps> offsets;
+  for (int t = 0; t < taps; ++t) {
+    weights[t] = hn::Set(d, shape.weights[t]);
+    offsets[static_cast<std::size_t>(t)] = shape.offsets[t];
+  }
+  const int64_t columns = shape.columns, row_step = shape.row_step;
+  const auto rest = static_cast<std::size_t>(columns % kLaneCount);
+  for (int64_t row = 0; row < shape.rows; ++row, x += row_step, sums += columns) {
+    const auto sums_at = [&](int64_t c, const auto& load) HWY_ATTR {
+      VecF32 sum = hn::Mul(weights[0], load(x + offsets[0] + c));
+      MEZZO_UNROLL
+      for (int t = 1; t < taps; ++t)
+        sum = hn::MulAdd(weights[t], load(x + offsets[static_cast<std::size_t>(t)] + c), sum);
+      return hn::ConvertTo(di, sum);
+    };
+    int64_t c = 0;
+    for (; c + kLaneCount <= columns; c += kLaneCount)
+      hn::StoreU(sums_at(c, [](const float* from) HWY_ATTR { return hn::LoadU(F32(), from); }), di,
+                 sums + c);
+    if (rest == 0) continue;
+    const VecI32 last =
+        sums_at(c, [&](const float* from) HWY_ATTR { return load_n(F32(), from, rest); });
+    // What follows is written by the next rows.
+    if ((shape.rows - row) * columns - c >= kLaneCount) {
+      hn::StoreU(last, di, sums + c);
+    } else {
+      store_sums(last, sums + c, rest);
+    }
+  }
+}
+
+void sum_any_taps(const TapSums& shape, const float* x, int32_t* sums) {
+  const F32 d;
+  for (int64_t row = 0; row < shape.rows; ++row) {
+    const float* in = x + row * shape.row_step;
+    for (int64_t c = 0; c < shape.columns; c += kLaneCount) {
+      const auto count = static_cast<std::size_t>(std::min(kLaneCount, shape.columns - c));
+      VecF32 sum = hn::Zero(d);
+      for (int64_t t = 0; t < shape.taps; ++t) {
+        sum = hn::MulAdd(hn::Set(d, shape.weights[t]), load_n(d, in + shape.offsets[t] + c, count),
+                         sum);
+      }
+      store_sums(hn::ConvertTo(I32(), sum), sums + row * shape.columns + c, count);
+    }
+  }
+}
+
 }  // namespace
+
+void run_spread_rows(const SpreadRows& s, const uint8_t* x, float* y) {
+  if (s.is_signed) {
+    spread(s, reinterpret_cast<const std::int8_t*>(x), y);
+  } else {
+    spread(s, x, y);
+  }
+}
 
 void run_requantize(const Requantize& by_reference, const int32_t* sums, uint8_t* y, int64_t n) {
   const Requantize args =
@@ -49,31 +197,9 @@ void run_requantize(const Requantize& by_reference, const int32_t* sums, uint8_t
 }
 
 void run_sum_taps(const TapSums& shape, const float* x, int32_t* sums) {
-  const F32 d;
-  const I32 di;
-  for (int64_t row = 0; row < shape.rows; ++row) {
-    const float* in = x + row * shape.row_step;
-    int32_t* out = sums + row * shape.columns;
-    int64_t c = 0;
-    for (; c + kLaneCount <= shape.columns; c += kLaneCount) {
-      auto sum = hn::Zero(d);
-      for (int64_t t = 0; t < shape.taps; ++t) {
-        sum =
-            hn::MulAdd(hn::Set(d, shape.weights[t]), hn::LoadU(d, in + shape.offsets[t] + c), sum);
-      }
-      hn::StoreU(hn::ConvertTo(di, sum), di, out + c);
-    }
-    const auto rest = static_cast<std::size_t>(shape.columns - c);
-    if (rest == 0) continue;
-    auto sum = hn::Zero(d);
-    for (int64_t t = 0; t < shape.taps; ++t) {
-      sum =
-          hn::MulAdd(hn::Set(d, shape.weights[t]), load_n(d, in + shape.offsets[t] + c, rest), sum);
-    }
-    int32_t lanes[kLanes];
-    hn::StoreU(hn::ConvertTo(di, sum), di, lanes);
-    std::copy_n(lanes, rest, out + c);
-  }
+  if (shape.taps == 9) return sum_known_taps<9>(shape, x, sums);
+  if (shape.taps == 25) return sum_known_taps<25>(shape, x, sums);
+  sum_any_taps(shape, x, sums);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
@@ -83,11 +209,16 @@ HWY_AFTER_NAMESPACE();
 namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(run_requantize);
+HWY_EXPORT(run_spread_rows);
 HWY_EXPORT(run_sum_taps);
 }  // namespace
 
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_requantize)(args, sums, y, n);
+}
+
+void spread_rows(const SpreadRows& shape, const std::uint8_t* x, float* y) {
+  MEZZO_DISPATCH(run_spread_rows)(shape, x, y);
 }
 
 void sum_taps(const TapSums& shape, const float* x, std::int32_t* sums) {

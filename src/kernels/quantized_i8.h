@@ -18,6 +18,22 @@ struct Requantize {
 /// the low byte is stored: that serves int8 and uint8. On the calling thread.
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n);
 
+/// Rows of bytes to rows of floats whose columns are sorted by what is left when they are divided
+/// by `phases`: each phase is contiguous, as windows of that stride want it.
+struct SpreadRows {
+  bool is_signed = false;
+  std::int32_t zero_point = 0;  ///< is taken off
+  std::int64_t rows = 0, columns = 0;
+  std::int64_t x_step = 0;  ///< from one row of bytes to the next
+  std::int64_t first = 0;   ///< column of the floats that the first byte of a row goes to
+  std::int64_t phases = 1;
+  std::int64_t phase_size = 0;  ///< floats of a phase; a row has one behind the other
+};
+
+/// y[r][(first + c) % phases][(first + c) / phases] = x[r * x_step + c] - zero_point for c <
+/// columns; y is [rows][phases][phase_size]. On the calling thread.
+void spread_rows(const SpreadRows& shape, const std::uint8_t* x, float* y);
+
 /// Sums of a few elements around each position of a plane:
 ///   sums[r * columns + c] = sum over t of weights[t] * x[r * row_step + offsets[t] + c]
 struct TapSums {

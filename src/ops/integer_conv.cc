@@ -5,6 +5,7 @@
 
 #include "base/shape.h"
 #include "kernels/quantized_i8.h"
+#include "kernels/target.h"
 #include "ops/im2col.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
@@ -45,24 +46,25 @@ struct PaddedPlane {
     return row * row_size() + column % phases * phase_size + column / phases;
   }
 
-  template <class X>
-  void fill(const WindowAxis& h, const WindowAxis& w, const X* x, int zero_point,
-            float* plane) const {
+  // The bytes at x, a channel's input, less their zero point; zeros around it.
+  void fill(const WindowAxis& h, const WindowAxis& w, const std::uint8_t* x, bool is_signed,
+            int zero_point, float* plane) const {
     std::fill_n(plane, rows * row_size(), 0.0F);
     const std::int64_t first_row = std::max<std::int64_t>(0, h.pad_begin);
     const std::int64_t last_row = std::min(rows, h.in + h.pad_begin);
-    for (std::int64_t row = first_row; row < last_row; ++row) {
-      const X* in = x + (row - h.pad_begin) * w.in;
-      for (std::int64_t phase = 0; phase < phases; ++phase) {
-        const std::int64_t skip = std::max<std::int64_t>(0, w.pad_begin - phase);
-        const std::int64_t first = (skip + phases - 1) / phases;
-        const std::int64_t end = std::min(columns, w.in + w.pad_begin);
-        float* out = plane + at(row, phase);
-        for (std::int64_t i = first; phase + i * phases < end; ++i) {
-          out[i] = static_cast<float>(in[phase + i * phases - w.pad_begin] - zero_point);
-        }
-      }
-    }
+    kernels::SpreadRows spread;
+    spread.is_signed = is_signed;
+    spread.zero_point = zero_point;
+    spread.rows = std::max<std::int64_t>(0, last_row - first_row);
+    spread.x_step = w.in;
+    // In the padded plane.
+    spread.first = std::max<std::int64_t>(0, w.pad_begin);
+    spread.columns =
+        std::max<std::int64_t>(0, std::min(columns, w.in + w.pad_begin) - spread.first);
+    spread.phases = phases;
+    spread.phase_size = phase_size;
+    kernels::spread_rows(spread, x + (first_row - h.pad_begin) * w.in + spread.first - w.pad_begin,
+                         plane + first_row * row_size());
   }
 };
 
@@ -82,6 +84,49 @@ std::vector<float> centred_weights(Run& run, const IntegerConv& conv) {
     }
   });
   return weights;
+}
+
+// The weights of a group as they are in the file, [m, k].
+kernels::GemmI8Operand weights_of(const IntegerConv& conv, DType dtype, const void* weights,
+                                  const std::vector<std::int32_t>& zero_points,
+                                  std::int64_t group) {
+  const std::int64_t m = conv.group_out(), k = conv.terms();
+  kernels::GemmI8Operand a;
+  a.data = static_cast<const char*>(weights) + group * m * k;
+  a.is_signed = dtype == DType::i8;
+  a.row_stride = k;
+  if (zero_points.size() == 1) a.zero_point = zero_points[0];
+  if (zero_points.size() > 1) a.zero_points = zero_points.data() + group * m;
+  return a;
+}
+
+// The weights packed ahead with their zero points, group by group, where both are constants; else
+// no value.
+Tensor packed_weights(const Op& op, const IntegerConv& conv) {
+  const int w = conv.inputs.w, w_zero_point = conv.inputs.w_zero_point;
+  const Tensor* zero_point = op.constant(w_zero_point);
+  if (!op.is_constant(w) || (op.has_in(w_zero_point) && zero_point == nullptr)) return {};
+  std::vector<std::int32_t> zero_points;
+  const std::int64_t m = conv.group_out(), k = conv.terms(), groups = conv.groups;
+  std::string key = "gemm i8 a, " + std::to_string(groups) + "x" + std::to_string(m) + "x" +
+                    std::to_string(k) + ", " +
+                    std::string(kernels::name_of(kernels::active_target()));
+  if (zero_point != nullptr) {
+    const Tensor wide = zero_point->to(DType::i32);
+    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
+    for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
+  }
+  return op.packed(w, key, [&](const Tensor& constant) {
+    const auto bytes = static_cast<std::int64_t>(kernels::packed_a_i8_bytes(m, k));
+    Tensor packed = Tensor::uninitialized(DType::u8, {checked_mul(groups, bytes)});
+    ThreadPool alone(1);
+    for (std::int64_t group = 0; group < groups; ++group) {
+      kernels::GemmI8Operand a =
+          weights_of(conv, constant.dtype(), constant.data(), zero_points, group);
+      kernels::pack_a_i8(m, k, a, static_cast<char*>(packed.mutable_data()) + group * bytes, alone);
+    }
+    return packed;
+  });
 }
 
 }  // namespace
@@ -148,10 +193,8 @@ Choice depthwise_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums fini
           task / conv.out_channels * conv.in_channels + channel / conv.group_out();
       auto* data = reinterpret_cast<float*>(scratch + slot * slot_bytes);
       auto* sums = reinterpret_cast<std::int32_t*>(scratch + slot * slot_bytes + plane_bytes);
-      with_quantized8(run.op().in(inputs.x).dtype, [&](auto zero) {
-        const auto* x = run.in<decltype(zero)>(inputs.x) + in_channel * h.in * w.in;
-        plane.fill(h, w, x, zero_point, data);
-      });
+      plane.fill(h, w, run.in<std::uint8_t>(inputs.x) + in_channel * h.in * w.in,
+                 run.op().in(inputs.x).dtype == DType::i8, zero_point, data);
       kernels::TapSums taps{h.out, w.out, h.stride * plane.row_size(), conv.terms(),
                             offsets.data()};
       taps.weights = weights.data() + channel * conv.terms();
@@ -182,21 +225,26 @@ Choice product_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish
   // With fewer tasks than threads, the threads share each task instead.
   const std::int64_t slots = tasks >= op.threads() ? op.threads() : 1;
   op.set_scratch(checked_mul(slots, slot_bytes));
+  const Tensor packed = simd ? packed_weights(op, conv) : Tensor();
   return Kernel([=, finish = std::move(finish)](Run& run) {
     const TakeSums take = finish(run);
     const std::vector<std::int32_t> w_zero_points = ints_of(run, inputs.w_zero_point);
     const int x_zero_point = zero_point_of(run, inputs.x_zero_point);
     const auto* x = run.in<std::uint8_t>(inputs.x);
-    const auto* w = run.in<std::uint8_t>(inputs.w);
     const std::int64_t plane = in_size(conv.windows);
     auto* scratch = static_cast<char*>(run.scratch());
     for_each_task(tasks, slots, run.pool(), [&](std::int64_t task, std::int64_t slot) {
       const std::int64_t first = task % blocks * block, count = std::min(block, n - first);
       const std::int64_t image = task / blocks / conv.groups, group = task / blocks % conv.groups;
       const std::uint8_t* source = x + (image * conv.in_channels + group * conv.group_in()) * plane;
-      kernels::GemmI8Operand a{w + group * m * k, run.op().in(inputs.w).dtype == DType::i8, k, 1};
-      if (w_zero_points.size() == 1) a.zero_point = w_zero_points[0];
-      if (w_zero_points.size() > 1) a.zero_points = w_zero_points.data() + group * m;
+      kernels::GemmI8Operand a;
+      if (packed.has_value()) {
+        a.data = static_cast<const char*>(packed.data()) + group * (packed.size() / conv.groups);
+        a.packed = true;
+      } else {
+        a = weights_of(conv, run.op().in(inputs.w).dtype, run.in_data(inputs.w), w_zero_points,
+                       group);
+      }
       kernels::GemmI8Operand b{source + first, run.op().in(inputs.x).dtype == DType::i8, plane, 1};
       b.zero_point = x_zero_point;
       if (needs_columns) {

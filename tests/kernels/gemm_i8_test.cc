@@ -53,12 +53,15 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
         const std::int64_t ldc = c.n + 2;
         std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77), packed = plain;
         gemm_i8(c.m, c.n, c.k, oa, ob, plain.data(), ldc, test_pool());
-        AlignedFloats memory(packed_b_i8_bytes(c.k, c.n) + 4);
-        pack_b_i8(c.k, c.n, ob, memory.data(), test_pool());
-        GemmI8Operand ahead;
-        ahead.data = memory.data();
-        ahead.packed = true;
-        gemm_i8(c.m, c.n, c.k, oa, ahead, packed.data(), ldc, test_pool());
+        AlignedFloats memory_a(packed_a_i8_bytes(c.m, c.k) + 4),
+            memory_b(packed_b_i8_bytes(c.k, c.n) + 4);
+        pack_a_i8(c.m, c.k, oa, memory_a.data(), test_pool());
+        pack_b_i8(c.k, c.n, ob, memory_b.data(), test_pool());
+        GemmI8Operand ahead_a, ahead_b;
+        ahead_a.data = memory_a.data();
+        ahead_b.data = memory_b.data();
+        ahead_a.packed = ahead_b.packed = true;
+        gemm_i8(c.m, c.n, c.k, ahead_a, ahead_b, packed.data(), ldc, test_pool());
         for (std::int64_t i = 0; i < c.m; ++i) {
           for (std::int64_t j = 0; j < ldc; ++j) {
             std::int64_t expected = 0;

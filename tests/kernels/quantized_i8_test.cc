@@ -45,29 +45,77 @@ TEST(Requantize, EveryLengthAndNothingBeyond) {
   });
 }
 
+// Taps in threes, each row of them further down. 9 and 25 have kernels of their own.
 TEST(SumTaps, EqualsTheSumsTermByTerm) {
   for_each_target([] {
-    for (std::int64_t columns = 1; columns < 40; ++columns) {
-      constexpr std::int64_t kRows = 3, kTaps = 3, kStep = 50;
-      const std::int64_t offsets[kTaps] = {0, 1, kStep + 4};
-      const float weights[kTaps] = {255, -3, 17};
-      std::vector<float> x(static_cast<std::size_t>((kRows - 1) * kStep + kStep + 4 + columns));
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        x[i] = static_cast<float>(static_cast<int>(i * 37 % 511) - 255);
+    constexpr std::int64_t kRows = 3, kStep = 50;
+    for (const std::int64_t taps : {3, 9, 12, 25}) {
+      std::vector<std::int64_t> offsets;
+      std::vector<float> weights;
+      for (std::int64_t t = 0; t < taps; ++t) {
+        offsets.push_back(t / 3 * kStep + t % 3 * 2);
+        weights.push_back(static_cast<float>(t * 71 % 511 - 255));
       }
-      std::vector<std::int32_t> sums(static_cast<std::size_t>(kRows * columns) + 1, 5);
-      sum_taps({kRows, columns, kStep, kTaps, offsets, weights}, x.data(), sums.data());
-      for (std::int64_t r = 0; r < kRows; ++r) {
-        for (std::int64_t c = 0; c < columns; ++c) {
-          int expected = 0;
-          for (std::int64_t t = 0; t < kTaps; ++t) {
-            expected += static_cast<int>(weights[t]) *
-                        static_cast<int>(x[static_cast<std::size_t>(r * kStep + offsets[t] + c)]);
-          }
-          EXPECT_EQ(sums[static_cast<std::size_t>(r * columns + c)], expected) << r << " " << c;
+      for (std::int64_t columns = 1; columns < 40; ++columns) {
+        SCOPED_TRACE(std::to_string(taps) + " taps, " + std::to_string(columns) + " columns");
+        std::vector<float> x(
+            static_cast<std::size_t>((kRows - 1) * kStep + offsets.back() + columns + 4));
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          x[i] = static_cast<float>(static_cast<int>(i * 37 % 511) - 255);
         }
+        std::vector<std::int32_t> sums(static_cast<std::size_t>(kRows * columns) + 1, 5);
+        sum_taps({kRows, columns, kStep, taps, offsets.data(), weights.data()}, x.data(),
+                 sums.data());
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          for (std::int64_t c = 0; c < columns; ++c) {
+            int expected = 0;
+            for (std::size_t t = 0; t < offsets.size(); ++t) {
+              expected += static_cast<int>(weights[t]) *
+                          static_cast<int>(x[static_cast<std::size_t>(r * kStep + offsets[t] + c)]);
+            }
+            EXPECT_EQ(sums[static_cast<std::size_t>(r * columns + c)], expected) << r << " " << c;
+          }
+        }
+        EXPECT_EQ(sums.back(), 5);
       }
-      EXPECT_EQ(sums.back(), 5);
+    }
+  });
+}
+
+// Each byte goes where the definition says, and nothing else is written.
+TEST(SpreadRows, SortsColumnsByPhase) {
+  for_each_target([] {
+    SpreadRows shape;
+    shape.rows = 2;
+    shape.zero_point = 3;
+    std::vector<std::uint8_t> x;
+    for (int i = 0; i < 200; ++i) x.push_back(static_cast<std::uint8_t>(i * 59 + 200));
+    for (int variant = 0; variant < 2 * 3 * 4; ++variant) {
+      shape.is_signed = variant % 2 != 0;
+      shape.phases = 1 + variant / 2 % 3;
+      shape.first = variant / 6;
+      for (shape.columns = 0; shape.columns < 75; ++shape.columns) {
+        SCOPED_TRACE(std::to_string(variant) + ", " + std::to_string(shape.columns) + " columns");
+        shape.x_step = shape.columns + 5;
+        shape.phase_size = (shape.first + shape.columns) / shape.phases + 1;
+        const std::int64_t row_size = shape.phases * shape.phase_size;
+        std::vector<float> expected(static_cast<std::size_t>(shape.rows * row_size) + 1, -777),
+            y = expected;
+        for (std::int64_t r = 0; r < shape.rows; ++r) {
+          for (std::int64_t c = 0; c < shape.columns; ++c) {
+            const std::uint8_t byte = x[static_cast<std::size_t>(r * shape.x_step + c)];
+            const std::int64_t at = shape.first + c;
+            expected[static_cast<std::size_t>(r * row_size + at % shape.phases * shape.phase_size +
+                                              at / shape.phases)] =
+                static_cast<float>((shape.is_signed ? static_cast<std::int8_t>(byte) : byte) - 3);
+          }
+        }
+        // Nothing behind the last byte is read.
+        const std::vector<std::uint8_t> bytes(
+            x.begin(), x.begin() + (shape.rows - 1) * shape.x_step + shape.columns);
+        spread_rows(shape, bytes.data(), y.data());
+        EXPECT_EQ(y, expected);
+      }
     }
   });
 }
