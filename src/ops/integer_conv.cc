@@ -14,7 +14,9 @@
 namespace mezzo::ops {
 namespace {
 
-std::int64_t round_up(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+std::int64_t to_lines(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
 
 bool is_empty(const IntegerConv& conv) { return element_count(conv.shape()) == 0; }
 
@@ -177,8 +179,8 @@ Choice depthwise_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums fini
   }
   const std::int64_t out_plane = h.out * w.out;
   const std::int64_t plane_bytes =
-      round_up(checked_mul(checked_mul(plane.rows, plane.row_size()), 4));
-  const std::int64_t slot_bytes = checked_add(plane_bytes, round_up(checked_mul(out_plane, 4)));
+      to_lines(checked_mul(checked_mul(plane.rows, plane.row_size()), 4));
+  const std::int64_t slot_bytes = checked_add(plane_bytes, to_lines(checked_mul(out_plane, 4)));
   const std::int64_t tasks = conv.batch * conv.out_channels;
   const std::int64_t slots = std::min<std::int64_t>(op.threads(), tasks);
   op.set_scratch(checked_mul(slots, slot_bytes));
@@ -212,15 +214,19 @@ Choice product_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish
       std::any_of(conv.windows.begin(), conv.windows.end(), [](const WindowAxis& axis) {
         return axis.kernel != 1 || axis.stride != 1 || axis.in != axis.out;
       });
-  // Blocks of output positions whose columns and sums stay in the second-level cache.
-  constexpr std::int64_t kColumnBytes = 256 << 10, kSumBytes = 512 << 10, kLeast = 64;
+  // Blocks of output positions whose columns and sums stay in the second-level cache, and as many
+  // for each thread, where there are enough.
+  constexpr std::int64_t kColumnBytes = 256 << 10, kSumBytes = 512 << 10, kLeast = 32;
   const std::int64_t fitting =
-      std::min(kColumnBytes / std::max<std::int64_t>(k, 1), kSumBytes / (4 * m)) / kLeast * kLeast;
-  const std::int64_t block = std::min(n, std::max(kLeast, fitting));
-  const std::int64_t blocks = (n + block - 1) / block;
-  const std::int64_t column_bytes = needs_columns ? round_up(checked_mul(k, block)) : 0;
+      std::max(kLeast, std::min(kColumnBytes / std::max<std::int64_t>(k, 1), kSumBytes / (4 * m)));
+  std::int64_t blocks = ceil_div(n, fitting);
+  if (conv.batch * conv.groups < op.threads() && n >= kLeast * op.threads())
+    blocks = round_up(blocks, op.threads());
+  const std::int64_t block = std::min(n, round_up(ceil_div(n, blocks), kLeast));
+  blocks = ceil_div(n, block);
+  const std::int64_t column_bytes = needs_columns ? to_lines(checked_mul(k, block)) : 0;
   const std::int64_t slot_bytes =
-      checked_add(column_bytes, round_up(checked_mul(checked_mul(m, block), 4)));
+      checked_add(column_bytes, to_lines(checked_mul(checked_mul(m, block), 4)));
   const std::int64_t tasks = checked_mul(conv.batch * conv.groups, blocks);
   // With fewer tasks than threads, the threads share each task instead.
   const std::int64_t slots = tasks >= op.threads() ? op.threads() : 1;
