@@ -21,18 +21,41 @@ using VecI32 = hn::Vec<I32>;
 
 constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 
-// One vector of sums to as many bytes.
-HWY_INLINE void requantize_vector(const Requantize& args, const int32_t* sums, uint8_t* y) {
+// One vector of scaled numbers to as many bytes; `bounds` has their low, high and zero_point.
+template <class Bounds>
+HWY_INLINE void store_bytes(VecF32 value, const Bounds& bounds, uint8_t* y) {
   const F32 d;
-  const I32 di;
   const hn::Rebind<uint8_t, F32> d8;
-  const auto sum = hn::Add(hn::LoadU(di, sums), hn::Set(di, args.offset));
-  const auto low = hn::Set(d, args.low), high = hn::Set(d, args.high);
-  auto value = hn::Mul(hn::ConvertTo(d, sum), hn::Set(d, args.multiplier));
+  const auto low = hn::Set(d, bounds.low), high = hn::Set(d, bounds.high);
   value = hn::IfThenElse(hn::Gt(value, low), value, low);
   const auto rounded = hn::NearestInt(hn::Min(value, high));
-  const auto result = hn::Add(rounded, hn::Set(di, args.zero_point));
+  const auto result = hn::Add(rounded, hn::Set(I32(), bounds.zero_point));
   hn::StoreU(hn::TruncateTo(d8, hn::BitCast(U32(), result)), d8, y);
+}
+
+HWY_INLINE void requantize_vector(const Requantize& args, const int32_t* sums, uint8_t* y) {
+  const I32 di;
+  const auto sum = hn::Add(hn::LoadU(di, sums), hn::Set(di, args.offset));
+  store_bytes(hn::Mul(hn::ConvertTo(F32(), sum), hn::Set(F32(), args.multiplier)), args, y);
+}
+
+// (A product with 1 / scale, and the quotient only near ties, takes longer.)
+HWY_INLINE void quantize_vector(const Quantize8& args, const float* x, uint8_t* y) {
+  const F32 d;
+  store_bytes(hn::Div(hn::LoadU(d, x), hn::Set(d, args.scale)), args, y);
+}
+
+// Calls convert(x, y) for each vector of n elements, the last of which may be shorter.
+template <class X, class Convert>
+HWY_INLINE void each_vector(const X* x, uint8_t* y, int64_t n, const Convert& convert) {
+  int64_t i = 0;
+  for (; i + kLaneCount <= n; i += kLaneCount) convert(x + i, y + i);
+  if (i == n) return;
+  X rest[kLanes] = {};
+  uint8_t bytes[kLanes];
+  std::copy(x + i, x + n, rest);
+  convert(rest, bytes);
+  std::copy_n(bytes, n - i, y + i);
 }
 
 // The bytes as floats, less a zero point.
@@ -183,17 +206,39 @@ void run_spread_rows(const SpreadRows& s, const uint8_t* x, float* y) {
   }
 }
 
+// The arguments are copied: stores through y, being bytes, might seem to change them.
 void run_requantize(const Requantize& by_reference, const int32_t* sums, uint8_t* y, int64_t n) {
-  const Requantize args =
-      by_reference;  // which stores through y, being bytes, might seem to change
+  const Requantize args = by_reference;
+  each_vector(sums, y, n, [&](const int32_t* from, uint8_t* to) HWY_ATTR {
+    requantize_vector(args, from, to);
+  });
+}
+
+void run_quantize(const Quantize8& by_reference, const float* x, uint8_t* y, int64_t n) {
+  const Quantize8 args = by_reference;
+  each_vector(x, y, n,
+              [&](const float* from, uint8_t* to) HWY_ATTR { quantize_vector(args, from, to); });
+}
+
+template <class Byte>
+void dequantize(const Byte* x, int32_t zero_point, float scale, float* y, int64_t n) {
+  const F32 d;
+  const hn::Rebind<Byte, F32> bytes;
+  const VecI32 zero = hn::Set(I32(), zero_point);
+  const VecF32 factor = hn::Set(d, scale);
   int64_t i = 0;
-  for (; i + kLaneCount <= n; i += kLaneCount) requantize_vector(args, sums + i, y + i);
-  if (i == n) return;
-  int32_t rest[kLanes] = {};
-  uint8_t bytes[kLanes];
-  std::copy(sums + i, sums + n, rest);
-  requantize_vector(args, rest, bytes);
-  std::copy_n(bytes, n - i, y + i);
+  for (; i + kLaneCount <= n; i += kLaneCount)
+    hn::StoreU(hn::Mul(widened(hn::LoadU(bytes, x + i), zero), factor), d, y + i);
+  for (; i < n; ++i) y[i] = static_cast<float>(x[i] - zero_point) * scale;
+}
+
+void run_dequantize(const uint8_t* x, bool is_signed, int32_t zero_point, float scale, float* y,
+                    int64_t n) {
+  if (is_signed) {
+    dequantize(reinterpret_cast<const std::int8_t*>(x), zero_point, scale, y, n);
+  } else {
+    dequantize(x, zero_point, scale, y, n);
+  }
 }
 
 void run_sum_taps(const TapSums& shape, const float* x, int32_t* sums) {
@@ -208,10 +253,21 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
+HWY_EXPORT(run_quantize);
+HWY_EXPORT(run_dequantize);
 HWY_EXPORT(run_requantize);
 HWY_EXPORT(run_spread_rows);
 HWY_EXPORT(run_sum_taps);
 }  // namespace
+
+void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_quantize)(args, x, y, n);
+}
+
+void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,
+                  float* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_dequantize)(x, is_signed, zero_point, scale, y, n);
+}
 
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_requantize)(args, sums, y, n);

@@ -1,10 +1,25 @@
-// The parts of quantised convolutions around their sums: depthwise sums, and the way back to 8
-// bits.
+// From floats to 8 bits and back, and the parts of quantised convolutions around their sums:
+// depthwise sums, and the way back to 8 bits.
 #pragma once
 
 #include <cstdint>
 
 namespace mezzo::kernels {
+
+/// q = round_half_even(clamp(x / scale, low, high)) + zero_point, of which the low byte is stored:
+/// that serves int8 and uint8.
+struct Quantize8 {
+  float scale = 1;
+  float low = 0, high = 0;  ///< whole numbers, the bounds of the quotient; NaN becomes `low`
+  std::int32_t zero_point = 0;
+};
+
+/// On the calling thread.
+void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n);
+
+/// y[i] = (x[i] - zero_point) * scale for bytes, signed or not. On the calling thread.
+void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,
+                  float* y, std::int64_t n);
 
 /// From int32 sums to 8 bits.
 struct Requantize {

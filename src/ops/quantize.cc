@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/convert.h"
+#include "kernels/quantized_i8.h"
 #include "ops/elementwise.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -51,7 +52,7 @@ Granularity granularity_of(const Op& op) {
   const int rank = op.in_rank(0);
   // A vector has one axis only, whatever the default says.
   const int axis = !op.declares("axis") || rank == 1 ? std::min(1, rank - 1)
-                                                      : normalize_axis(op.attr_int("axis"), rank);
+                                                     : normalize_axis(op.attr_int("axis"), rank);
   const auto at = static_cast<std::size_t>(std::max(axis, 0));
   const std::int64_t n = rank > 0 ? x[at] : 1;
   const std::int64_t outer = product(x, 0, axis), inner = product(x, axis + 1, rank);
@@ -261,6 +262,27 @@ Choice quantize(Op& op) {
   });
 }
 
+// float32 to 8 bits, with one scale for each run of elements.
+Choice quantize_simd(Op& op) {
+  const Granularity g = granularity_of(op);
+  const bool is_8_bits = kQuantized8.contains(op.out(0).dtype);
+  if (op.in(0).dtype != DType::f32 || precision_of(op) != DType::f32 || !is_8_bits)
+    return refuse("not from float32 to 8-bit integers, divided in float32");
+  if (g.step != 0) return refuse("scales along the last axis");
+  return Kernel([g](Run& run) {
+    const Parameters parameters = parameters_of(run);
+    for_each_piece(g, run.pool(), [&](std::int64_t first, std::int64_t n, std::int64_t parameter) {
+      const auto at = static_cast<std::size_t>(parameter);
+      const Saturate saturate(
+          run.op().out(0).dtype,
+          parameters.zero_point.empty() ? 0 : static_cast<int>(parameters.zero_point[at]));
+      const kernels::Quantize8 args{parameters.scale[at], saturate.low(), saturate.high(),
+                                    saturate.zero_point()};
+      kernels::quantize_8(args, run.in<float>(0) + first, run.out<std::uint8_t>(0) + first, n);
+    });
+  });
+}
+
 // Dequantising. ----------------------------------------------------------------------------------
 
 void infer_dequantize(Op& op) {
@@ -310,6 +332,25 @@ Choice dequantize(Op& op) {
   });
 }
 
+// 8 bits to float32, with one scale for each run of elements.
+Choice dequantize_simd(Op& op) {
+  const Granularity g = granularity_of(op);
+  const DType from = op.in(0).dtype;
+  if (!kQuantized8.contains(from) || op.in(1).dtype != DType::f32 || op.out(0).dtype != DType::f32)
+    return refuse("not from 8-bit integers to float32");
+  if (g.step != 0) return refuse("scales along the last axis");
+  return Kernel([g, is_signed = from == DType::i8](Run& run) {
+    const Parameters parameters = parameters_of(run);
+    for_each_piece(g, run.pool(), [&](std::int64_t first, std::int64_t n, std::int64_t parameter) {
+      const auto at = static_cast<std::size_t>(parameter);
+      const int zero_point =
+          parameters.zero_point.empty() ? 0 : static_cast<int>(parameters.zero_point[at]);
+      kernels::dequantize_8(run.in<std::uint8_t>(0) + first, is_signed, zero_point,
+                            parameters.scale[at], run.out<float>(0) + first, n);
+    });
+  });
+}
+
 // DynamicQuantizeLinear. -------------------------------------------------------------------------
 
 void infer_dynamic(Op& op) {
@@ -345,6 +386,7 @@ Row& declare_quantize(Registry& op, TypeSet in, TypeSet scales, TypeSet out,
       .in("y_zero_point", out, Arity::optional)
       .out("y", out)
       .infer(infer_quantize)
+      .simd_kernel("simd i8", quantize_simd)
       .kernel("reference", quantize);
 }
 
@@ -356,6 +398,7 @@ Row& declare_dequantize(Registry& op, TypeSet in, TypeSet scales, TypeSet out,
       .in("x_zero_point", like(0), Arity::optional)
       .out("y", out)
       .infer(infer_dequantize)
+      .simd_kernel("simd i8", dequantize_simd)
       .kernel("reference", dequantize);
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/quantized_i8.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/kernel_test.h"
@@ -27,6 +29,60 @@ TEST(Requantize, RoundsHalfToEvenSaturatesAndWraps) {
     args.multiplier = std::numeric_limits<float>::quiet_NaN();
     requantize(args, extremes.data(), y.data(), 1);
     EXPECT_EQ(static_cast<std::int8_t>(y[0]), -128);
+  });
+}
+
+// With the division as the definition has it: ties, what lies a bit beside them, and the bounds.
+TEST(Quantize8, RoundsTheQuotient) {
+  for_each_target([] {
+    std::mt19937 random(1);
+    for (const float scale : {0.5F, 0.1F, 0.0078125F, 0.023F, -0.3F, 3.0F, 1e-38F, 1e38F, 1e-42F}) {
+      std::vector<float> x = {0,
+                              std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity(),
+                              std::numeric_limits<float>::quiet_NaN(),
+                              1e30F,
+                              -1e30F};
+      for (int i = -300; i <= 300; ++i) {
+        const float tie = (static_cast<float>(i) + 0.5F) * scale;
+        for (const float value : {tie, std::nextafter(tie, 1e30F), std::nextafter(tie, -1e30F)})
+          x.push_back(value);
+        x.push_back(std::uniform_real_distribution<float>(-300, 300)(random) * scale);
+      }
+      for (const int zero_point : {0, 10, 255}) {
+        const Quantize8 args{scale, static_cast<float>(-zero_point),
+                             static_cast<float>(255 - zero_point), zero_point};
+        std::vector<std::uint8_t> y(x.size());
+        quantize_8(args, x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const float quotient = x[i] / scale;
+          const float bounded = !(quotient > args.low) ? args.low : std::min(quotient, args.high);
+          ASSERT_EQ(y[i], static_cast<int>(std::nearbyint(bounded)) + zero_point)
+              << x[i] << " / " << scale;
+        }
+      }
+    }
+  });
+}
+
+TEST(Quantize8, EveryLengthThereAndBack) {
+  for_each_target([] {
+    for (std::int64_t n = 0; n < 70; ++n) {
+      std::vector<float> x(static_cast<std::size_t>(n));
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) * 0.25F - 8;
+      for (const bool is_signed : {false, true}) {
+        const int zero_point = is_signed ? -7 : 40;
+        const float low = static_cast<float>((is_signed ? -128 : 0) - zero_point);
+        std::vector<std::uint8_t> y(x.size() + 1, 77);
+        quantize_8({0.25F, low, low + 255, zero_point}, x.data(), y.data(), n);
+        EXPECT_EQ(y.back(), 77) << n;
+        std::vector<float> back(x.size() + 1, 77);
+        dequantize_8(y.data(), is_signed, zero_point, 0.25F, back.data(), n);
+        EXPECT_EQ(back.back(), 77) << n;
+        back.pop_back();
+        EXPECT_EQ(back, x);
+      }
+    }
   });
 }
 
