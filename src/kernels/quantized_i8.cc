@@ -21,15 +21,19 @@ using VecI32 = hn::Vec<I32>;
 
 constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 
+// The whole numbers next to `value`, in bounds. NaN gives the lower one.
+HWY_INLINE VecI32 rounded_between(VecF32 low, VecF32 high, VecF32 value) {
+  value = hn::IfThenElse(hn::Gt(value, low), value, low);
+  return hn::NearestInt(hn::Min(value, high));
+}
+
 // One vector of scaled numbers to as many bytes; `bounds` has their low, high and zero_point.
 template <class Bounds>
 HWY_INLINE void store_bytes(VecF32 value, const Bounds& bounds, uint8_t* y) {
   const F32 d;
   const hn::Rebind<uint8_t, F32> d8;
-  const auto low = hn::Set(d, bounds.low), high = hn::Set(d, bounds.high);
-  value = hn::IfThenElse(hn::Gt(value, low), value, low);
-  const auto rounded = hn::NearestInt(hn::Min(value, high));
-  const auto result = hn::Add(rounded, hn::Set(I32(), bounds.zero_point));
+  const VecI32 rounded = rounded_between(hn::Set(d, bounds.low), hn::Set(d, bounds.high), value);
+  const VecI32 result = hn::Add(rounded, hn::Set(I32(), bounds.zero_point));
   hn::StoreU(hn::TruncateTo(d8, hn::BitCast(U32(), result)), d8, y);
 }
 
@@ -241,6 +245,19 @@ void run_dequantize(const uint8_t* x, bool is_signed, int32_t zero_point, float 
   }
 }
 
+void run_fake_quantize(float scale, float low, float high, const float* x, float* y, int64_t n) {
+  const F32 d;
+  const VecF32 step = hn::Set(d, scale), least = hn::Set(d, low), most = hn::Set(d, high);
+  const auto result = [&](VecF32 v) HWY_ATTR {
+    return hn::Mul(hn::ConvertTo(d, rounded_between(least, most, hn::Div(v, step))), step);
+  };
+  int64_t i = 0;
+  for (; i + kLaneCount <= n; i += kLaneCount) hn::StoreU(result(hn::LoadU(d, x + i)), d, y + i);
+  if (i == n) return;
+  const auto rest = static_cast<std::size_t>(n - i);
+  store_n(result(load_n(d, x + i, rest)), d, y + i, rest);
+}
+
 void run_sum_taps(const TapSums& shape, const float* x, int32_t* sums) {
   if (shape.taps == 9) return sum_known_taps<9>(shape, x, sums);
   if (shape.taps == 25) return sum_known_taps<25>(shape, x, sums);
@@ -255,6 +272,7 @@ namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(run_quantize);
 HWY_EXPORT(run_dequantize);
+HWY_EXPORT(run_fake_quantize);
 HWY_EXPORT(run_requantize);
 HWY_EXPORT(run_spread_rows);
 HWY_EXPORT(run_sum_taps);
@@ -267,6 +285,10 @@ void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int
 void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,
                   float* y, std::int64_t n) {
   MEZZO_DISPATCH(run_dequantize)(x, is_signed, zero_point, scale, y, n);
+}
+
+void fake_quantize(float scale, float low, float high, const float* x, float* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_fake_quantize)(scale, low, high, x, y, n);
 }
 
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {

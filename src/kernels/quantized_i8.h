@@ -21,6 +21,10 @@ void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int
 void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,
                   float* y, std::int64_t n);
 
+/// y[i] = round_half_even(clamp(x[i] / scale, low, high)) * scale: there and back, of up to 16
+/// bits. NaN becomes `low`. y may be x. On the calling thread.
+void fake_quantize(float scale, float low, float high, const float* x, float* y, std::int64_t n);
+
 /// From int32 sums to 8 bits.
 struct Requantize {
   std::int32_t offset = 0;  ///< added to each sum, modulo 2^32

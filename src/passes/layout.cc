@@ -143,11 +143,12 @@ class Layout {
   // on numbers.
   Part elementwise(int i) {
     static const std::set<std::string, std::less<>> kNames = {
-        "Abs",       "Add",        "Ceil",  "Celu",  "Clip",        "Div",       "Elu",
-        "Erf",       "Exp",        "Floor", "Gelu",  "HardSigmoid", "HardSwish", "LeakyRelu",
-        "Log",       "Max",        "Min",   "Mish",  "Mul",         "Neg",       "Pow",
-        "QuickGelu", "Reciprocal", "Relu",  "Round", "Selu",        "Sigmoid",   "Sign",
-        "Softplus",  "Softsign",   "Sqrt",  "Sub",   "Swish",       "Tanh",      "ThresholdedRelu"};
+        "Abs",         "Add",       "Ceil",      "Celu",         "Clip",      "Div",
+        "Elu",         "Erf",       "Exp",       "FakeQuantize", "Floor",     "Gelu",
+        "HardSigmoid", "HardSwish", "LeakyRelu", "Log",          "Max",       "Min",
+        "Mish",        "Mul",       "Neg",       "Pow",          "QuickGelu", "Reciprocal",
+        "Relu",        "Round",     "Selu",      "Sigmoid",      "Sign",      "Softplus",
+        "Softsign",    "Sqrt",      "Sub",       "Swish",        "Tanh",      "ThresholdedRelu"};
     const Step& step = program_.step(i);
     if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
     Part result{{}, step.out[0]};

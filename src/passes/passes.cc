@@ -74,6 +74,7 @@ const std::vector<Pass>& all() {
       {"gelu", gelu},
       {"hard_swish", hard_swish},
       {"swish", swish},
+      {"fake_quantize", fake_quantize},
       {"pad", pad},
       {"slice", slice},
       {"conv_scale", conv_scale},

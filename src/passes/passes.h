@@ -37,6 +37,7 @@ void attention(Program& program);
 void gelu(Program& program);
 void swish(Program& program);
 void hard_swish(Program& program);
+void fake_quantize(Program& program);
 void concat(Program& program);
 void matmul_scale(Program& program);
 void matmul_add(Program& program);

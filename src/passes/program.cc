@@ -170,7 +170,8 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   members.erase(std::unique(members.begin(), members.end()), members.end());
   for (const int member : members) {
     for (const int number : step(member).out) {
-      if (number >= 0 && slot(number).operand.dtype != DType::f32) return false;
+      if (number < 0 || (replacement.of_any_type && !contains(replacement.out, number))) continue;
+      if (slot(number).operand.dtype != DType::f32) return false;
     }
   }
   const int last = members.back();

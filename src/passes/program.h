@@ -60,6 +60,7 @@ struct Replacement {
   /// many elements: Reshape has no step that could be replaced.
   std::vector<std::pair<int, Shape>> in_as = {};
   std::optional<Shape> out_as = std::nullopt;
+  bool of_any_type = false;  ///< values that it no longer gives need not have been float32
 };
 
 /// Makes a constant from another one, `base`, which it may change, and what else it holds.
@@ -123,7 +124,7 @@ class Program {
 
   /// Replaces `members` by one step, in the place of the last of them, unless a value between them
   /// is wanted elsewhere or the new node does not give just what the members gave. Only for
-  /// float32. The reason of a refusal is noted for `explain`.
+  /// float32 (but see Replacement::of_any_type). The reason of a refusal is noted for `explain`.
   bool fuse(std::vector<int> members, Replacement replacement);
 
   /// A new slot: another form of what slot `of` holds, of that shape.
