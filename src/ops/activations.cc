@@ -22,6 +22,7 @@ Row& declare(Registry& op, const char* name, TypeSet types, Chooser simd, Choose
       .infer(same_shape)
       .in_place(0)
       .batched({0})
+      .banded(rows_of_elements)
       .simd_kernel("simd f32", std::move(simd))
       .kernel("reference", std::move(reference));
 }

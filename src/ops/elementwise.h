@@ -12,6 +12,7 @@
 #include "kernels/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/dispatch.h"
+#include "ops/element_runs.h"
 #include "ops/op.h"
 
 namespace mezzo::ops {
@@ -59,10 +60,11 @@ struct UnaryF32 {
 
   Choice operator()(Op& op) const {
     if (op.in(0).dtype != DType::f32) return refuse("not float32");
-    return Kernel(
-        [function = function, values = args_of(op), n = element_count(op.in_shape(0))](Run& run) {
-          kernels::unary(function, values, run.in<float>(0), run.out<float>(0), n, run.pool());
-        });
+    return Kernel([function = function, values = args_of(op), runs = ElementRuns(op)](Run& run) {
+      runs.each(run, [&](const float* x, float* y, std::int64_t n) {
+        kernels::unary(function, values, x, y, n, run.pool());
+      });
+    });
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise_f32.h"
 #include "kernels/quantized_i8.h"
+#include "ops/element_runs.h"
 #include "ops/op.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -21,9 +22,11 @@ struct Bounds {
 // compute(x, y, n) for shares of the elements.
 template <class Compute>
 Kernel by_shares(const Op& op, const Compute& compute) {
-  return [n = element_count(op.in_shape(0)), compute](Run& run) {
-    run.pool().parallel_for(n, kernels::kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
-      compute(run.in<float>(0) + begin, run.out<float>(0) + begin, end - begin);
+  return [runs = ElementRuns(op), compute](Run& run) {
+    runs.each(run, [&](const float* x, float* y, std::int64_t n) {
+      run.pool().parallel_for(n, kernels::kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+        compute(x + begin, y + begin, end - begin);
+      });
     });
   };
 }
@@ -59,6 +62,7 @@ MEZZO_FAMILY(fake_quantize) {
       .infer(same_shape)
       .in_place(0)
       .batched({0})
+      .banded(rows_of_elements)
       .simd_kernel("simd f32", simd)
       .kernel("reference", reference);
 }

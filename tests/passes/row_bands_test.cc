@@ -113,7 +113,8 @@ TEST_F(RowBandsPass, EveryValueInside) {
   }
 }
 
-// Chains of windows of all kinds, on images whose heights fit nothing.
+// Chains of windows of all kinds, and element-wise functions between them, on images whose heights
+// fit nothing.
 TEST_F(RowBandsPass, WindowsOfAllKinds) {
   std::mt19937 random(7);
   const auto any = [&](int low, int high) {
@@ -129,6 +130,10 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
     std::string last = "x";
     for (int layer = 0; layer < 5 && height > 20; ++layer) {
       const std::string name = "v" + std::to_string(layer), weights = "w" + std::to_string(layer);
+      if (any(0, 2) == 0) {
+        g.node("HardSwish", {last}, {last + "h"});
+        last += "h";
+      }
       const int kind = any(0, 3), k = kind == 3 ? 1 : any(1, 5), step = any(1, 4) == 1 ? 2 : 1;
       const int apart = any(1, 4) == 1 ? 2 : 1, before = any(0, k / 2), behind = any(0, k / 2);
       const auto pads = G::ints("pads", {before, k / 2, behind, k / 2});
