@@ -224,6 +224,38 @@ void run_quantize(const Quantize8& by_reference, const float* x, uint8_t* y, int
               [&](const float* from, uint8_t* to) HWY_ATTR { quantize_vector(args, from, to); });
 }
 
+void run_widen_range(const float* x, int64_t n, float& least, float& most) {
+  const F32 d;
+  // Several of each, so that they do not wait for each other.
+  constexpr int64_t kSums = 4;
+  VecF32 low[kSums], high[kSums];
+  for (VecF32& v : low) v = hn::Set(d, least);
+  for (VecF32& v : high) v = hn::Set(d, most);
+  const auto take = [&](VecF32 v, int s) HWY_ATTR {
+    low[s] = hn::IfThenElse(hn::Lt(v, low[s]), v, low[s]);
+    high[s] = hn::IfThenElse(hn::Gt(v, high[s]), v, high[s]);
+  };
+  int64_t i = 0;
+  for (; i + kSums * kLaneCount <= n; i += kSums * kLaneCount) {
+    MEZZO_UNROLL
+    for (int s = 0; s < int{kSums}; ++s) take(hn::LoadU(d, x + i + s * kLaneCount), s);
+  }
+  for (; i + kLaneCount <= n; i += kLaneCount) take(hn::LoadU(d, x + i), 0);
+  for (int s = 1; s < int{kSums}; ++s) {
+    low[0] = hn::Min(low[0], low[s]);
+    high[0] = hn::Max(high[0], high[s]);
+  }
+  float lows[kLanes], highs[kLanes];
+  hn::StoreU(low[0], d, lows);
+  hn::StoreU(high[0], d, highs);
+  least = *std::min_element(lows, lows + kLanes);
+  most = *std::max_element(highs, highs + kLanes);
+  for (; i < n; ++i) {
+    least = x[i] < least ? x[i] : least;
+    most = x[i] > most ? x[i] : most;
+  }
+}
+
 template <class Byte>
 void dequantize(const Byte* x, int32_t zero_point, float scale, float* y, int64_t n) {
   const F32 d;
@@ -272,6 +304,7 @@ namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(run_quantize);
 HWY_EXPORT(run_dequantize);
+HWY_EXPORT(run_widen_range);
 HWY_EXPORT(run_fake_quantize);
 HWY_EXPORT(run_requantize);
 HWY_EXPORT(run_spread_rows);
@@ -280,6 +313,10 @@ HWY_EXPORT(run_sum_taps);
 
 void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_quantize)(args, x, y, n);
+}
+
+void widen_range(const float* x, std::int64_t n, float& least, float& most) {
+  MEZZO_DISPATCH(run_widen_range)(x, n, least, most);
 }
 
 void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,

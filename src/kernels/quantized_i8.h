@@ -17,6 +17,9 @@ struct Quantize8 {
 /// On the calling thread.
 void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n);
 
+/// Lowers `least` and raises `most` to what x holds; NaN does not count. On the calling thread.
+void widen_range(const float* x, std::int64_t n, float& least, float& most);
+
 /// y[i] = (x[i] - zero_point) * scale for bytes, signed or not. On the calling thread.
 void dequantize_8(const std::uint8_t* x, bool is_signed, std::int32_t zero_point, float scale,
                   float* y, std::int64_t n);

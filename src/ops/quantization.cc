@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/convert.h"
+#include "kernels/quantized_i8.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
@@ -55,9 +56,13 @@ int zero_point_of(const Run& run, int i) {
 DynamicRange quantize_dynamically(const float* x, std::int64_t n, std::uint8_t* y,
                                   ThreadPool& pool) {
   float least = 0, most = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    least = x[i] < least ? x[i] : least;
-    most = x[i] > most ? x[i] : most;
+  if (simd_allowed()) {
+    kernels::widen_range(x, n, least, most);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) {
+      least = x[i] < least ? x[i] : least;
+      most = x[i] > most ? x[i] : most;
+    }
   }
   DynamicRange range;
   // All zeros would give a scale of 0 and quotients of NaN; any other scale represents them.
@@ -66,6 +71,10 @@ DynamicRange quantize_dynamically(const float* x, std::int64_t n, std::uint8_t* 
   if (y == nullptr) return range;
   const Saturate saturate(DType::u8, range.zero_point);
   pool.parallel_for(n, 32768, [&](std::int64_t begin, std::int64_t end) {
+    if (simd_allowed()) {
+      const kernels::Quantize8 args{range.scale, saturate.low(), saturate.high(), range.zero_point};
+      return kernels::quantize_8(args, x + begin, y + begin, end - begin);
+    }
     for (std::int64_t i = begin; i < end; ++i) {
       y[i] = static_cast<std::uint8_t>(saturate(x[i] / range.scale));
     }

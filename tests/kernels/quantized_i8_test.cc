@@ -65,6 +65,26 @@ TEST(Quantize8, RoundsTheQuotient) {
   });
 }
 
+TEST(WidenRange, OfEveryLength) {
+  for_each_target([] {
+    for (std::int64_t n = 0; n < 150; ++n) {
+      for (std::int64_t at = 0; at < n; ++at) {
+        std::vector<float> x(static_cast<std::size_t>(n), 0.5F);
+        x[0] = std::numeric_limits<float>::quiet_NaN();
+        x[static_cast<std::size_t>(at)] = -3;
+        float least = 0, most = 0;
+        widen_range(x.data(), n, least, most);
+        ASSERT_EQ(least, -3) << n << " " << at;
+        ASSERT_EQ(most, n > 2 || (n == 2 && at == 0) ? 0.5F : 0) << n << " " << at;
+        x[static_cast<std::size_t>(at)] = 7;
+        widen_range(x.data(), n, least, most);
+        ASSERT_EQ(least, -3);
+        ASSERT_EQ(most, 7) << n << " " << at;
+      }
+    }
+  });
+}
+
 TEST(Quantize8, EveryLengthThereAndBack) {
   for_each_target([] {
     for (std::int64_t n = 0; n < 70; ++n) {
