@@ -71,6 +71,13 @@ HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, cons
   for (std::int64_t p = 0; p < whole; p += kPartLanes) columns(p, kPartLanes);
 }
 
+// The state of rows that do not go as one run.
+struct RowStreams {
+  LineStream rows[kBlockChannels];
+  std::int64_t begins[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
+  HWY_ALIGN float begin[kBlockChannels][2 * kCacheLine];
+};
+
 // The rows of a block's channels on their way past the caches, a run of pixels at a time. Those of
 // a plane that is one run go with the planes beside it. Else the end of a row waits for the start
 // of the one behind it, which lies in the same line.
@@ -85,7 +92,7 @@ class BlockRows {
         at_(begin),
         is_whole_(begin == 0 && end == pixels),
         is_one_run_(is_whole_ && pixels <= kRunPixels) {
-    if (to != nullptr && !is_one_run_) parts_.emplace();
+    if (to != nullptr && !is_one_run_) streams_.emplace();
   }
 
   // Where the first row begins.
@@ -104,22 +111,23 @@ class BlockRows {
       float *from = rows(run) + c * kStride, *to = to_ + c * pixels_ + at_;
       std::int64_t begin = 0;
       if (is_whole_ && at_ == 0 && c > 0) {
-        begin = parts_->begins[c] = std::min(count, to_line(to));
-        std::copy_n(from, begin, rows(parts_->begin[c]));
+        begin = streams_->begins[c] = std::min(count, to_line(to));
+        std::copy_n(from, begin, rows(streams_->begin[c]));
       }
-      parts_->rows[c].add(from + begin, count - begin, to + begin);
+      streams_->rows[c].add(from + begin, count - begin, to + begin);
     }
     at_ += count;
   }
 
   void finish() {
-    if (!parts_.has_value()) return;
+    if (!streams_.has_value()) return;
     for (int c = 0; c < int{kBlockChannels}; ++c) {
       const int next = (c + 1) % int{kBlockChannels};
-      if (parts_->begins[next] > 0) {
-        parts_->rows[c].add(rows(parts_->begin[next]), parts_->begins[next], to_ + next * pixels_);
+      if (streams_->begins[next] > 0) {
+        streams_->rows[c].add(rows(streams_->begin[next]), streams_->begins[next],
+                              to_ + next * pixels_);
       }
-      parts_->rows[c].finish();
+      streams_->rows[c].finish();
     }
   }
 
@@ -130,18 +138,11 @@ class BlockRows {
   static constexpr std::int64_t kRunFloats = kCacheLine + kBlockChannels * kStride;
 
  private:
-  // Of planes that are no one run.
-  struct Parts {
-    LineStream rows[kBlockChannels];
-    std::int64_t begins[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
-    HWY_ALIGN float begin[kBlockChannels][2 * kCacheLine];
-  };
-
   LineStream& planes_;
   float* to_;
   std::int64_t pixels_, at_;
   bool is_whole_, is_one_run_;
-  std::optional<Parts> parts_;
+  std::optional<RowStreams> streams_;
 };
 
 // Small planes on their way, by the stage that gives them: conv, scaled, sum, result.
