@@ -116,6 +116,7 @@ void spread_two_phases(const Byte* x, int64_t columns, const Byte* end, VecI32 z
 
 template <class Byte>
 void spread(const SpreadRows& s, const Byte* x, float* y) {
+  if (s.rows <= 0 || s.columns <= 0) return;
   const VecI32 zero_point = hn::Set(I32(), s.zero_point);
   const Byte* end = x + (s.rows - 1) * s.x_step + s.columns;
   const int64_t first_phase = s.first % s.phases, first = s.first / s.phases;
