@@ -35,7 +35,9 @@ using VecI32 = hn::Vec<I32>;
 
 constexpr int64_t kLaneCount = HWY_LANES(int32_t);
 constexpr int64_t kTileCols = 2 * kLaneCount;
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+constexpr int64_t kMaxRows = 12;
+#elif HWY_ARCH_X86
 constexpr int64_t kMaxRows = 6;
 #else
 constexpr int64_t kMaxRows = 4;  // each sum takes two registers
@@ -123,8 +125,21 @@ void pack_operand(const GemmI8Operand& x, int64_t stride_i, int64_t stride_k, in
   });
 }
 
+// Whether the CPU has vpdpwssd (AVX512_VNNI), which multiplies and adds pairs in one go. Not all do
+// that this target is for.
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+constexpr bool kMayHaveVnni = true;
+bool has_vnni() {
+  static const bool has = __builtin_cpu_supports("avx512vnni") != 0;
+  return has;
+}
+#else
+constexpr bool kMayHaveVnni = false;
+constexpr bool has_vnni() { return false; }
+#endif
+
 // c [R][kTileCols], rows `ldc` apart, = A * B over `pairs`.
-template <int R>
+template <int R, bool kVnni>
 HWY_NOINLINE void compute_tile(const int32_t* HWY_RESTRICT a, const int32_t* HWY_RESTRICT b,
                                int64_t pairs, int32_t* c, int64_t ldc) {
   const I32 d;
@@ -132,14 +147,24 @@ HWY_NOINLINE void compute_tile(const int32_t* HWY_RESTRICT a, const int32_t* HWY
   VecI32 sums[R][2], others[R][2];
   MEZZO_UNROLL
   for (int i = 0; i < R; ++i) sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = hn::Zero(d);
+  const auto add_products = [&](VecI32& sum, VecI32& other, auto x, auto y) HWY_ATTR {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+    // No intrinsic: the target as a whole does without.
+    if constexpr (kVnni) {
+      asm("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(y.raw));
+      return;
+    }
+#endif
+    sum = hn::ReorderWidenMulAccumulate(d, x, y, sum, other);
+  };
   for (int64_t p = 0; p < pairs; ++p, a += R, b += kTileCols) {
     const auto b0 = hn::BitCast(d16, hn::LoadU(d, b)),
                b1 = hn::BitCast(d16, hn::LoadU(d, b + kLaneCount));
     MEZZO_UNROLL
     for (int i = 0; i < R; ++i) {
       const auto ai = hn::BitCast(d16, hn::Set(d, a[i]));
-      sums[i][0] = hn::ReorderWidenMulAccumulate(d, ai, b0, sums[i][0], others[i][0]);
-      sums[i][1] = hn::ReorderWidenMulAccumulate(d, ai, b1, sums[i][1], others[i][1]);
+      add_products(sums[i][0], others[i][0], ai, b0);
+      add_products(sums[i][1], others[i][1], ai, b1);
     }
   }
   MEZZO_UNROLL
@@ -151,9 +176,9 @@ HWY_NOINLINE void compute_tile(const int32_t* HWY_RESTRICT a, const int32_t* HWY
 
 using TileKernel = void (*)(const int32_t*, const int32_t*, int64_t, int32_t*, int64_t);
 
-template <int... R>
+template <bool kVnni, int... R>
 constexpr std::array<TileKernel, sizeof...(R)> tile_kernels(std::integer_sequence<int, R...>) {
-  return {compute_tile<R + 1>...};
+  return {compute_tile<R + 1, kVnni>...};
 }
 
 int32_t* pairs_in(float* memory) { return reinterpret_cast<int32_t*>(memory); }
@@ -162,7 +187,8 @@ int64_t packed_a_pairs(int64_t m, int64_t k) { return checked_mul(m, pairs_of(k)
 int64_t packed_b_pairs(int64_t k, int64_t n) {
   return checked_mul(checked_mul(ceil_div(n, kTileCols), kTileCols), pairs_of(k));
 }
-int64_t panel_height(int64_t m) { return std::min(m, kMaxRows); }
+// Rows of a panel of A: spread evenly.
+int64_t panel_height(int64_t m) { return m <= 0 ? 1 : ceil_div(m, ceil_div(m, kMaxRows)); }
 
 }  // namespace
 
@@ -186,7 +212,10 @@ void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, Thre
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const GemmI8Operand& b,
               int32_t* c, int64_t ldc, ThreadPool& pool) {
-  static constexpr auto kKernels = tile_kernels(std::make_integer_sequence<int, kMaxRows>{});
+  constexpr auto kHeights = std::make_integer_sequence<int, kMaxRows>{};
+  static constexpr auto kPlain = tile_kernels<false>(kHeights),
+                        kVnni = tile_kernels<kMayHaveVnni>(kHeights);
+  const auto& tiles = has_vnni() ? kVnni : kPlain;
   const int64_t pairs = pairs_of(k), height = panel_height(m);
   const int32_t* packed_a = static_cast<const int32_t*>(a.data);
   if (!a.packed) {
@@ -201,9 +230,9 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
     packed_b = target;
   }
   // A task is one panel of B with some panels of A, about 96 rows.
-  const int64_t row_panels = ceil_div(m, height), row_groups = ceil_div(row_panels, 16),
+  const int64_t row_panels = ceil_div(m, height), row_groups = ceil_div(m, 96),
                 col_panels = ceil_div(n, kTileCols);
-  const int64_t work = std::max<int64_t>(1, std::min<int64_t>(m, 16 * height) * kTileCols * k);
+  const int64_t work = std::max<int64_t>(1, std::min<int64_t>(m, 96) * kTileCols * k);
   pool.parallel_for(row_groups * col_panels, std::max<int64_t>(1, kTaskWork / work),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
                       HWY_ALIGN int32_t tile[kMaxRows * kTileCols];
@@ -213,7 +242,7 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
                         for (int64_t panel = row_panels * group / row_groups;
                              panel < row_panels * (group + 1) / row_groups; ++panel) {
                           const int64_t row = panel * height, rows = std::min(height, m - row);
-                          const TileKernel kernel = kKernels[static_cast<std::size_t>(rows - 1)];
+                          const TileKernel kernel = tiles[static_cast<std::size_t>(rows - 1)];
                           const int32_t *pa = packed_a + row * pairs, *pb = packed_b + col * pairs;
                           int32_t* to = c + row * ldc + col;
                           if (cols == kTileCols) {
