@@ -5,7 +5,6 @@
 
 #include "base/shape.h"
 #include "kernels/quantized_i8.h"
-#include "kernels/target.h"
 #include "ops/im2col.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
@@ -102,33 +101,21 @@ kernels::GemmI8Operand weights_of(const IntegerConv& conv, DType dtype, const vo
   return a;
 }
 
-// The weights packed ahead with their zero points, group by group, where both are constants; else
-// no value.
+// The weights packed ahead, group by group.
 Tensor packed_weights(const Op& op, const IntegerConv& conv) {
-  const int w = conv.inputs.w, w_zero_point = conv.inputs.w_zero_point;
-  const Tensor* zero_point = op.constant(w_zero_point);
-  if (!op.is_constant(w) || (op.has_in(w_zero_point) && zero_point == nullptr)) return {};
-  std::vector<std::int32_t> zero_points;
   const std::int64_t m = conv.group_out(), k = conv.terms(), groups = conv.groups;
-  std::string key = "gemm i8 a, " + std::to_string(groups) + "x" + std::to_string(m) + "x" +
-                    std::to_string(k) + ", " +
-                    std::string(kernels::name_of(kernels::active_target()));
-  if (zero_point != nullptr) {
-    const Tensor wide = zero_point->to(DType::i32);
-    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
-    for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
-  }
-  return op.packed(w, key, [&](const Tensor& constant) {
+  const std::string key =
+      "gemm i8 a, " + std::to_string(groups) + "x" + std::to_string(m) + "x" + std::to_string(k);
+  const auto pack = [&](const Tensor& w, const std::vector<std::int32_t>& zero_points,
+                        ThreadPool& pool) {
     const auto bytes = static_cast<std::int64_t>(kernels::packed_a_i8_bytes(m, k));
-    Tensor packed = Tensor::uninitialized(DType::u8, {checked_mul(groups, bytes)});
-    ThreadPool alone(1);
-    for (std::int64_t group = 0; group < groups; ++group) {
-      kernels::GemmI8Operand a =
-          weights_of(conv, constant.dtype(), constant.data(), zero_points, group);
-      kernels::pack_a_i8(m, k, a, static_cast<char*>(packed.mutable_data()) + group * bytes, alone);
-    }
+    Tensor packed = packed_memory(static_cast<std::size_t>(checked_mul(groups, bytes)));
+    auto* to = static_cast<char*>(packed.mutable_data());
+    for (std::int64_t group = 0; group < groups; ++group, to += bytes)
+      kernels::pack_a_i8(m, k, weights_of(conv, w.dtype(), w.data(), zero_points, group), to, pool);
     return packed;
-  });
+  };
+  return packed_factor(op, conv.inputs.w, conv.inputs.w_zero_point, key, pack);
 }
 
 }  // namespace
@@ -243,14 +230,11 @@ Choice product_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish
       const std::int64_t first = task % blocks * block, count = std::min(block, n - first);
       const std::int64_t image = task / blocks / conv.groups, group = task / blocks % conv.groups;
       const std::uint8_t* source = x + (image * conv.in_channels + group * conv.group_in()) * plane;
-      kernels::GemmI8Operand a;
-      if (packed.has_value()) {
-        a.data = static_cast<const char*>(packed.data()) + group * (packed.size() / conv.groups);
-        a.packed = true;
-      } else {
-        a = weights_of(conv, run.op().in(inputs.w).dtype, run.in_data(inputs.w), w_zero_points,
-                       group);
-      }
+      const kernels::GemmI8Operand a =
+          packed.has_value() ? packed_operand(static_cast<const char*>(packed.data()) +
+                                              group * (packed.size() / conv.groups))
+                             : weights_of(conv, run.op().in(inputs.w).dtype, run.in_data(inputs.w),
+                                          w_zero_points, group);
       kernels::GemmI8Operand b{source + first, run.op().in(inputs.x).dtype == DType::i8, plane, 1};
       b.zero_point = x_zero_point;
       if (needs_columns) {

@@ -42,30 +42,22 @@ void multiply_plain(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8
   });
 }
 
-// B packed ahead with its zero points, where both are constants and one matrix serves all products.
+// B packed ahead, where one matrix serves all products.
 Tensor packed_b(const Op& op, const IntegerProductInputs& inputs, const ProductShape& product) {
-  const Tensor* b = op.constant(inputs.b);
-  const Tensor* zero_point = op.constant(inputs.b_zero_point);
-  if (b == nullptr || (op.has_in(inputs.b_zero_point) && zero_point == nullptr)) return {};
-  if (element_count(b->shape()) != product.k * product.n || b->size() == 0) return {};
-  std::vector<std::int32_t> zero_points;
-  std::string key = "gemm i8 b, " + std::to_string(product.k) + "x" + std::to_string(product.n) +
-                    ", " + std::string(kernels::name_of(kernels::active_target()));
-  if (zero_point != nullptr) {
-    const Tensor wide = zero_point->to(DType::i32);
-    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
-    for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
-  }
-  return op.packed(inputs.b, key, [&](const Tensor& constant) {
-    GemmI8Operand operand{constant.data(), constant.dtype() == DType::i8, product.n, 1};
+  const std::int64_t size = element_count(op.in_shape(inputs.b));
+  if (size != product.k * product.n || size == 0) return {};
+  const std::string key =
+      "gemm i8 b, " + std::to_string(product.k) + "x" + std::to_string(product.n);
+  const auto pack = [&](const Tensor& b, const std::vector<std::int32_t>& zero_points,
+                        ThreadPool& pool) {
+    GemmI8Operand operand{b.data(), b.dtype() == DType::i8, product.n, 1};
     if (zero_points.size() == 1) operand.zero_point = zero_points[0];
     if (zero_points.size() > 1) operand.zero_points = zero_points.data();
-    const std::size_t bytes = kernels::packed_b_i8_bytes(product.k, product.n);
-    Tensor packed = Tensor::uninitialized(DType::u8, {static_cast<std::int64_t>(bytes)});
-    ThreadPool alone(1);
-    kernels::pack_b_i8(product.k, product.n, operand, packed.mutable_data(), alone);
+    Tensor packed = packed_memory(kernels::packed_b_i8_bytes(product.k, product.n));
+    kernels::pack_b_i8(product.k, product.n, operand, packed.mutable_data(), pool);
     return packed;
-  });
+  };
+  return packed_factor(op, inputs.b, inputs.b_zero_point, key, pack);
 }
 
 }  // namespace
@@ -78,6 +70,34 @@ void multiply_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Ope
   } else {
     multiply_plain(m, n, k, a, b, c, ldc, pool);
   }
+}
+
+Tensor packed_factor(const Op& op, int factor, int zero_point, std::string key,
+                     const PackFactor& pack) {
+  const Tensor* constant = op.constant(zero_point);
+  if (!op.is_constant(factor) || (op.has_in(zero_point) && constant == nullptr)) return {};
+  key += ", " + std::string(kernels::name_of(kernels::active_target()));
+  std::vector<std::int32_t> zero_points;
+  if (constant != nullptr) {
+    const Tensor wide = constant->to(DType::i32);
+    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
+  }
+  for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
+  return op.packed(factor, key, [&](const Tensor& data) {
+    ThreadPool alone(1);
+    return pack(data, zero_points, alone);
+  });
+}
+
+Tensor packed_memory(std::size_t bytes) {
+  return Tensor::uninitialized(DType::u8, {static_cast<std::int64_t>(bytes)});
+}
+
+GemmI8Operand packed_operand(const void* packed) {
+  GemmI8Operand factor;
+  factor.data = packed;
+  factor.packed = true;
+  return factor;
 }
 
 ProductShape product_shape_of(const Op& op, int a, int b) {
@@ -174,11 +194,7 @@ Choice integer_product(Op& op, const IntegerProductInputs& inputs, MakeTakeRow f
                       run.op().in(inputs.b).dtype == DType::i8, n, 1};
       if (!b_zeros.empty() && b_zero.is_scalar) b.zero_point = b_zeros[0];
       if (!b_zero.is_scalar) b.zero_points = b_zeros.data() + b_at * b_zero.matrix_stride;
-      if (packed.has_value()) {
-        b = {};
-        b.data = packed.data();
-        b.packed = true;
-      }
+      if (packed.has_value()) b = packed_operand(packed.data());
       multiply_i8(m, n, k, a, b, sums, n, run.pool(), simd);
       run.pool().parallel_for(m, 1 + 32768 / n, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {

@@ -1,7 +1,11 @@
 // Products of matrices of 8-bit integers, for the operators that are made of them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "kernels/gemm_i8.h"
 #include "ops/op.h"
@@ -13,6 +17,18 @@ namespace mezzo::ops {
 void multiply_i8(std::int64_t m, std::int64_t n, std::int64_t k, const kernels::GemmI8Operand& a,
                  const kernels::GemmI8Operand& b, std::int32_t* c, std::int64_t ldc,
                  ThreadPool& pool, bool simd);
+
+/// Packs a constant factor with its zero points: one, or one for each row or column; none: empty.
+using PackFactor = std::function<Tensor(
+    const Tensor& factor, const std::vector<std::int32_t>& zero_points, ThreadPool& pool)>;
+/// The factor that is input `factor` of `op`, packed ahead with its zero points, where both are
+/// constants; else no value. `key` names the packing: the target and the zero points are added.
+Tensor packed_factor(const Op& op, int factor, int zero_point, std::string key,
+                     const PackFactor& pack);
+/// Memory for a packed factor.
+Tensor packed_memory(std::size_t bytes);
+/// What was packed, as a factor.
+kernels::GemmI8Operand packed_operand(const void* packed);
 
 /// numpy.matmul of two inputs: a batch of products [m, k] * [k, n]. Vectors are rows on the left
 /// and columns on the right.

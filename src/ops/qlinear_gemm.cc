@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/shape.h"
-#include "kernels/target.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -72,24 +71,15 @@ kernels::GemmI8Operand factor_b(const QuantizedGemm& gemm, const void* data, DTy
   return b;
 }
 
-// B packed ahead with its zero points where both are constants; else no value.
 Tensor packed_b(const Op& op, const QuantizedGemm& gemm) {
-  const Tensor* zero_point = op.constant(kBZero);
-  if (!op.is_constant(kB) || zero_point == nullptr) return {};
-  const Tensor wide = zero_point->to(DType::i32);
-  const std::vector<std::int32_t> zeros(wide.values<std::int32_t>().begin(),
-                                        wide.values<std::int32_t>().end());
-  std::string key = "qgemm b, " + std::string(gemm.trans_b ? "transposed, " : "") +
-                    std::string(kernels::name_of(kernels::active_target()));
-  for (const std::int32_t zero : zeros) key += ' ' + std::to_string(zero);
-  return op.packed(kB, key, [&](const Tensor& constant) {
-    const std::size_t bytes = kernels::packed_b_i8_bytes(gemm.k, gemm.n);
-    Tensor packed = Tensor::uninitialized(DType::u8, {static_cast<std::int64_t>(bytes)});
-    ThreadPool alone(1);
-    kernels::pack_b_i8(gemm.k, gemm.n, factor_b(gemm, constant.data(), constant.dtype(), zeros),
-                       packed.mutable_data(), alone);
+  const auto pack = [&](const Tensor& b, const std::vector<std::int32_t>& zero_points,
+                        ThreadPool& pool) {
+    Tensor packed = packed_memory(kernels::packed_b_i8_bytes(gemm.k, gemm.n));
+    kernels::pack_b_i8(gemm.k, gemm.n, factor_b(gemm, b.data(), b.dtype(), zero_points),
+                       packed.mutable_data(), pool);
     return packed;
-  });
+  };
+  return packed_factor(op, kB, kBZero, gemm.trans_b ? "qgemm b, transposed" : "qgemm b", pack);
 }
 
 // Calls store(place, sum, column).
@@ -115,12 +105,9 @@ Choice qgemm(Op& op, bool simd) {
   op.set_scratch(checked_mul(checked_mul(gemm.m, gemm.n), 4));
   return Kernel([=, alpha = op.attr_float("alpha")](Run& run) {
     const std::vector<std::int32_t> zeros = ints_of(run, kBZero);
-    kernels::GemmI8Operand b = factor_b(gemm, run.in_data(kB), run.op().in(kB).dtype, zeros);
-    if (packed.has_value()) {
-      b = {};
-      b.data = packed.data();
-      b.packed = true;
-    }
+    const kernels::GemmI8Operand b =
+        packed.has_value() ? packed_operand(packed.data())
+                           : factor_b(gemm, run.in_data(kB), run.op().in(kB).dtype, zeros);
     const kernels::GemmI8Operand a{run.in_data(kA), run.op().in(kA).dtype == DType::i8,
                                    gemm.trans_a ? 1 : gemm.k, gemm.trans_a ? gemm.m : 1,
                                    zero_point_of(run, kAZero)};
