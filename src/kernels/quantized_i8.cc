@@ -1,7 +1,6 @@
 #include "kernels/quantized_i8.h"
 
 #include <algorithm>
-#include <array>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quantized_i8.cc"
@@ -141,32 +140,32 @@ void spread(const SpreadRows& s, const Byte* x, float* y) {
   }
 }
 
-// The first `count` of a vector of sums.
-HWY_INLINE void store_sums(VecI32 v, int32_t* sums, std::size_t count) {
-  int32_t lanes[kLanes];
-  hn::StoreU(v, I32(), lanes);
-  std::copy_n(lanes, count, sums);
-}
-
-// sum_taps for a number of taps that is known here, whose weights stay in registers.
-template <int taps>
-void sum_known_taps(const TapSums& shape, const float* x, int32_t* sums) {
+// sum_taps; where `kTaps`, their number, is known here, the weights stay in registers. 0: any
+// number.
+template <int kTaps>
+void sum_rows(const TapSums& shape, const float* x, int32_t* sums) {
   const F32 d;
   const I32 di;
-  VecF32 weights[taps];
-  std::array<int64_t, taps> offsets;
-  for (int t = 0; t < taps; ++t) {
+  const int64_t taps = kTaps > 0 ? kTaps : shape.taps, columns = shape.columns;
+  // Copies, which the stores of sums cannot seem to change.
+  VecF32 weights[std::max(kTaps, 1)];
+  int64_t offsets[std::max(kTaps, 1)];
+  for (int t = 0; t < kTaps; ++t) {
     weights[t] = hn::Set(d, shape.weights[t]);
-    offsets[static_cast<std::size_t>(t)] = shape.offsets[t];
+    offsets[t] = shape.offsets[t];
   }
-  const int64_t columns = shape.columns, row_step = shape.row_step;
   const auto rest = static_cast<std::size_t>(columns % kLaneCount);
-  for (int64_t row = 0; row < shape.rows; ++row, x += row_step, sums += columns) {
+  for (int64_t row = 0; row < shape.rows; ++row, x += shape.row_step, sums += columns) {
     const auto sums_at = [&](int64_t c, const auto& load) HWY_ATTR {
-      VecF32 sum = hn::Mul(weights[0], load(x + offsets[0] + c));
+      VecF32 sum = hn::Zero(d);
       MEZZO_UNROLL
-      for (int t = 1; t < taps; ++t)
-        sum = hn::MulAdd(weights[t], load(x + offsets[static_cast<std::size_t>(t)] + c), sum);
+      for (int64_t t = 0; t < taps; ++t) {
+        if constexpr (kTaps > 0) {
+          sum = hn::MulAdd(weights[t], load(x + offsets[t] + c), sum);
+        } else {
+          sum = hn::MulAdd(hn::Set(d, shape.weights[t]), load(x + shape.offsets[t] + c), sum);
+        }
+      }
       return hn::ConvertTo(di, sum);
     };
     int64_t c = 0;
@@ -176,27 +175,12 @@ void sum_known_taps(const TapSums& shape, const float* x, int32_t* sums) {
     if (rest == 0) continue;
     const VecI32 last =
         sums_at(c, [&](const float* from) HWY_ATTR { return load_n(F32(), from, rest); });
-    // What follows is written by the next rows.
     if ((shape.rows - row) * columns - c >= kLaneCount) {
-      hn::StoreU(last, di, sums + c);
+      hn::StoreU(last, di, sums + c);  // what follows is written by the next rows
     } else {
-      store_sums(last, sums + c, rest);
-    }
-  }
-}
-
-void sum_any_taps(const TapSums& shape, const float* x, int32_t* sums) {
-  const F32 d;
-  for (int64_t row = 0; row < shape.rows; ++row) {
-    const float* in = x + row * shape.row_step;
-    for (int64_t c = 0; c < shape.columns; c += kLaneCount) {
-      const auto count = static_cast<std::size_t>(std::min(kLaneCount, shape.columns - c));
-      VecF32 sum = hn::Zero(d);
-      for (int64_t t = 0; t < shape.taps; ++t) {
-        sum = hn::MulAdd(hn::Set(d, shape.weights[t]), load_n(d, in + shape.offsets[t] + c, count),
-                         sum);
-      }
-      store_sums(hn::ConvertTo(I32(), sum), sums + row * shape.columns + c, count);
+      int32_t lanes[kLanes];
+      hn::StoreU(last, di, lanes);
+      std::copy_n(lanes, rest, sums + c);
     }
   }
 }
@@ -292,9 +276,9 @@ void run_fake_quantize(float scale, float low, float high, const float* x, float
 }
 
 void run_sum_taps(const TapSums& shape, const float* x, int32_t* sums) {
-  if (shape.taps == 9) return sum_known_taps<9>(shape, x, sums);
-  if (shape.taps == 25) return sum_known_taps<25>(shape, x, sums);
-  sum_any_taps(shape, x, sums);
+  if (shape.taps == 9) return sum_rows<9>(shape, x, sums);
+  if (shape.taps == 25) return sum_rows<25>(shape, x, sums);
+  sum_rows<0>(shape, x, sums);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

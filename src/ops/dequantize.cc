@@ -5,7 +5,7 @@
 
 #include "base/convert.h"
 #include "kernels/quantized_i8.h"
-#include "ops/elementwise.h"
+#include "ops/broadcast.h"
 #include "ops/quantize_linear.h"
 #include "ops/shapes.h"
 

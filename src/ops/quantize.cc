@@ -6,11 +6,10 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "base/convert.h"
 #include "kernels/quantized_i8.h"
-#include "ops/elementwise.h"
+#include "ops/broadcast.h"
 #include "ops/quantize_linear.h"
 #include "ops/shapes.h"
 

@@ -1,7 +1,5 @@
 #include "runtime/frame.h"
 
-#include "base/shape.h"
-
 namespace mezzo::runtime {
 
 using plan::Slot;
