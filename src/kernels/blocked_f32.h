@@ -56,6 +56,10 @@ void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool st
 /// images of the batch.
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,
                       ThreadPool& pool);
+/// Like `average_pool` in the same way; `row_shares` [out_h] and `col_shares` [out_w] as
+/// WindowShares has them.
+void blocked_average_pool(std::int64_t batch, const PoolShape& shape, const float* row_shares,
+                          const float* col_shares, const float* x, float* y, ThreadPool& pool);
 /// y [planes, 8]: the means over the pixels of x [planes, pixels, 8].
 void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,
                   ThreadPool& pool);

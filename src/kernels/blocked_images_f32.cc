@@ -57,9 +57,12 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct ScratchRow {};
 
-// The maxima of rows [begin, end) of one plane. The rows of a window are combined to one, whose
+// What windows give of rows [begin, end) of one plane: their elements are combined, from `fill` on,
+// and finish(combined, row, column) is the output. The rows of a window are combined to one, whose
 // neighbours are combined then: k_h + k_w values are looked at for an output, not k_h * k_w.
-void max_of_rows(const PoolShape& s, const float* x, int64_t begin, int64_t end, float* y) {
+template <class Combine, class Finish>
+void pool_rows(const PoolShape& s, const float* x, int64_t begin, int64_t end, float* y, float fill,
+               const Combine& combine, const Finish& finish) {
   const BlockF32 d;
   constexpr int kChannels = kBlockChannels;
   const int64_t row_floats = s.in_w * kChannels;
@@ -69,28 +72,34 @@ void max_of_rows(const PoolShape& s, const float* x, int64_t begin, int64_t end,
     const int64_t top = oh * s.stride_h - s.pad_top;
     const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
     const float* from = x + (top + rows.begin * s.dilation_h) * row_floats;
-    const auto combine = [&](auto tag, int64_t i) HWY_ATTR {
-      auto best = hn::Set(tag, kLowest);
+    const auto combine_rows = [&](auto tag, int64_t i) HWY_ATTR {
+      auto all = hn::Set(tag, fill);
       for (int64_t kh = 0; kh < rows.end - rows.begin; ++kh)
-        best = max_or_nan(best, hn::LoadU(tag, from + kh * s.dilation_h * row_floats + i));
-      hn::StoreU(best, tag, row + i);
+        all = combine(all, hn::LoadU(tag, from + kh * s.dilation_h * row_floats + i));
+      hn::StoreU(all, tag, row + i);
     };
     int64_t i = 0;
-    for (; i + int64_t{kPairLanes} <= row_floats; i += kPairLanes) combine(PairF32(), i);
-    for (; i < row_floats; i += kPartLanes) combine(d, i);
+    for (; i + int64_t{kPairLanes} <= row_floats; i += kPairLanes) combine_rows(PairF32(), i);
+    for (; i < row_floats; i += kPartLanes) combine_rows(d, i);
     for (int64_t ow = 0; ow < s.out_w; ++ow) {
       const int64_t left = ow * s.stride_w - s.pad_left;
       const Taps columns = taps_inside(left, s.in_w, s.k_w, s.dilation_w);
       for (int part = 0; part < kChannels; part += kPartLanes) {
-        VecBlock best = hn::Set(d, kLowest);
+        VecBlock all = hn::Set(d, fill);
         for (int64_t kw = columns.begin; kw < columns.end; ++kw) {
           const int64_t column = left + kw * s.dilation_w;
-          best = max_or_nan(best, hn::LoadU(d, row + column * kChannels + part));
+          all = combine(all, hn::LoadU(d, row + column * kChannels + part));
         }
-        hn::StoreU(best, d, y + ow * kChannels + part);
+        hn::StoreU(finish(all, oh, ow), d, y + ow * kChannels + part);
       }
     }
   }
+}
+
+void max_of_rows(const PoolShape& s, const float* x, int64_t begin, int64_t end, float* y) {
+  pool_rows(
+      s, x, begin, end, y, kLowest, [](auto a, auto b) HWY_ATTR { return max_or_nan(a, b); },
+      [](VecBlock v, int64_t, int64_t) { return v; });
 }
 
 // The same for windows of K x K taps: those that lie inside the image take x86's maximum, which may
@@ -151,6 +160,26 @@ bool max_of_windows(const PoolShape& s, const float* x, int64_t begin, int64_t e
   return hn::AllFalse(d, hn::IsNaN(watch));
 }
 
+// body(plane of x, begin, end, plane of y) for rows [begin, end) of each plane; an output costs
+// about `taps`. As in the convolution ahead, each thread takes some rows of all channels of an
+// image: it finds in its own caches what it wrote there.
+template <class Body>
+void for_bands(int64_t batch, const PoolShape& s, int64_t taps, const float* x, float* y,
+               ThreadPool& pool, const Body& body) {
+  const int64_t out = s.out_h * s.out_w * kBlockChannels;
+  const int64_t bands = std::min<int64_t>(pool.size(), s.out_h), planes = s.planes / batch;
+  const auto run = [&](int64_t task) {
+    const int64_t band = task / planes % bands, n = task / planes / bands;
+    const int64_t plane = n * planes + task % planes;
+    body(x + plane * s.x_plane() * kBlockChannels, s.out_h * band / bands,
+         s.out_h * (band + 1) / bands, y + plane * s.y_plane() * kBlockChannels);
+  };
+  pool.parallel_for(batch * bands * planes, std::max<int64_t>(1, (1 << 17) * bands / (out * taps)),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t task = begin; task < end; ++task) run(task);
+                    });
+}
+
 }  // namespace
 
 void run_to_blocked(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
@@ -185,28 +214,29 @@ void run_from_blocked(const BlockedPlanes& s, const float* x, float* y, bool str
 
 void run_blocked_max_pool(int64_t batch, const PoolShape& s, const float* x, float* y,
                           ThreadPool& pool) {
-  const int64_t out = s.out_h * s.out_w * kBlockChannels;
   const auto fast = s.k_h != s.k_w ? nullptr
                     : s.k_h == 3   ? max_of_windows<3>
                     : s.k_h == 2   ? max_of_windows<2>
                                    : nullptr;
   const int64_t taps = fast != nullptr ? s.k_h * s.k_w : s.k_h + s.k_w;
-  // As in the convolution ahead, each thread takes some rows of all channels of an image: it finds
-  // in its own caches what it wrote there.
-  const int64_t bands = std::min<int64_t>(pool.size(), s.out_h), planes = s.planes / batch;
-  pool.parallel_for(batch * bands * planes, std::max<int64_t>(1, (1 << 17) * bands / (out * taps)),
-                    [&](int64_t begin, int64_t end) {
-                      for (int64_t task = begin; task < end; ++task) {
-                        const int64_t band = task / planes % bands, n = task / planes / bands;
-                        const int64_t plane = n * planes + task % planes;
-                        const int64_t first = s.out_h * band / bands,
-                                      last_end = s.out_h * (band + 1) / bands;
-                        const float* from = x + plane * s.x_plane() * kBlockChannels;
-                        float* to = y + plane * s.y_plane() * kBlockChannels;
-                        if (fast == nullptr || !fast(s, from, first, last_end, to))
-                          max_of_rows(s, from, first, last_end, to);
-                      }
-                    });
+  for_bands(batch, s, taps, x, y, pool,
+            [&](const float* from, int64_t begin, int64_t end, float* to) {
+              if (fast == nullptr || !fast(s, from, begin, end, to))
+                max_of_rows(s, from, begin, end, to);
+            });
+}
+
+void run_blocked_average_pool(int64_t batch, const PoolShape& s, const float* row_shares,
+                              const float* col_shares, const float* x, float* y, ThreadPool& pool) {
+  const auto finish = [&](VecBlock sum, int64_t row, int64_t column) HWY_ATTR {
+    return hn::Mul(sum, hn::Set(BlockF32(), row_shares[row] * col_shares[column]));
+  };
+  for_bands(batch, s, s.k_h + s.k_w, x, y, pool,
+            [&](const float* from, int64_t begin, int64_t end, float* to) HWY_ATTR {
+              pool_rows(
+                  s, from, begin, end, to, 0.0F,
+                  [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); }, finish);
+            });
 }
 
 void run_blocked_mean(int64_t planes, int64_t pixels, const float* x, float* y, ThreadPool& pool) {
@@ -244,6 +274,7 @@ namespace {
 HWY_EXPORT(run_to_blocked);
 HWY_EXPORT(run_from_blocked);
 HWY_EXPORT(run_blocked_max_pool);
+HWY_EXPORT(run_blocked_average_pool);
 HWY_EXPORT(run_blocked_mean);
 }  // namespace
 
@@ -260,6 +291,11 @@ void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool st
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,
                       ThreadPool& pool) {
   MEZZO_DISPATCH(run_blocked_max_pool)(batch, shape, x, y, pool);
+}
+
+void blocked_average_pool(std::int64_t batch, const PoolShape& shape, const float* row_shares,
+                          const float* col_shares, const float* x, float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_blocked_average_pool)(batch, shape, row_shares, col_shares, x, y, pool);
 }
 
 void blocked_mean(std::int64_t planes, std::int64_t pixels, const float* x, float* y,

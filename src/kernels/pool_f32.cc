@@ -315,18 +315,20 @@ void max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool
   MEZZO_DISPATCH(run_max_pool)(shape, x, y, pool);
 }
 
-void average_pool(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
-                  std::int64_t pad_right, const float* x, float* y, ThreadPool& pool) {
+WindowShares window_shares(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
+                           std::int64_t pad_right) {
+  const std::int64_t extra = count_include_pad ? 1 : 0;
+  return {inverse_counts(shape.out_h, shape.k_h, shape.stride_h, shape.pad_top, shape.dilation_h,
+                         -extra * shape.pad_top, shape.in_h + extra * pad_bottom),
+          inverse_counts(shape.out_w, shape.k_w, shape.stride_w, shape.pad_left, shape.dilation_w,
+                         -extra * shape.pad_left, shape.in_w + extra * pad_right)};
+}
+
+void average_pool(const PoolShape& shape, const WindowShares& shares, const float* x, float* y,
+                  ThreadPool& pool) {
   if (is_global(shape))
     return reduce(Reduce::mean, x, y, shape.planes, shape.in_h * shape.in_w, 1, pool);
-  const std::int64_t extra = count_include_pad ? 1 : 0;
-  const std::vector<float> rows =
-      inverse_counts(shape.out_h, shape.k_h, shape.stride_h, shape.pad_top, shape.dilation_h,
-                     -extra * shape.pad_top, shape.in_h + extra * pad_bottom);
-  const std::vector<float> cols =
-      inverse_counts(shape.out_w, shape.k_w, shape.stride_w, shape.pad_left, shape.dilation_w,
-                     -extra * shape.pad_left, shape.in_w + extra * pad_right);
-  MEZZO_DISPATCH(run_average_pool)(shape, rows.data(), cols.data(), x, y, pool);
+  MEZZO_DISPATCH(run_average_pool)(shape, shares.rows.data(), shares.cols.data(), x, y, pool);
 }
 
 }  // namespace mezzo::kernels

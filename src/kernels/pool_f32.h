@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/thread_pool.h"
 
@@ -17,7 +18,7 @@ struct PoolShape {
   std::int64_t pad_top = 0, pad_left = 0;
   std::int64_t dilation_h = 1, dilation_w = 1;
   /// As in ConvShape: the rows in memory of a plane of x and of y, where the image is a band of a
-  /// larger one. Only blocked_max_pool knows them.
+  /// larger one. Only pools in the blocked layout know them.
   std::int64_t x_rows = 0, y_rows = 0;
 
   /// Pixels in memory from one plane to the next.
@@ -28,10 +29,18 @@ struct PoolShape {
 /// The maximum of each window; NaN is carried through.
 void max_pool(const PoolShape& shape, const float* x, float* y, ThreadPool& pool);
 
-/// The mean of each window: over the elements inside the image, or, where `count_include_pad`, over
-/// those inside the padded image, which ends pad_bottom and pad_right after the image (what a
-/// ceil-mode window has beyond that is never counted).
-void average_pool(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
-                  std::int64_t pad_right, const float* x, float* y, ThreadPool& pool);
+/// What an element counts for in the mean of each window: rows [out_h] times cols [out_w].
+struct WindowShares {
+  std::vector<float> rows, cols;
+};
+/// Of means over the elements inside the image, or, where `count_include_pad`, over those inside
+/// the padded image, which ends pad_bottom and pad_right after the image (what a ceil-mode window
+/// has beyond that is never counted).
+WindowShares window_shares(const PoolShape& shape, bool count_include_pad, std::int64_t pad_bottom,
+                           std::int64_t pad_right);
+
+/// The mean of each window.
+void average_pool(const PoolShape& shape, const WindowShares& shares, const float* x, float* y,
+                  ThreadPool& pool);
 
 }  // namespace mezzo::kernels

@@ -1,5 +1,5 @@
-// BlockedConv, BlockedStagedConv, BlockedMaxPool, BlockedGlobalAveragePool, ToBlocked, FromBlocked
-// (mezzo 1): see blocked.h.
+// BlockedConv, BlockedStagedConv, BlockedMaxPool, BlockedAveragePool, BlockedGlobalAveragePool,
+// ToBlocked, FromBlocked (mezzo 1): see blocked.h.
 
 #include "ops/blocked.h"
 
@@ -119,25 +119,41 @@ Choice direct(Op& op) {
   };
 }
 
-void infer_max(Op& op) {
+void infer_pool(Op& op) {
   const Shape x = plain_shape(op.in_shape(0));
   op.set_out(0, op.in(0).dtype, blocked_shape(shape_of(x[0], x[1], windows_of(op, x, {}, false))));
 }
 
-std::optional<RowWindow> rows_of_max(const Op& op) {
+std::optional<RowWindow> rows_of_pool(const Op& op) {
   return row_window(windows_of(op, plain_shape(op.in_shape(0)), {}, false));
 }
 
-Choice blocked_max(Op& op) {
+// By pool(batch, shape, run), where shape is the band's.
+template <class Pool>
+Choice blocked_pool(const Op& op, const Pool& pool) {
   const Shape x = plain_shape(op.in_shape(0));
   if (element_count(x) == 0 || element_count(op.out_shape(0)) == 0) {
     return refuse("an empty tensor");
   }
   const kernels::PoolShape shape =
       banded_shape(op, pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false)));
-  return [batch = x[0], shape](Run& run) {
+  return [batch = x[0], shape, pool](Run& run) { pool(batch, shape, run); };
+}
+
+Choice blocked_max(Op& op) {
+  return blocked_pool(op, [](std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
     kernels::blocked_max_pool(batch, shape, run.in<float>(0), run.out<float>(0), run.pool());
-  };
+  });
+}
+
+Choice blocked_average(Op& op) {
+  const Windows windows = windows_of(op, plain_shape(op.in_shape(0)), {}, false);
+  const std::int64_t first_row = op.band() ? op.band()->begin : 0;
+  return blocked_pool(op, [shares = window_shares_of(op, windows), first_row](
+                              std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
+    kernels::blocked_average_pool(batch, shape, shares.rows.data() + first_row, shares.cols.data(),
+                                  run.in<float>(0), run.out<float>(0), run.pool());
+  });
 }
 
 void infer_mean(Op& op) {
@@ -208,6 +224,22 @@ Row& declare_conv(Row& row) {
       .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
 }
 
+Row& declare_pool(Row& row) {
+  using Kind = FormalAttribute::Kind;
+  return row.since(1)
+      .attr("auto_pad", "NOTSET")
+      .attr("ceil_mode", 0)
+      .attr("dilations", Kind::ints)
+      .attr("kernel_shape", Kind::ints)
+      .attr("pads", Kind::ints)
+      .attr("strides", Kind::ints)
+      .in("X", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_pool)
+      .batched({0})
+      .banded(rows_of_pool);
+}
+
 }  // namespace
 
 Shape blocked_shape(const Shape& plain) {
@@ -253,7 +285,6 @@ double reorder_cost(const Shape& plain) {
 
 MEZZO_FAMILY(blocked) {
   constexpr const char* kDomain = "mezzo";
-  using Kind = FormalAttribute::Kind;
   declare_conv(op("BlockedConv", kDomain).since(1)).in_place(3);
   // The other outputs are the tensors on the way to Y, [N, C, H, W]. Without Shift, Conv is conv +
   // B, Sum is Conv + Z, and Result is Y, its activation. With Shift a norm lies between them: Conv
@@ -266,21 +297,12 @@ MEZZO_FAMILY(blocked) {
       .out("Scaled", like(0), Arity::optional)
       .out("Sum", like(0), Arity::optional)
       .out("Result", like(0), Arity::optional);
-  op("BlockedMaxPool", kDomain)
-      .since(1)
-      .attr("auto_pad", "NOTSET")
-      .attr("ceil_mode", 0)
-      .attr("dilations", Kind::ints)
-      .attr("kernel_shape", Kind::ints)
-      .attr("pads", Kind::ints)
+  declare_pool(op("BlockedMaxPool", kDomain))
       .attr("storage_order", 0)
-      .attr("strides", Kind::ints)
-      .in("X", DType::f32)
-      .out("Y", like(0))
-      .infer(infer_max)
-      .batched({0})
-      .banded(rows_of_max)
       .simd_kernel("blocked", blocked_max);
+  declare_pool(op("BlockedAveragePool", kDomain))
+      .attr("count_include_pad", 0)
+      .simd_kernel("blocked", blocked_average);
   op("BlockedGlobalAveragePool", kDomain)
       .since(1)
       .in("X", DType::f32)

@@ -107,19 +107,15 @@ Choice max_reference(Op& op) {
 }
 
 bool counts_padding(const Op& op) {
-  return op.row().versions().front() >= 7 && op.attr_int("count_include_pad") != 0;
+  return op.declares("count_include_pad") && op.attr_int("count_include_pad") != 0;
 }
 
 Choice average_simd(Op& op) {
   auto shape = simd_shape(op);
   if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
-  const Windows windows = pool_windows(op);
-  const std::int64_t pad_bottom = windows.size() == 2 ? windows[0].pad_end : 0;
-  const std::int64_t pad_right = windows.back().pad_end;
-  return [shape = std::get<kernels::PoolShape>(shape), with_padding = counts_padding(op),
-          pad_bottom, pad_right](Run& run) {
-    kernels::average_pool(shape, with_padding, pad_bottom, pad_right, run.in<float>(0),
-                          run.out<float>(0), run.pool());
+  return [shape = std::get<kernels::PoolShape>(shape),
+          shares = window_shares_of(op, pool_windows(op))](Run& run) {
+    kernels::average_pool(shape, shares, run.in<float>(0), run.out<float>(0), run.pool());
   };
 }
 
@@ -212,6 +208,12 @@ kernels::PoolShape pool_shape(std::int64_t planes, const Windows& windows) {
           .pad_left = w.pad_begin,
           .dilation_h = h.dilation,
           .dilation_w = w.dilation};
+}
+
+kernels::WindowShares window_shares_of(const Op& op, const Windows& windows) {
+  return kernels::window_shares(pool_shape(1, windows), counts_padding(op),
+                                windows.size() == 2 ? windows[0].pad_end : 0,
+                                windows.back().pad_end);
 }
 
 }  // namespace mezzo::ops

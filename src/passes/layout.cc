@@ -21,6 +21,14 @@ namespace {
 
 constexpr const char* kDomain = "mezzo";
 
+// Operators of one image that are others in blocks.
+struct OfImage {
+  const char *plain, *domain, *blocked;
+};
+constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
+                               {"AveragePool", "", "BlockedAveragePool"},
+                               {"ScaleShift", kDomain, "BlockedScaleShift"}};
+
 // How a step would take part: which slots of its inputs and of its output would be in blocks.
 struct Part {
   std::vector<int> taken;
@@ -113,7 +121,9 @@ class Layout {
     if (program_.is(i, "GlobalAveragePool") && fits(x)) {
       return {{x}, -1, "BlockedGlobalAveragePool"};
     }
-    if (program_.is(i, "MaxPool") && fits(x) && fits(y)) return {{x}, y, "BlockedMaxPool"};
+    for (const auto& [plain, domain, blocked] : kImages) {
+      if (program_.is(i, plain, domain) && fits(x) && fits(y)) return {{x}, y, blocked};
+    }
     return program_.is(i, "Concat") ? concat(i) : elementwise(i);
   }
 

@@ -81,6 +81,7 @@ const std::vector<Pass>& all() {
       {"norm_scale", norm_scale},
       {"conv_add", conv_add},
       {"conv_activation", conv_activation},
+      {"scale_shift", scale_shift},
       {"matmul_scale", matmul_scale},
       {"matmul_add", matmul_add},
       {"gemm_activation", gemm_activation},

@@ -46,6 +46,7 @@ void conv_scale(Program& program);
 void norm_scale(Program& program);
 void conv_add(Program& program);
 void conv_activation(Program& program);
+void scale_shift(Program& program);
 void layout(Program& program);
 void pointwise(Program& program);
 

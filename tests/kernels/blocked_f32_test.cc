@@ -379,7 +379,9 @@ TEST(BlockedF32, ReordersBothWays) {
   }
 }
 
-TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
+// Calls check(shape of planes in blocks, shape of plain planes) for pools of all kinds.
+template <class Check>
+void for_pools(const Check& check) {
   PoolShape s{.in_h = 13, .in_w = 15, .stride_h = 2, .stride_w = 2};
   for (const auto& [k, pad] :
        {std::pair<std::int64_t, std::int64_t>{3, 0}, {3, 1}, {3, 3}, {2, 0}, {2, 1}, {4, 2}}) {
@@ -390,30 +392,58 @@ TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
       s.dilation_h = s.dilation_w = dilation;
       s.out_h = (s.in_h + 2 * pad - (k - 1) * dilation - 1) / 2 + 1;
       s.out_w = (s.in_w + 2 * pad - (k - 1) * dilation - 1) / 2 + 1;
-      std::vector<float> x = random_floats(s.planes * 8 * s.in_h * s.in_w, 1);
-      // One block of channels with a NaN, one with infinities, one of finite numbers.
-      const auto block = static_cast<std::size_t>(8 * s.in_h * s.in_w);
-      x[100] = std::numeric_limits<float>::quiet_NaN();
-      x[block + 200] = -std::numeric_limits<float>::infinity();
-      x[block + 500] = std::numeric_limits<float>::infinity();
       PoolShape plain = s;
       plain.planes *= 8;
+      check(s, plain);
+    }
+  }
+}
+
+TEST(BlockedF32, MaxPoolIsThatOfThePlainLayout) {
+  for_pools([](const PoolShape& s, const PoolShape& plain) {
+    std::vector<float> x = random_floats(s.planes * 8 * s.in_h * s.in_w, 1);
+    // One block of channels with a NaN, one with infinities, one of finite numbers.
+    const auto block = static_cast<std::size_t>(8 * s.in_h * s.in_w);
+    x[100] = std::numeric_limits<float>::quiet_NaN();
+    x[block + 200] = -std::numeric_limits<float>::infinity();
+    x[block + 500] = std::numeric_limits<float>::infinity();
+    std::vector<float> y(static_cast<std::size_t>(plain.planes * s.out_h * s.out_w));
+    max_pool(plain, x.data(), y.data(), test_pool());
+    const std::vector<float> expected = blocked(3, 8, s.out_h * s.out_w, y),
+                             x_blocked = blocked(3, 8, s.in_h * s.in_w, x);
+    for_each_target([&] {
+      for (const std::int64_t batch : {1, 3}) {
+        std::fill(y.begin(), y.end(), kUntouched);
+        blocked_max_pool(batch, s, x_blocked.data(), y.data(), test_pool());
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          ASSERT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
+              << y[i] << ", expected " << expected[i] << " at " << i;
+        }
+      }
+    });
+  });
+}
+
+TEST(BlockedF32, AveragePoolIsThatOfThePlainLayout) {
+  for_pools([](const PoolShape& s, const PoolShape& plain) {
+    const std::vector<float> x = random_floats(s.planes * 8 * s.in_h * s.in_w, 1);
+    for (const bool include : {false, true}) {
+      const WindowShares shares = window_shares(s, include, s.pad_top, s.pad_left);
       std::vector<float> y(static_cast<std::size_t>(plain.planes * s.out_h * s.out_w));
-      max_pool(plain, x.data(), y.data(), test_pool());
+      average_pool(plain, shares, x.data(), y.data(), test_pool());
       const std::vector<float> expected = blocked(3, 8, s.out_h * s.out_w, y),
                                x_blocked = blocked(3, 8, s.in_h * s.in_w, x);
       for_each_target([&] {
         for (const std::int64_t batch : {1, 3}) {
           std::fill(y.begin(), y.end(), kUntouched);
-          blocked_max_pool(batch, s, x_blocked.data(), y.data(), test_pool());
-          for (std::size_t i = 0; i < y.size(); ++i) {
-            ASSERT_TRUE(y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i])))
-                << y[i] << ", expected " << expected[i] << " at " << i;
-          }
+          blocked_average_pool(batch, s, shares.rows.data(), shares.cols.data(), x_blocked.data(),
+                               y.data(), test_pool());
+          for (std::size_t i = 0; i < y.size(); ++i)
+            ASSERT_NEAR(y[i], expected[i], 1e-6) << "at " << i;
         }
       });
     }
-  }
+  });
 }
 
 TEST(BlockedF32, Means) {

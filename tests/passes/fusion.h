@@ -21,6 +21,17 @@ inline onnx::Attribute real(const std::string& name, float value) {
   return attribute;
 }
 
+/// A BatchNormalization of inference with constants of its own.
+inline void add_norm(GraphBuilder& g, const std::string& x, const std::string& y,
+                     std::int64_t channels, std::vector<onnx::Attribute> attributes = {}) {
+  std::vector<float> variance(static_cast<std::size_t>(channels));
+  for (std::size_t c = 0; c < variance.size(); ++c) variance[c] = 0.25F + static_cast<float>(c % 5);
+  for (const char* name : {"scale", "shift", "mean"}) g.weight(y + name, {channels});
+  g.constant(y + "variance", Tensor::of<float>({channels}, variance));
+  g.node("BatchNormalization", {x, y + "scale", y + "shift", y + "mean", y + "variance"}, {y},
+         std::move(attributes));
+}
+
 /// Elements differ by at most `tolerance` of the largest, and none is NaN.
 inline void expect_near(const Tensor& got, const Tensor& expected, double tolerance) {
   ASSERT_EQ(got.dtype(), expected.dtype());

@@ -130,9 +130,13 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
     std::string last = "x";
     for (int layer = 0; layer < 5 && height > 20; ++layer) {
       const std::string name = "v" + std::to_string(layer), weights = "w" + std::to_string(layer);
-      if (any(0, 2) == 0) {
+      if (const int between = any(0, 4); between == 0) {
         g.node("HardSwish", {last}, {last + "h"});
         last += "h";
+      } else if (between == 1) {
+        add_norm(g, last, last + "n", channels);
+        g.node("Relu", {last + "n"}, {last + "r"});
+        last += "r";
       }
       const int kind = any(0, 3), k = kind == 3 ? 1 : any(1, 5), step = any(1, 4) == 1 ? 2 : 1;
       const int apart = any(1, 4) == 1 ? 2 : 1, before = any(0, k / 2), behind = any(0, k / 2);
@@ -142,7 +146,12 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
       height = (height + before + behind - (k - 1) * apart - 1) / step + 1;
       if (kind == 0) {
         const auto window = G::ints("kernel_shape", {k, k});
-        g.node("MaxPool", {last}, {name}, {pads, strides, dilations, window});
+        if (any(0, 1) == 0) {
+          g.node("MaxPool", {last}, {name}, {pads, strides, dilations, window});
+        } else {
+          g.node("AveragePool", {last}, {name},
+                 {pads, strides, dilations, window, G::number("count_include_pad", any(0, 1))});
+        }
       } else if (kind == 1) {
         g.weight(weights, {channels, 1, k, k});
         g.node("Conv", {last, weights}, {name},
@@ -155,8 +164,8 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
       }
       last = name;
     }
-    g.node("Relu", {last}, {"y"}).output("y");
-    const Model model = g.finish();
+    g.node("LeakyRelu", {last}, {"y"}).output("y");
+    const Model model = g.finish(19);
     const Feeds feeds = {{"x", G::random(x, static_cast<unsigned>(i))}};
     const Tensor expected = expected_of(model, feeds)[0];
     const int threads = any(2, 5);

@@ -1,0 +1,82 @@
+#include "kernels/scale_shift_f32.h"
+
+#include <algorithm>
+
+#include "kernels/blocked_f32.h"
+#include "kernels/elementwise_f32.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/scale_shift_f32.cc"
+#include "kernels/simd.h"
+#include "kernels/simd_tail_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
+
+// The factors or terms of a plane's elements, by vectors; the second one belongs to what is behind
+// a vector, and to what is behind two of them the first one again.
+struct Pattern {
+  Pattern(const float* of_plane, int64_t channels) {
+    const F32 d;
+    HWY_ALIGN float values[2 * kLanes];
+    for (int64_t i = 0; i < 2 * kLaneCount; ++i) values[i] = of_plane[i % channels];
+    v[0] = hn::Load(d, values);
+    v[1] = hn::Load(d, values + kLanes);
+  }
+  VecF32 v[2];
+};
+
+}  // namespace
+
+void run_scale_shift(const ScaleShift& s, int64_t begin, int64_t end, const float* x, float* y) {
+  const F32 d;
+  const int64_t channels = s.blocked ? kBlockChannels : 1;
+  const VecF32 lo = hn::Set(d, s.min), hi = hn::Set(d, s.max);
+  for (int64_t plane = begin; plane < end; ++plane) {
+    const int64_t channel = plane % s.image_planes * channels;
+    const Pattern scale(s.scale + channel, channels), shift(s.shift + channel, channels);
+    const auto value = [&](VecF32 v, int64_t i) HWY_ATTR {
+      return clamp(hn::MulAdd(v, scale.v[i], shift.v[i]), lo, hi);
+    };
+    const float* from = x + plane * s.x_step;
+    float* to = y + plane * s.y_step;
+    int64_t at = 0;
+    for (; at + 2 * kLaneCount <= s.n; at += 2 * kLaneCount) {
+      const VecF32 first = value(hn::LoadU(d, from + at), 0),
+                   second = value(hn::LoadU(d, from + at + kLanes), 1);
+      hn::StoreU(first, d, to + at);
+      hn::StoreU(second, d, to + at + kLanes);
+    }
+    if (at + kLaneCount <= s.n) {
+      hn::StoreU(value(hn::LoadU(d, from + at), 0), d, to + at);
+      at += kLaneCount;
+    }
+    // Where a vector is half of a block, nothing is left.
+    const auto rest = static_cast<std::size_t>(s.n - at);
+    if (rest > 0) store_n(value(load_n(d, from + at, rest), 0), d, to + at, rest);
+  }
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(run_scale_shift);
+}  // namespace
+
+void scale_shift(const ScaleShift& s, const float* x, float* y, ThreadPool& pool) {
+  if (s.n <= 0) return;
+  const auto run = MEZZO_DISPATCH(run_scale_shift);
+  pool.parallel_for(s.planes, std::max<std::int64_t>(1, kCheapGrain / s.n),
+                    [&](std::int64_t begin, std::int64_t end) { run(s, begin, end, x, y); });
+}
+
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,101 @@
+// ScaleShift and BlockedScaleShift of the domain "mezzo", which the pass `scale_shift` puts where a
+// BatchNormalization of inference has no convolution to be folded into (and `layout`, in the
+// blocked layout): y = min(max(x * Scale + Shift, min), max), by channel.
+
+#include <algorithm>
+#include <limits>
+
+#include "base/shape.h"
+#include "kernels/blocked_f32.h"
+#include "kernels/scale_shift_f32.h"
+#include "ops/element_runs.h"
+#include "ops/op.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::int64_t lanes_of(bool blocked) { return blocked ? kernels::kBlockChannels : 1; }
+
+void infer(Op& op, bool blocked) {
+  require_rank(op, 0, blocked ? 5 : 2);
+  const Shape& x = op.in_shape(0);
+  const Shape channels = {checked_mul(x[1], lanes_of(blocked))};
+  for (const int i : {1, 2}) {
+    if (op.in_shape(i) != channels) {
+      throw invalid("Scale or Shift does not fit the channels of X")
+          .at("input " + std::to_string(i))
+          .expected(to_string(channels))
+          .got(to_string(op.in_shape(i)));
+    }
+  }
+  op.set_out(0, op.in(0).dtype, x);
+}
+
+// All but the pointers.
+kernels::ScaleShift description(const Op& op, bool blocked) {
+  const ElementRuns runs(op);
+  const Shape& x = op.in_shape(0);
+  kernels::ScaleShift s;
+  s.planes = x[0] * x[1];
+  s.image_planes = std::max<std::int64_t>(1, x[1]);
+  s.blocked = blocked;
+  s.n = op.band() ? runs.n : product(x, 2, static_cast<int>(x.size()));
+  s.x_step = op.band() ? runs.x_step : s.n;
+  s.y_step = op.band() ? runs.y_step : s.n;
+  s.min = op.attr_float("min");
+  s.max = op.attr_float("max");
+  return s;
+}
+
+kernels::ScaleShift with_numbers(kernels::ScaleShift s, const Run& run) {
+  s.scale = run.in<float>(1);
+  s.shift = run.in<float>(2);
+  return s;
+}
+
+Choice simd(Op& op, bool blocked) {
+  return [s = description(op, blocked)](Run& run) {
+    kernels::scale_shift(with_numbers(s, run), run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+Choice reference(Op& op, bool blocked) {
+  return [of = description(op, blocked), lanes = lanes_of(blocked)](Run& run) {
+    const kernels::ScaleShift s = with_numbers(of, run);
+    for (std::int64_t plane = 0; plane < s.planes; ++plane) {
+      const float* x = run.in<float>(0) + plane * s.x_step;
+      float* y = run.out<float>(0) + plane * s.y_step;
+      for (std::int64_t i = 0; i < s.n; ++i) {
+        const std::int64_t c = plane % s.image_planes * lanes + i % lanes;
+        y[i] = std::min(std::max(x[i] * s.scale[c] + s.shift[c], s.min), s.max);
+      }
+    }
+  };
+}
+
+void declare(Row& row, bool blocked) {
+  row.since(1)
+      .attr("min", -kInfinity)
+      .attr("max", kInfinity)
+      .in("X", DType::f32)
+      .in("Scale", DType::f32)
+      .in("Shift", DType::f32)
+      .out("Y", like(0))
+      .infer([=](Op& op) { infer(op, blocked); })
+      .in_place(0)
+      .batched({0})
+      .banded(rows_of_elements)
+      .simd_kernel("simd f32", [=](Op& op) { return simd(op, blocked); })
+      .kernel("reference", [=](Op& op) { return reference(op, blocked); });
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(scale_shift) {
+  declare(op("ScaleShift", "mezzo"), false);
+  declare(op("BlockedScaleShift", "mezzo"), true);
+}

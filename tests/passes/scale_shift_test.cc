@@ -1,0 +1,153 @@
+// Batch normalisation without a convolution ahead of it, with the activation behind it.
+
+#include <limits>
+
+#include "kernels/blocked_f32.h"
+#include "kernels/target.h"
+#include "passes/fusion.h"
+
+namespace mezzo::tests {
+namespace {
+
+using G = GraphBuilder;
+
+G norm(const Shape& shape) {
+  G g;
+  g.input("x", DType::f32, shape);
+  add_norm(g, "x", "n", shape[1]);
+  return g;
+}
+
+Feeds images(const Shape& shape) { return {{"x", G::random(shape, 53)}}; }
+
+const std::vector<Shape> kShapes = {{2, 8, 5},     {1, 3, 9, 7},    {2, 16, 7, 7},   {3, 5, 1, 1},
+                                    {1, 4, 6, 40}, {2, 3, 3, 5, 4}, {1, 6, 130, 129}};
+
+TEST(ScaleShiftPass, WithAnActivation) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(to_string(shape));
+    G relu = norm(shape);
+    relu.node("Relu", {"n"}, {"y"}).output("y");
+    const std::string plan =
+        expect_fusion({"scale_shift", relu.finish(), images(shape), "n", 1e-6});
+    EXPECT_EQ(plan.rfind("1 steps, 2 nodes", 0), 0U) << plan;
+    G clip = norm(shape);
+    clip.constant("low", Tensor::scalar(-0.5F)).constant("high", Tensor::scalar(0.25F));
+    clip.node("Clip", {"n", "low", "high"}, {"y"}).output("y");
+    expect_fusion({"scale_shift", clip.finish(), images(shape), "n", 1e-6});
+  }
+}
+
+TEST(ScaleShiftPass, Alone) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(to_string(shape));
+    const Model model = norm(shape).output("n").finish();
+    const Session session(model, {.threads = 2});
+    EXPECT_TRUE(is_by(session.explain(images(shape)), "scale_shift"));
+    const Session plain(model, {.threads = 2, .disabled_passes = {"scale_shift"}});
+    expect_near(session.run(images(shape))[0], plain.run(images(shape))[0], 1e-6);
+  }
+}
+
+TEST(ScaleShiftPass, NotANumberStaysOne) {
+  G g = norm({1, 2, 4, 5});
+  g.node("Relu", {"n"}, {"y"}).output("y");
+  Tensor x = G::random({1, 2, 4, 5}, 3);
+  x.mutable_values<float>()[7] = std::numeric_limits<float>::quiet_NaN();
+  const Outputs y = Session(g.finish(), {.threads = 1}).run({{"x", x}});
+  for (std::size_t i = 0; i < 40; ++i) EXPECT_EQ(std::isnan(y[0].values<float>()[i]), i == 7);
+}
+
+TEST(ScaleShiftPass, WhatIsNoneStays) {
+  const auto stays = [](G g, int opset, const Feeds& feeds) {
+    const std::string plan = Session(g.finish(opset), {.threads = 1}).explain(feeds);
+    EXPECT_FALSE(is_by(plan, "scale_shift")) << plan;
+  };
+  const Shape shape = {2, 8, 3, 3};
+  // Statistics of the batch.
+  G trains;
+  trains.input("x", DType::f32, shape);
+  add_norm(trains, "x", "n", 8, {G::number("training_mode", 1)});
+  stays(trains.output("n"), 15, images(shape));
+  // Statistics of each activation.
+  G each;
+  each.input("x", DType::f32, {2, 8}).weight("s", {8}).weight("b", {8}).weight("m", {8});
+  each.constant("v", Tensor::of<float>({8}, std::vector<float>(8, 2.0F)));
+  each.node("BatchNormalization", {"x", "s", "b", "m", "v"}, {"n"}, {G::number("spatial", 0)});
+  stays(each.output("n"), 7, images({2, 8}));
+  // Statistics of the run.
+  G fed = G();
+  fed.input("x", DType::f32, shape).input("m", DType::f32, {8}).weight("s", {8}).weight("b", {8});
+  fed.constant("v", Tensor::of<float>({8}, std::vector<float>(8, 2.0F)));
+  fed.node("BatchNormalization", {"x", "s", "b", "m", "v"}, {"n"});
+  stays(fed.output("n"), 15, {{"x", G::random(shape, 1)}, {"m", G::random({8}, 2)}});
+}
+
+// Two layers and a transition of a DenseNet.
+Model dense_network() {
+  G g;
+  g.input("x", DType::f32, {1, 3, 131, 96});
+  g.weight("w0", {16, 3, 3, 3}).weight("w1", {32, 16, 1, 1}).weight("w2", {16, 32, 3, 3});
+  g.weight("w3", {32, 32, 1, 1}).weight("w4", {16, 32, 3, 3}).weight("w5", {24, 48, 1, 1});
+  g.weight("w6", {32, 24, 1, 1});
+  const auto one = G::ints("pads", {1, 1, 1, 1}), two = G::ints("kernel_shape", {2, 2});
+  const auto window = G::ints("kernel_shape", {3, 3}), stride = G::ints("strides", {2, 2});
+  const auto normed = [&](const std::string& from, std::int64_t channels) {
+    add_norm(g, from, from + "n", channels);
+    g.node("Relu", {from + "n"}, {from + "r"});
+  };
+  const auto layer = [&](const std::string& from, std::int64_t channels, const std::string& narrow,
+                         const std::string& wide, const std::string& to) {
+    normed(from, channels);
+    g.node("Conv", {from + "r", narrow}, {to + "b"});
+    normed(to + "b", 32);
+    g.node("Conv", {to + "br", wide}, {to + "c"}, {one});
+    g.node("Concat", {from, to + "c"}, {to}, {G::number("axis", 1)});
+  };
+  g.node("Conv", {"x", "w0"}, {"c0"}, {one}).node("MaxPool", {"c0"}, {"d0"}, {window, stride});
+  layer("d0", 16, "w1", "w2", "d1");
+  layer("d1", 32, "w3", "w4", "d2");
+  normed("d2", 48);
+  g.node("Conv", {"d2r", "w5"}, {"t"}).node("AveragePool", {"t"}, {"p"}, {two, stride});
+  g.node("AveragePool", {"p"}, {"q"}, {window, one});
+  g.node("AveragePool", {"q"}, {"s"}, {window, one, G::number("count_include_pad", 1)});
+  normed("s", 24);
+  g.node("Conv", {"sr", "w6"}, {"e"}).node("GlobalAveragePool", {"e"}, {"y"}).output("y");
+  return g.finish(15);
+}
+
+TEST(ScaleShiftPass, InBlocksAndBands) {
+  if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
+    GTEST_SKIP() << "for vectors of 8 elements and more";
+  const Model model = dense_network();
+  const Feeds feeds = {{"x", G::random({1, 3, 131, 96}, 5)}};
+  std::vector<std::string> values = {"y"};
+  for (const std::string name :
+       {"c0", "d0",  "d0n", "d0r", "d1b", "d1bn", "d1br", "d1c", "d1", "d1n", "d1r",
+        "d2", "d2n", "d2r", "t",   "p",   "q",    "s",    "sn",  "sr", "e"}) {
+    values.push_back(name);
+  }
+  const Outputs expected =
+      Session(model, {.threads = 1, .disabled_passes = {"layout", "scale_shift"}})
+          .run(feeds, values);
+  for (const int threads : {1, 2, 3}) {
+    SCOPED_TRACE(threads);
+    const Session session(model, {.threads = threads});
+    const std::string plan = session.explain(feeds);
+    for (const std::string name : {"as BlockedScaleShift", "as BlockedAveragePool"})
+      EXPECT_NE(plan.find(name), std::string::npos) << plan;
+    EXPECT_EQ(plan.find("as FromBlocked"), std::string::npos) << plan;
+    EXPECT_EQ(is_by(plan, "row_bands"), threads > 1) << plan;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      SCOPED_TRACE(values[i]);
+      const Outputs got = session.run(feeds, {"y", values[i]});
+      expect_near(got[0], expected[0], 1e-5);
+      expect_near(got[1], expected[i], 1e-5);
+    }
+    const Outputs all = session.run(feeds, values);
+    for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+  }
+}
+
+}  // namespace
+}  // namespace mezzo::tests
