@@ -21,10 +21,12 @@ constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 // The factors or terms of a plane's elements, by vectors; the second one belongs to what is behind
 // a vector, and to what is behind two of them the first one again.
 struct Pattern {
-  Pattern(const float* of_plane, int64_t channels) {
+  // Those of all channels, or null for `otherwise`; the plane has `channels` from `channel` on.
+  Pattern(const float* of_all, int64_t channel, int64_t channels, float otherwise) {
     const F32 d;
     HWY_ALIGN float values[2 * kLanes];
-    for (int64_t i = 0; i < 2 * kLaneCount; ++i) values[i] = of_plane[i % channels];
+    for (int64_t i = 0; i < 2 * kLaneCount; ++i)
+      values[i] = of_all == nullptr ? otherwise : of_all[channel + i % channels];
     v[0] = hn::Load(d, values);
     v[1] = hn::Load(d, values + kLanes);
   }
@@ -38,8 +40,10 @@ void run_scale_shift(const ScaleShift& s, int64_t begin, int64_t end, const floa
   const int64_t channels = s.blocked ? kBlockChannels : 1;
   const VecF32 lo = hn::Set(d, s.min), hi = hn::Set(d, s.max);
   for (int64_t plane = begin; plane < end; ++plane) {
-    const int64_t channel = plane % s.image_planes * channels;
-    const Pattern scale(s.scale + channel, channels), shift(s.shift + channel, channels);
+    const int64_t channel =
+        plane / s.image_planes * s.image_step + plane % s.image_planes * channels;
+    // -0 changes no sign of a zero.
+    const Pattern scale(s.scale, channel, channels, 1.0F), shift(s.shift, channel, channels, -0.0F);
     const auto value = [&](VecF32 v, int64_t i) HWY_ATTR {
       return clamp(hn::MulAdd(v, scale.v[i], shift.v[i]), lo, hi);
     };

@@ -367,8 +367,8 @@ class Row {
   /// The same of all inputs but those that are broadcast along the first axis, as in NumPy.
   Row& batched_by_shape();
   /// Kernels can compute output 0 by bands of rows. `find` says which rows of input 0 they come
-  /// from; nothing: not of such operands. Other batched inputs and outputs have the rows of output
-  /// 0.
+  /// from; nothing: not of such operands. Other batched inputs of output 0's shape, and outputs,
+  /// have the rows of output 0.
   Row& banded(std::function<std::optional<RowWindow>(const Op&)> find);
   /// The outputs depend on the inputs' types and shapes only: computed when planning, without the
   /// inputs' data (whose pointers are null then).

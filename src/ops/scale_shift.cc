@@ -1,6 +1,9 @@
-// ScaleShift and BlockedScaleShift of the domain "mezzo", which the pass `scale_shift` puts where a
+// What is done to each channel of images with numbers of its own, as operators of the domain
+// "mezzo". ScaleShift and BlockedScaleShift, which the pass `scale_shift` puts where a
 // BatchNormalization of inference has no convolution to be folded into (and `layout`, in the
-// blocked layout): y = min(max(x * Scale + Shift, min), max), by channel.
+// blocked layout): y = min(max(x * Scale + Shift, min), max). BlockedChannelMul and
+// BlockedChannelAdd, with numbers of each image: a Mul or Add in the blocked layout as of
+// squeeze-and-excitation (Hu et al., 2018).
 
 #include <algorithm>
 #include <limits>
@@ -45,26 +48,35 @@ kernels::ScaleShift description(const Op& op, bool blocked) {
   s.n = op.band() ? runs.n : product(x, 2, static_cast<int>(x.size()));
   s.x_step = op.band() ? runs.x_step : s.n;
   s.y_step = op.band() ? runs.y_step : s.n;
-  s.min = op.attr_float("min");
-  s.max = op.attr_float("max");
+  if (op.declares("min")) {
+    s.min = op.attr_float("min");
+    s.max = op.attr_float("max");
+  }
   return s;
 }
 
-kernels::ScaleShift with_numbers(kernels::ScaleShift s, const Run& run) {
+// Where the numbers are, for a run.
+using Numbers = void (*)(const Run& run, kernels::ScaleShift& s);
+
+void both(const Run& run, kernels::ScaleShift& s) {
   s.scale = run.in<float>(1);
   s.shift = run.in<float>(2);
-  return s;
 }
+void factors(const Run& run, kernels::ScaleShift& s) { s.scale = run.in<float>(1); }
+void terms(const Run& run, kernels::ScaleShift& s) { s.shift = run.in<float>(1); }
 
-Choice simd(Op& op, bool blocked) {
-  return [s = description(op, blocked)](Run& run) {
-    kernels::scale_shift(with_numbers(s, run), run.in<float>(0), run.out<float>(0), run.pool());
+Choice simd(const kernels::ScaleShift& of, Numbers numbers) {
+  return [of, numbers](Run& run) {
+    kernels::ScaleShift s = of;
+    numbers(run, s);
+    kernels::scale_shift(s, run.in<float>(0), run.out<float>(0), run.pool());
   };
 }
 
 Choice reference(Op& op, bool blocked) {
   return [of = description(op, blocked), lanes = lanes_of(blocked)](Run& run) {
-    const kernels::ScaleShift s = with_numbers(of, run);
+    kernels::ScaleShift s = of;
+    both(run, s);
     for (std::int64_t plane = 0; plane < s.planes; ++plane) {
       const float* x = run.in<float>(0) + plane * s.x_step;
       float* y = run.out<float>(0) + plane * s.y_step;
@@ -88,8 +100,36 @@ void declare(Row& row, bool blocked) {
       .in_place(0)
       .batched({0})
       .banded(rows_of_elements)
-      .simd_kernel("simd f32", [=](Op& op) { return simd(op, blocked); })
+      .simd_kernel("simd f32", [=](Op& op) { return simd(description(op, blocked), both); })
       .kernel("reference", [=](Op& op) { return reference(op, blocked); });
+}
+
+void infer_by_image(Op& op) {
+  require_rank(op, 0, 5, 5);
+  const Shape& x = op.in_shape(0);
+  const Shape numbers = {x[0], checked_mul(x[1], kernels::kBlockChannels), 1, 1};
+  if (op.in_shape(1) != numbers) {
+    throw invalid("Numbers does not fit the channels of X")
+        .expected(to_string(numbers))
+        .got(to_string(op.in_shape(1)));
+  }
+  op.set_out(0, op.in(0).dtype, x);
+}
+
+void declare_by_image(Row& row, Numbers numbers) {
+  row.since(1)
+      .in("X", DType::f32)
+      .in("Numbers", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_by_image)
+      .in_place(0)
+      .batched({0, 1})
+      .banded(rows_of_elements)
+      .simd_kernel("blocked", [=](Op& op) {
+        kernels::ScaleShift s = description(op, true);
+        s.image_step = op.in_shape(1)[1];
+        return simd(s, numbers);
+      });
 }
 
 }  // namespace
@@ -98,4 +138,6 @@ void declare(Row& row, bool blocked) {
 MEZZO_FAMILY(scale_shift) {
   declare(op("ScaleShift", "mezzo"), false);
   declare(op("BlockedScaleShift", "mezzo"), true);
+  declare_by_image(op("BlockedChannelMul", "mezzo"), factors);
+  declare_by_image(op("BlockedChannelAdd", "mezzo"), terms);
 }

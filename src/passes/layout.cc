@@ -34,6 +34,7 @@ struct Part {
   std::vector<int> taken;
   int given = -1;
   std::string op_type = "";  // the operator that takes its place; none: it stays what it is
+  std::vector<int> in = {};  // of that, without attributes; none: what the step has
   double gain = 0;           // microseconds
   std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
 
@@ -118,13 +119,36 @@ class Layout {
 
   Part part_of(int i) {
     const int x = program_.in(i, 0), y = program_.step(i).out[0];
-    if (program_.is(i, "GlobalAveragePool") && fits(x)) {
-      return {{x}, -1, "BlockedGlobalAveragePool"};
-    }
+    if (is_mean_of_image(i)) return {{x}, -1, "BlockedGlobalAveragePool", {x}};
     for (const auto& [plain, domain, blocked] : kImages) {
       if (program_.is(i, plain, domain) && fits(x) && fits(y)) return {{x}, y, blocked};
     }
-    return program_.is(i, "Concat") ? concat(i) : elementwise(i);
+    if (program_.is(i, "Concat")) return concat(i);
+    Part part = by_channel(i);
+    return part.takes_part() ? std::move(part) : elementwise(i);
+  }
+
+  bool is_mean_of_image(int i) const {
+    if (!program_.is(i, "GlobalAveragePool") && !program_.is(i, "ReduceMean")) return false;
+    const int x = program_.in(i, 0);
+    if (!fits(x)) return false;
+    const Shape& shape = program_.slot(x).operand.shape;
+    return program_.slot(program_.step(i).out[0]).operand.shape == Shape{shape[0], shape[1], 1, 1};
+  }
+
+  // Of an image and a number for each of its channels, which are plain: that is the same.
+  Part by_channel(int i) {
+    const bool multiplies = program_.is(i, "Mul");
+    const int y = program_.step(i).out[0];
+    if ((!multiplies && !program_.is(i, "Add")) || !fits(y)) return {};
+    const Shape& shape = program_.slot(y).operand.shape;
+    for (const int data : {0, 1}) {
+      const int x = program_.in(i, data), numbers = program_.in(i, 1 - data);
+      if (fits(x) && program_.slot(x).operand.shape == shape && shape[2] * shape[3] > 1 &&
+          program_.slot(numbers).operand.shape == Shape{shape[0], shape[1], 1, 1})
+        return {{x}, y, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
+    }
+    return {};
   }
 
   void convolution(int i) {
@@ -132,7 +156,8 @@ class Layout {
     if (!fits(step.out[0])) return;
     if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty())
       return program_.miss(i, reason);
-    Part result{{}, step.out[0], "BlockedConv", ops::blocked_gain(program_.op(i))};
+    Part result{{}, step.out[0], "BlockedConv"};
+    result.gain = ops::blocked_gain(program_.op(i));
     if (ops::can_be_blocked(program_.op(i).in(0))) {
       if (!fits(step.in[0])) return;
       result.taken.push_back(step.in[0]);
@@ -250,6 +275,10 @@ class Layout {
       result.op_type = own.op_type;
       result.domain = kDomain;
       result.opset = 1;
+      if (!own.in.empty()) {
+        result.in = own.in;
+        result.attributes.clear();
+      }
     } else if (program_.is(i, "Concat")) {
       result.attributes = {attribute("axis", std::int64_t{1})};
     }

@@ -93,7 +93,9 @@ class RowSplitter {
   }
 
   // Whether input i has a band of its own for each one of the output, row for row.
-  static bool is_summand(const ops::Op& op, int i) { return i > 0 && op.row().is_batched(op, i); }
+  static bool is_summand(const ops::Op& op, int i) {
+    return i > 0 && op.row().is_batched(op, i) && op.in_shape(i) == op.out_shape(0);
+  }
 
   bool in_micro_batches(int step) const {
     return std::any_of(plan_.micro_batches.begin(), plan_.micro_batches.end(),

@@ -83,6 +83,36 @@ TEST(ScaleShiftPass, WhatIsNoneStays) {
   stays(fed.output("n"), 15, {{"x", G::random(shape, 1)}, {"m", G::random({8}, 2)}});
 }
 
+// Every value of a model, alone and all at once, for sessions of one to three threads whose plan
+// names all of `operators` and converts nothing back.
+void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::string> values,
+                      const std::vector<std::string>& operators) {
+  if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
+    GTEST_SKIP() << "for vectors of 8 elements and more";
+  values.insert(values.begin(), "y");
+  const Outputs expected =
+      Session(model, {.threads = 1, .disabled_passes = {"layout", "scale_shift"}})
+          .run(feeds, values);
+  for (const int threads : {1, 2, 3}) {
+    SCOPED_TRACE(threads);
+    const Session session(model, {.threads = threads});
+    const std::string plan = session.explain(feeds);
+    for (const std::string& name : operators)
+      EXPECT_NE(plan.find("as " + name), std::string::npos) << plan;
+    EXPECT_EQ(plan.find("as FromBlocked"), std::string::npos) << plan;
+    EXPECT_EQ(is_by(plan, "row_bands"), threads > 1 && feeds[0].second.shape()[0] == 1) << plan;
+    EXPECT_EQ(is_by(plan, "micro_batch"), feeds[0].second.shape()[0] > 10) << plan;
+    for (std::size_t i = 1; i < values.size(); ++i) {
+      SCOPED_TRACE(values[i]);
+      const Outputs got = session.run(feeds, {"y", values[i]});
+      expect_near(got[0], expected[0], 1e-5);
+      expect_near(got[1], expected[i], 1e-5);
+    }
+    const Outputs all = session.run(feeds, values);
+    for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+  }
+}
+
 // Two layers and a transition of a DenseNet.
 Model dense_network() {
   G g;
@@ -117,35 +147,53 @@ Model dense_network() {
 }
 
 TEST(ScaleShiftPass, InBlocksAndBands) {
-  if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
-    GTEST_SKIP() << "for vectors of 8 elements and more";
-  const Model model = dense_network();
-  const Feeds feeds = {{"x", G::random({1, 3, 131, 96}, 5)}};
-  std::vector<std::string> values = {"y"};
-  for (const std::string name :
-       {"c0", "d0",  "d0n", "d0r", "d1b", "d1bn", "d1br", "d1c", "d1", "d1n", "d1r",
-        "d2", "d2n", "d2r", "t",   "p",   "q",    "s",    "sn",  "sr", "e"}) {
-    values.push_back(name);
-  }
-  const Outputs expected =
-      Session(model, {.threads = 1, .disabled_passes = {"layout", "scale_shift"}})
-          .run(feeds, values);
-  for (const int threads : {1, 2, 3}) {
-    SCOPED_TRACE(threads);
-    const Session session(model, {.threads = threads});
-    const std::string plan = session.explain(feeds);
-    for (const std::string name : {"as BlockedScaleShift", "as BlockedAveragePool"})
-      EXPECT_NE(plan.find(name), std::string::npos) << plan;
-    EXPECT_EQ(plan.find("as FromBlocked"), std::string::npos) << plan;
-    EXPECT_EQ(is_by(plan, "row_bands"), threads > 1) << plan;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      SCOPED_TRACE(values[i]);
-      const Outputs got = session.run(feeds, {"y", values[i]});
-      expect_near(got[0], expected[0], 1e-5);
-      expect_near(got[1], expected[i], 1e-5);
+  expect_in_blocks(dense_network(), {{"x", G::random({1, 3, 131, 96}, 5)}},
+                   {"c0", "d0",  "d0n", "d0r", "d1b", "d1bn", "d1br", "d1c", "d1", "d1n", "d1r",
+                    "d2", "d2n", "d2r", "t",   "p",   "q",    "s",    "sn",  "sr", "e"},
+                   {"BlockedScaleShift", "BlockedAveragePool"});
+}
+
+// Squeeze and excitation in both of the forms that exporters write, and a shift of each channel
+// that the run gives; the numbers are the first operand or the second.
+Model gated_network(std::int64_t batch, bool reduces) {
+  G g;
+  g.input("x", DType::f32, {batch, 3, 67, 96}).input("shift", DType::f32, {batch, 24, 1, 1});
+  g.weight("w0", {24, 3, 3, 3}).weight("s1", {4, 24, 1, 1}).weight("e1", {24, 4, 1, 1});
+  g.weight("d2", {24, 1, 3, 3}).weight("s2", {8, 24, 1, 1}).weight("e2", {24, 8, 1, 1});
+  g.weight("w3", {32, 24, 1, 1}).constant("axes", Tensor::of<std::int64_t>({2}, {2, 3}));
+  const auto one = G::ints("pads", {1, 1, 1, 1});
+  const auto gate = [&](const std::string& x, const std::string& squeeze, const std::string& excite,
+                        bool swapped) {
+    if (reduces) {
+      g.node("ReduceMean", {x, "axes"}, {x + "m"});
+    } else {
+      g.node("GlobalAveragePool", {x}, {x + "m"});
     }
-    const Outputs all = session.run(feeds, values);
-    for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+    g.node("Conv", {x + "m", squeeze}, {x + "s"}).node("Relu", {x + "s"}, {x + "r"});
+    g.node("Conv", {x + "r", excite}, {x + "e"}).node("Sigmoid", {x + "e"}, {x + "g"});
+    g.node("Mul", {swapped ? x + "g" : x, swapped ? x : x + "g"}, {x + "y"});
+  };
+  g.node("Conv", {"x", "w0"}, {"a"}, {one}).node("Relu", {"a"}, {"b"});
+  gate("b", "s1", "e1", false);
+  g.node("Conv", {"by", "d2"}, {"c"}, {one, G::number("group", 24)})
+      .node("HardSwish", {"c"}, {"h"});
+  gate("h", "s2", "e2", true);
+  g.node("Add", {"hy", "shift"}, {"i"}).node("Add", {"shift", "i"}, {"j"});
+  g.node("Conv", {"j", "w3"}, {"k"}).node("GlobalAveragePool", {"k"}, {"y"}).output("y");
+  return g.finish(18);
+}
+
+TEST(LayoutOfChannels, SqueezeAndExcitation) {
+  // The largest batch goes in parts.
+  for (const std::int64_t batch : {1, 3, 16}) {
+    for (const bool reduces : {false, true}) {
+      if (batch > 3 && reduces) continue;
+      const Feeds feeds = {{"x", G::random({batch, 3, 67, 96}, 5)},
+                           {"shift", G::random({batch, 24, 1, 1}, 6)}};
+      expect_in_blocks(gated_network(batch, reduces), feeds,
+                       {"a", "b", "bm", "bg", "by", "c", "h", "hm", "hg", "hy", "i", "j", "k"},
+                       {"BlockedChannelMul", "BlockedChannelAdd", "BlockedGlobalAveragePool"});
+    }
   }
 }
 
