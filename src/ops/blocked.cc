@@ -1,5 +1,4 @@
-// BlockedConv, BlockedStagedConv, BlockedMaxPool, BlockedAveragePool, BlockedGlobalAveragePool,
-// ToBlocked, FromBlocked (mezzo 1): see blocked.h.
+// BlockedConv, BlockedStagedConv, ToBlocked, FromBlocked (mezzo 1): see blocked.h.
 
 #include "ops/blocked.h"
 
@@ -7,24 +6,12 @@
 #include "kernels/blocked_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
+#include "ops/blocked_image.h"
 #include "ops/convolution.h"
-#include "ops/pooling.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
 namespace {
-
-constexpr std::int64_t kBlock = kernels::kBlockChannels;
-
-// [N, C, H, W] of a tensor in blocks.
-Shape plain_shape(const Shape& blocked) {
-  if (blocked.size() != 5 || blocked[4] != kBlock) {
-    throw invalid("the input is not in blocks")
-        .expected("[N, C / 8, H, W, 8]")
-        .got(to_string(blocked));
-  }
-  return {blocked[0], checked_mul(blocked[1], kBlock), blocked[2], blocked[3]};
-}
 
 // A BlockedConv's x is plain where it is not made of whole blocks.
 Convolution blocked_convolution(const Op& op) {
@@ -52,26 +39,6 @@ void infer_conv(Op& op) {
     }
   }
   for (int i = 1; i < op.outputs(); ++i) op.set_out(i, DType::f32, y);
-}
-
-// Nothing for images of one column, which kernels take as those of one row.
-std::optional<RowWindow> row_window(const Windows& windows) {
-  if (windows.size() != 2 || windows[1].in == 1) return std::nullopt;
-  const WindowAxis& rows = windows[0];
-  return RowWindow{rows.in, rows.out, rows.extent(), rows.stride, rows.pad_begin};
-}
-
-// The shape of what `op` is to compute: `whole`, or that of a band of rows.
-template <class WindowShape>
-WindowShape banded_shape(const Op& op, WindowShape whole) {
-  if (!op.band()) return whole;
-  const Band& band = *op.band();
-  whole.pad_top += band.in_begin - band.begin * whole.stride_h;
-  whole.in_h = band.in_end - band.in_begin;
-  whole.out_h = band.end - band.begin;
-  whole.x_rows = band.in_rows;
-  whole.y_rows = band.out_rows;
-  return whole;
 }
 
 kernels::ConvShape banded_conv_shape(const Op& op, const Convolution& conv) {
@@ -117,61 +84,6 @@ Choice direct(Op& op) {
     kernels::blocked_conv(shape, conv_args(run, weights, finish), run.scratch(), run.pool());
     apply_rest(finish, shape, run);
   };
-}
-
-void infer_pool(Op& op) {
-  const Shape x = plain_shape(op.in_shape(0));
-  op.set_out(0, op.in(0).dtype, blocked_shape(shape_of(x[0], x[1], windows_of(op, x, {}, false))));
-}
-
-std::optional<RowWindow> rows_of_pool(const Op& op) {
-  return row_window(windows_of(op, plain_shape(op.in_shape(0)), {}, false));
-}
-
-// By pool(batch, shape, run), where shape is the band's.
-template <class Pool>
-Choice blocked_pool(const Op& op, const Pool& pool) {
-  const Shape x = plain_shape(op.in_shape(0));
-  if (element_count(x) == 0 || element_count(op.out_shape(0)) == 0) {
-    return refuse("an empty tensor");
-  }
-  const kernels::PoolShape shape =
-      banded_shape(op, pool_shape(x[0] * x[1] / kBlock, windows_of(op, x, {}, false)));
-  return [batch = x[0], shape, pool](Run& run) { pool(batch, shape, run); };
-}
-
-Choice blocked_max(Op& op) {
-  return blocked_pool(op, [](std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
-    kernels::blocked_max_pool(batch, shape, run.in<float>(0), run.out<float>(0), run.pool());
-  });
-}
-
-Choice blocked_average(Op& op) {
-  const Windows windows = windows_of(op, plain_shape(op.in_shape(0)), {}, false);
-  const std::int64_t first_row = op.band() ? op.band()->begin : 0;
-  return blocked_pool(op, [shares = window_shares_of(op, windows), first_row](
-                              std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
-    kernels::blocked_average_pool(batch, shape, shares.rows.data() + first_row, shares.cols.data(),
-                                  run.in<float>(0), run.out<float>(0), run.pool());
-  });
-}
-
-void infer_mean(Op& op) {
-  const Shape x = plain_shape(op.in_shape(0));
-  op.set_out(0, op.in(0).dtype, {x[0], x[1], 1, 1});
-}
-
-Choice blocked_mean(Op& op) {
-  const Shape x = plain_shape(op.in_shape(0));
-  if (element_count(x) == 0) return refuse("an empty tensor");
-  return [planes = x[0] * x[1] / kBlock, pixels = x[2] * x[3]](Run& run) {
-    kernels::blocked_mean(planes, pixels, run.in<float>(0), run.out<float>(0), run.pool());
-  };
-}
-
-std::optional<RowWindow> rows_of_conversion(const Op& op) {
-  const std::int64_t rows = plain_shape(op.in_shape(0))[2];
-  return RowWindow{rows, rows};
 }
 
 void infer_to_blocked(Op& op) {
@@ -222,22 +134,6 @@ Row& declare_conv(Row& row) {
       .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
       .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
-}
-
-Row& declare_pool(Row& row) {
-  using Kind = FormalAttribute::Kind;
-  return row.since(1)
-      .attr("auto_pad", "NOTSET")
-      .attr("ceil_mode", 0)
-      .attr("dilations", Kind::ints)
-      .attr("kernel_shape", Kind::ints)
-      .attr("pads", Kind::ints)
-      .attr("strides", Kind::ints)
-      .in("X", DType::f32)
-      .out("Y", like(0))
-      .infer(infer_pool)
-      .batched({0})
-      .banded(rows_of_pool);
 }
 
 }  // namespace
@@ -297,19 +193,6 @@ MEZZO_FAMILY(blocked) {
       .out("Scaled", like(0), Arity::optional)
       .out("Sum", like(0), Arity::optional)
       .out("Result", like(0), Arity::optional);
-  declare_pool(op("BlockedMaxPool", kDomain))
-      .attr("storage_order", 0)
-      .simd_kernel("blocked", blocked_max);
-  declare_pool(op("BlockedAveragePool", kDomain))
-      .attr("count_include_pad", 0)
-      .simd_kernel("blocked", blocked_average);
-  op("BlockedGlobalAveragePool", kDomain)
-      .since(1)
-      .in("X", DType::f32)
-      .out("Y", like(0))
-      .infer(infer_mean)
-      .batched({0})
-      .simd_kernel("blocked", blocked_mean);
   op("ToBlocked", kDomain)
       .since(1)
       .in("X", DType::f32)
@@ -324,6 +207,6 @@ MEZZO_FAMILY(blocked) {
       .out("Y", like(0))
       .infer(infer_from_blocked)
       .batched({0})
-      .banded(rows_of_conversion)
+      .banded(rows_of_image)
       .simd_kernel("blocked", from_blocked);
 }

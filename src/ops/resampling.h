@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "ops/op.h"
 
 namespace mezzo::ops {
 
@@ -50,6 +52,13 @@ struct ResampledAxis {
 /// For each output element the index of the nearest input element, or -1 where the extrapolation
 /// value is to be taken.
 std::vector<std::int64_t> nearest_indices(const Resampling& how, const ResampledAxis& axis);
+
+/// Of a Resize or Upsample to the nearest pixels of images [N, C, H, W], whose first axes stay: of
+/// which row of x each row of y is a copy, and of which column each column. No value for others.
+struct NearestImage {
+  std::vector<std::int64_t> rows, columns;
+};
+std::optional<NearestImage> nearest_image(const Op& op);
 
 /// For each output element `taps` input indices and weights; linear and cubic.
 template <class T>

@@ -458,6 +458,20 @@ Row& modern(Row& row, TypeSet types) {
 }
 
 }  // namespace
+
+std::optional<NearestImage> nearest_image(const Op& op) {
+  const bool is_resize =
+      op.row().domain().empty() && (op.row().name() == "Resize" || op.row().name() == "Upsample");
+  if (!is_resize || op.in_rank(0) != 4) return std::nullopt;
+  const Plan plan(op);
+  if (plan.how.mode != Mode::nearest || plan.how.coordinates == Coordinates::tf_crop_and_resize ||
+      !plan.axes[0].is_identity(plan.how) || !plan.axes[1].is_identity(plan.how)) {
+    return std::nullopt;
+  }
+  return NearestImage{nearest_indices(plan.how, plan.axes[2]),
+                      nearest_indices(plan.how, plan.axes[3])};
+}
+
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(resize) {

@@ -13,6 +13,7 @@
 
 #include "base/shape.h"
 #include "ops/blocked.h"
+#include "ops/resampling.h"
 #include "passes/conv_stages.h"
 #include "passes/passes.h"
 
@@ -31,14 +32,14 @@ constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
 
 // How a step would take part: which slots of its inputs and of its output would be in blocks.
 struct Part {
-  std::vector<int> taken;
-  int given = -1;
-  std::string op_type = "";  // the operator that takes its place; none: it stays what it is
-  std::vector<int> in = {};  // of that, without attributes; none: what the step has
-  double gain = 0;           // microseconds
+  std::vector<int> taken, given;  // given: the step's first outputs
+  std::string op_type = "";       // the operator that takes its place; none: it stays what it is
+  std::vector<int> in = {};       // of that; none: all inputs and attributes that the step has
+  std::vector<graph::AttributePointer> attributes = {};
+  double gain = 0;                        // microseconds
   std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
 
-  bool takes_part() const { return given >= 0 || !taken.empty(); }
+  bool takes_part() const { return !given.empty() || !taken.empty(); }
   bool takes(int slot) const { return contains(taken, slot); }
 };
 
@@ -58,6 +59,7 @@ class Layout {
     }
     for (int i = 0; i < program_.size(); ++i) {
       if (alone(i) && !is_convolution(i)) part(i) = part_of(i);
+      if (is_free(i) && program_.is(i, "Split")) part(i) = split(i);
     }
     join();
     std::map<int, double> gains;
@@ -109,21 +111,35 @@ class Layout {
     return program_.is(i, "FusedConv", "com.microsoft") || program_.is(i, "Conv");
   }
 
-  // Whether step i gives one tensor and is none of those that a convolution takes in.
-  bool alone(int i) {
+  // Whether step i is none of those that a convolution takes in.
+  bool is_free(int i) {
     const Step& step = program_.step(i);
     if (step.removed || step.op == nullptr || step.out.empty() || step.out[0] < 0) return false;
-    return !absorbed_.contains(i) && !part(i).stages &&
-           std::all_of(step.out.begin() + 1, step.out.end(), [](int slot) { return slot < 0; });
+    return !absorbed_.contains(i) && !part(i).stages;
+  }
+
+  // Whether it gives one tensor besides.
+  bool alone(int i) {
+    const std::vector<int>& out = program_.step(i).out;
+    return is_free(i) && std::all_of(out.begin() + 1, out.end(), [](int slot) { return slot < 0; });
   }
 
   Part part_of(int i) {
     const int x = program_.in(i, 0), y = program_.step(i).out[0];
-    if (is_mean_of_image(i)) return {{x}, -1, "BlockedGlobalAveragePool", {x}};
+    if (is_mean_of_image(i)) return {{x}, {}, "BlockedGlobalAveragePool", {x}};
     for (const auto& [plain, domain, blocked] : kImages) {
-      if (program_.is(i, plain, domain) && fits(x) && fits(y)) return {{x}, y, blocked};
+      if (program_.is(i, plain, domain) && fits(x) && fits(y)) return {{x}, {y}, blocked};
     }
     if (program_.is(i, "Concat")) return concat(i);
+    if (fits(x) && fits(y)) {
+      if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program_.op(i))) {
+        return {{x},
+                {y},
+                "BlockedNearest",
+                {x},
+                {attribute("rows", nearest->rows), attribute("columns", nearest->columns)}};
+      }
+    }
     Part part = by_channel(i);
     return part.takes_part() ? std::move(part) : elementwise(i);
   }
@@ -146,7 +162,7 @@ class Layout {
       const int x = program_.in(i, data), numbers = program_.in(i, 1 - data);
       if (fits(x) && program_.slot(x).operand.shape == shape && shape[2] * shape[3] > 1 &&
           program_.slot(numbers).operand.shape == Shape{shape[0], shape[1], 1, 1})
-        return {{x}, y, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
+        return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
     }
     return {};
   }
@@ -156,7 +172,7 @@ class Layout {
     if (!fits(step.out[0])) return;
     if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty())
       return program_.miss(i, reason);
-    Part result{{}, step.out[0], "BlockedConv"};
+    Part result{{}, {}, "BlockedConv"};
     result.gain = ops::blocked_gain(program_.op(i));
     if (ops::can_be_blocked(program_.op(i).in(0))) {
       if (!fits(step.in[0])) return;
@@ -165,12 +181,12 @@ class Layout {
     if (const int summand = program_.in(i, 3); summand >= 0 && !fits(summand)) return;
     result.stages = conv_stages(
         program_, i, [&](int slot) { return fits(slot); }, [&](int step) { return alone(step); });
-    result.given = result.stages->y;
+    result.given = {result.stages->y};
     if (result.stages->summand >= 0) result.taken.push_back(result.stages->summand);
     const std::vector<int>& members = result.stages->members;
     absorbed_.insert(members.begin(), members.end() - 1);
     // Each that follows would have read and written the whole tensor.
-    result.gain += static_cast<double>(members.size() - 1) * cost(result.given);
+    result.gain += static_cast<double>(members.size() - 1) * cost(result.stages->y);
     part(members.back()) = std::move(result);
   }
 
@@ -186,7 +202,7 @@ class Layout {
         "Softsign",    "Sqrt",      "Sub",       "Swish",        "Tanh",      "ThresholdedRelu"};
     const Step& step = program_.step(i);
     if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
-    Part result{{}, step.out[0]};
+    Part result{{}, {step.out[0]}};
     const Shape& shape = program_.slot(step.out[0]).operand.shape;
     for (const int slot : step.in) {
       if (slot < 0) continue;
@@ -208,7 +224,26 @@ class Layout {
     const bool fit =
         std::all_of(step.in.begin(), step.in.end(), [&](int slot) { return fits(slot); });
     if (!fits(step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
-    return {step.in, step.out[0]};
+    return {step.in, {step.out[0]}};
+  }
+
+  // Of channels as well: a BlockedSlice for each part, of which this is the first.
+  Part split(int i) {
+    const std::vector<int>& out = program_.step(i).out;
+    const int x = program_.in(i, 0);
+    const std::int64_t axis = program_.op(i).has_attr("axis") ? program_.op(i).attr_int("axis") : 0;
+    if ((axis != 1 && axis != -3) || !fits(x) ||
+        !std::all_of(out.begin(), out.end(), [&](int slot) { return fits(slot); }))
+      return {};
+    return {{x}, out, "BlockedSlice", {x}, slice_of(0, out[0])};
+  }
+
+  std::vector<graph::AttributePointer> slice_of(std::int64_t begin, int slot) const {
+    return {attribute("begin", begin), attribute("blocks", blocks_of(slot))};
+  }
+
+  std::int64_t blocks_of(int slot) const {
+    return ops::blocked_shape(program_.slot(slot).operand.shape)[1];
   }
 
   // Regions: steps that hand tensors in blocks to each other. Steps that work element by element
@@ -229,11 +264,12 @@ class Layout {
           }
         }
       }
-      if (own.given < 0) continue;
-      uses_[own.given].given = true;
-      uses_[own.given].staged = own.stages && own.stages->gives_plain;
-      uses_[own.given].kept = !program_.slot(own.given).kept.empty();
-      meet(own.given, i);
+      for (const int slot : own.given) {
+        uses_[slot].given = true;
+        uses_[slot].staged = own.stages && own.stages->gives_plain;
+        uses_[slot].kept = !program_.slot(slot).kept.empty();
+        meet(slot, i);
+      }
     }
   }
 
@@ -277,7 +313,8 @@ class Layout {
       result.opset = 1;
       if (!own.in.empty()) {
         result.in = own.in;
-        result.attributes.clear();
+        result.out.resize(1);
+        result.attributes = own.attributes;
       }
     } else if (program_.is(i, "Concat")) {
       result.attributes = {attribute("axis", std::int64_t{1})};
@@ -313,19 +350,26 @@ class Layout {
         before.push_back({"ToBlocked", kDomain, 1, {}, {slot}, {blocked(slot)}});
       slot = blocked(slot);
     }
-    if (own.given >= 0) {
-      replacement.out[0] = blocked(own.given);
-      const Uses& uses = uses_[own.given];
-      if (uses.converted()) {
-        const bool streamed = !uses.read && element_count(program_.slot(own.given).operand.shape) >=
-                                                kStreamedElements;
-        after.push_back({"FromBlocked",
-                         kDomain,
-                         1,
-                         {attribute("streamed", std::int64_t{streamed})},
-                         {blocked(own.given)},
-                         {own.given}});
+    std::int64_t begin = 0;
+    for (std::size_t k = 0; k < own.given.size(); ++k) {
+      const int slot = own.given[k], in_blocks = blocked(slot);
+      if (k == 0) {
+        replacement.out[0] = in_blocks;
+      } else {
+        after.push_back(
+            {"BlockedSlice", kDomain, 1, slice_of(begin, slot), replacement.in, {in_blocks}});
       }
+      begin += blocks_of(slot);
+      const Uses& uses = uses_[slot];
+      if (!uses.converted()) continue;
+      const bool streamed =
+          !uses.read && element_count(program_.slot(slot).operand.shape) >= kStreamedElements;
+      after.push_back({"FromBlocked",
+                       kDomain,
+                       1,
+                       {attribute("streamed", std::int64_t{streamed})},
+                       {in_blocks},
+                       {slot}});
     }
     const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
     program_.replace(members, std::move(replacement), std::move(before), std::move(after));

@@ -120,7 +120,7 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
   const auto any = [&](int low, int high) {
     return std::uniform_int_distribution<int>(low, high)(random);
   };
-  int split = 0;
+  int split = 0, parts = 0;
   for (int i = 0; i < 150; ++i) {
     SCOPED_TRACE(i);
     G g;
@@ -137,6 +137,11 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
         add_norm(g, last, last + "n", channels);
         g.node("Relu", {last + "n"}, {last + "r"});
         last += "r";
+      } else if (between == 2 && channels > 8) {
+        g.constant(last + "sizes", Tensor::of<std::int64_t>({2}, {8, channels - 8}));
+        g.node("Split", {last, last + "sizes"}, {last + "a", last + "b"}, {G::number("axis", 1)});
+        g.node("Concat", {last + "b", last + "a"}, {last + "c"}, {G::number("axis", 1)});
+        last += "c";
       }
       const int kind = any(0, 3), k = kind == 3 ? 1 : any(1, 5), step = any(1, 4) == 1 ? 2 : 1;
       const int apart = any(1, 4) == 1 ? 2 : 1, before = any(0, k / 2), behind = any(0, k / 2);
@@ -170,10 +175,13 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
     const Tensor expected = expected_of(model, feeds)[0];
     const int threads = any(2, 5);
     const Session session(model, {.threads = threads});
-    split += is_split(session.explain(feeds), threads);
+    const std::string plan = session.explain(feeds);
+    split += is_split(plan, threads);
+    parts += plan.find("as BlockedSlice, by layout row_bands") != std::string::npos;
     expect_near(session.run(feeds)[0], expected, 2e-5);
   }
   EXPECT_GT(split, 30);
+  EXPECT_GT(parts, 10);
 }
 
 TEST_F(RowBandsPass, SeveralCallersAtOnce) {

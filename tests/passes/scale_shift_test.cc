@@ -86,7 +86,7 @@ TEST(ScaleShiftPass, WhatIsNoneStays) {
 // Every value of a model, alone and all at once, for sessions of one to three threads whose plan
 // names all of `operators` and converts nothing back.
 void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::string> values,
-                      const std::vector<std::string>& operators) {
+                      const std::vector<std::string>& operators, bool in_bands) {
   if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
     GTEST_SKIP() << "for vectors of 8 elements and more";
   values.insert(values.begin(), "y");
@@ -100,7 +100,7 @@ void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::s
     for (const std::string& name : operators)
       EXPECT_NE(plan.find("as " + name), std::string::npos) << plan;
     EXPECT_EQ(plan.find("as FromBlocked"), std::string::npos) << plan;
-    EXPECT_EQ(is_by(plan, "row_bands"), threads > 1 && feeds[0].second.shape()[0] == 1) << plan;
+    EXPECT_EQ(is_by(plan, "row_bands"), in_bands && threads > 1) << plan;
     EXPECT_EQ(is_by(plan, "micro_batch"), feeds[0].second.shape()[0] > 10) << plan;
     for (std::size_t i = 1; i < values.size(); ++i) {
       SCOPED_TRACE(values[i]);
@@ -150,7 +150,7 @@ TEST(ScaleShiftPass, InBlocksAndBands) {
   expect_in_blocks(dense_network(), {{"x", G::random({1, 3, 131, 96}, 5)}},
                    {"c0", "d0",  "d0n", "d0r", "d1b", "d1bn", "d1br", "d1c", "d1", "d1n", "d1r",
                     "d2", "d2n", "d2r", "t",   "p",   "q",    "s",    "sn",  "sr", "e"},
-                   {"BlockedScaleShift", "BlockedAveragePool"});
+                   {"BlockedScaleShift", "BlockedAveragePool"}, true);
 }
 
 // Squeeze and excitation in both of the forms that exporters write, and a shift of each channel
@@ -192,9 +192,66 @@ TEST(LayoutOfChannels, SqueezeAndExcitation) {
                            {"shift", G::random({batch, 24, 1, 1}, 6)}};
       expect_in_blocks(gated_network(batch, reduces), feeds,
                        {"a", "b", "bm", "bg", "by", "c", "h", "hm", "hg", "hy", "i", "j", "k"},
-                       {"BlockedChannelMul", "BlockedChannelAdd", "BlockedGlobalAveragePool"});
+                       {"BlockedChannelMul", "BlockedChannelAdd", "BlockedGlobalAveragePool"},
+                       batch == 1);
     }
   }
+}
+
+// As YOLO's: channels that go apart and together, and images that are enlarged.
+Model split_network(std::int64_t batch, int opset) {
+  G g;
+  g.input("x", DType::f32, {batch, 3, 66, 96});
+  g.weight("w0", {48, 3, 3, 3}).weight("w1", {8, 8, 3, 3}).weight("w2", {24, 96, 1, 1});
+  g.weight("w3", {16, 40, 1, 1}).weight("w4", {16, 16, 3, 3});
+  g.constant("sizes", Tensor::of<std::int64_t>({3}, {16, 8, 24}));
+  g.constant("twice", Tensor::of<float>({4}, {1, 1, 2, 2}));
+  g.constant("roi", Tensor(DType::f32, {0})).constant("none", Tensor(DType::f32, {0}));
+  g.constant("size", Tensor::of<std::int64_t>({4}, {batch, 16, 47, 131}));
+  const auto one = G::ints("pads", {1, 1, 1, 1}), axis = G::number("axis", 1);
+  const auto nearest = text("mode", "nearest");
+  g.node("Conv", {"x", "w0"}, {"a"}, {one}).node("Relu", {"a"}, {"b"});
+  if (opset < 13) {
+    g.node("Split", {"b"}, {"l", "m", "n"}, {axis, G::ints("split", {16, 8, 24})});
+  } else {
+    g.node("Split", {"b", "sizes"}, {"l", "m", "n"}, {G::number("axis", -3)});
+  }
+  g.node("Conv", {"m", "w1"}, {"o"}, {one}).node("Add", {"m", "o"}, {"p"});
+  g.node("Concat", {"l", "m", "n", "b"}, {"q"}, {axis}).node("Conv", {"q", "w2"}, {"r"});
+  g.node("Concat", {"r", "p", "o"}, {"s"}, {axis}).node("Conv", {"s", "w3"}, {"t"});
+  g.node("Resize", {"t", "roi", "twice"}, {"u"},
+         {nearest, text("coordinate_transformation_mode", "asymmetric"),
+          text("nearest_mode", "floor")});
+  g.node("Conv", {"u", "w4"}, {"v"}, {one});
+  g.node("Resize", {"v", "roi", "none", "size"}, {"w"}, {nearest});
+  g.node("GlobalAveragePool", {"w"}, {"y"}).output("y");
+  return g.finish(opset);
+}
+
+TEST(LayoutOfChannels, SplitAndNearestPixels) {
+  for (const std::int64_t batch : {1, 3}) {
+    for (const int opset : {11, 13}) {
+      expect_in_blocks(split_network(batch, opset), {{"x", G::random({batch, 3, 66, 96}, 5)}},
+                       {"a", "b", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u", "v", "w"},
+                       {"BlockedSlice", "BlockedNearest"}, false);
+    }
+  }
+}
+
+// A part of four channels is not made of blocks.
+TEST(LayoutOfChannels, PartsOfBlocksStayPlain) {
+  G g;
+  g.input("x", DType::f32, {1, 3, 40, 40}).weight("w", {16, 3, 3, 3}).weight("v", {8, 12, 1, 1});
+  g.node("Conv", {"x", "w"}, {"a"})
+      .node("Split", {"a"}, {"b", "c"}, {G::number("axis", 1), G::ints("split", {4, 12})});
+  g.node("Conv", {"c", "v"}, {"y"}).output("y").output("b");
+  const Model model = g.finish(11);
+  const Feeds feeds = {{"x", G::random({1, 3, 40, 40}, 5)}};
+  const Session session(model, {.threads = 2});
+  EXPECT_EQ(session.explain(feeds).find("BlockedSlice"), std::string::npos);
+  const Outputs expected = Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds);
+  const Outputs got = session.run(feeds);
+  for (std::size_t i = 0; i < 2; ++i) expect_near(got[i], expected[i], 1e-5);
 }
 
 }  // namespace
