@@ -11,6 +11,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/blocked_f32.cc"
+#include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_depthwise_inl.h"
 #include "kernels/simd_blocked_inl.h"
@@ -281,12 +282,73 @@ HWY_EXPORT(run_pack_blocked);
 HWY_EXPORT(blocked_scratch_floats);
 HWY_EXPORT(run_blocked_conv);
 HWY_EXPORT(run_blocked_pays);
+
+struct ScratchGroup {};
+
+// Multiply-adds that are worth handing to another thread.
+constexpr std::int64_t kGroupGrain = 1 << 19;
+
+// Groups of several channels are convolutions of their own.
+bool is_grouped(const ConvShape& s) { return s.groups > 1 && s.groups != s.in_c; }
+std::int64_t parts_of(const ConvShape& s) { return is_grouped(s) ? s.groups : 1; }
+
+// One group of one image; of other convolutions all.
+ConvShape part_of(ConvShape s) {
+  if (!is_grouped(s)) return s;
+  s.in_c /= s.groups;
+  s.out_c /= s.groups;
+  s.batch = s.groups = 1;
+  return s;
+}
+
+// Group g of image n.
+ConvArgs part_of(const ConvShape& s, ConvArgs args, std::int64_t n, std::int64_t g) {
+  const ConvShape part = part_of(s);
+  const std::int64_t channel = g * part.out_c, plane = n * s.out_c + channel;
+  const std::int64_t y_stride =
+      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
+  const auto move = [](auto*& pointer, std::int64_t by) {
+    if (pointer != nullptr) pointer += by;
+  };
+  args.x += (n * s.in_c + g * part.in_c) * s.x_plane();
+  args.y += n * y_stride + channel * s.y_plane();
+  move(args.add, plane * s.add_plane());
+  for (const float** of_channel :
+       {&args.bias, &args.stages.scale, &args.stages.unscale, &args.stages.shift})
+    move(*of_channel, channel);
+  for (float** stage :
+       {&args.stages.conv, &args.stages.scaled, &args.stages.sum, &args.stages.result})
+    move(*stage, plane * s.stage_plane());
+  return args;
+}
+
+// Threads take whole groups, where there are enough.
+void grouped_conv(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
+  const ConvShape part = part_of(s);
+  const auto conv = MEZZO_DISPATCH(run_blocked_conv);
+  const std::int64_t weights_floats = MEZZO_DISPATCH(blocked_weights_floats)(part),
+                     scratch_floats = MEZZO_DISPATCH(blocked_scratch_floats)(part),
+                     parts = s.batch * s.groups;
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    float* scratch = thread_scratch<ScratchGroup>(scratch_floats);
+    for (std::int64_t i = begin; i < end; ++i) {
+      ConvArgs of_part = part_of(s, args, i / s.groups, i % s.groups);
+      of_part.packed_weights += i % s.groups * weights_floats;
+      conv(part, of_part, scratch, pool);
+    }
+  };
+  if (parts < pool.size()) return run(0, parts);
+  const std::int64_t work = part.out_c * part.out_h * part.out_w * part.in_c * part.k_h * part.k_w;
+  pool.parallel_for(parts, std::max<std::int64_t>(1, kGroupGrain / work), run);
+}
+
 }  // namespace
 
 bool blocked_conv_applies(const ConvShape& s) {
-  if (s.out_c % kBlockChannels != 0) return false;
-  if (s.groups > 1) return s.groups == s.in_c && s.groups == s.out_c;
-  return s.stride_w <= 2;
+  const std::int64_t out = s.out_c / s.groups;
+  if (s.groups > 1 && s.groups == s.in_c) return out == 1 && s.out_c % kBlockChannels == 0;
+  return out % kBlockChannels == 0 && s.stride_w <= 2 &&
+         (s.groups == 1 || s.in_c / s.groups % kBlockChannels == 0);
 }
 
 bool blocked_layout_pays() { return MEZZO_DISPATCH(run_blocked_pays)(); }
@@ -294,21 +356,30 @@ bool blocked_layout_pays() { return MEZZO_DISPATCH(run_blocked_pays)(); }
 bool blocked_conv_takes_blocked(const ConvShape& s) { return s.in_c % kBlockChannels == 0; }
 
 std::size_t blocked_weights_bytes(const ConvShape& shape) {
-  return static_cast<std::size_t>(
-      checked_mul(MEZZO_DISPATCH(blocked_weights_floats)(shape), sizeof(float)));
+  const std::int64_t floats =
+      checked_mul(parts_of(shape), MEZZO_DISPATCH(blocked_weights_floats)(part_of(shape)));
+  return static_cast<std::size_t>(checked_mul(floats, sizeof(float)));
 }
 
 void pack_blocked_weights(const ConvShape& shape, const float* weights, float* packed,
                           ThreadPool& pool) {
-  MEZZO_DISPATCH(run_pack_blocked)(shape, weights, packed, pool);
+  const ConvShape part = part_of(shape);
+  const std::int64_t floats = MEZZO_DISPATCH(blocked_weights_floats)(part);
+  for (std::int64_t i = 0; i < parts_of(shape); ++i) {
+    MEZZO_DISPATCH(run_pack_blocked)(part, weights, packed, pool);
+    weights += part.out_c * (part.in_c / part.groups) * part.k_h * part.k_w;
+    packed += floats;
+  }
 }
 
 std::size_t blocked_scratch_bytes(const ConvShape& shape) {
+  if (is_grouped(shape)) return 0;
   return static_cast<std::size_t>(
       checked_mul(MEZZO_DISPATCH(blocked_scratch_floats)(shape), sizeof(float)));
 }
 
 void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool) {
+  if (is_grouped(shape)) return grouped_conv(shape, args, pool);
   MEZZO_DISPATCH(run_blocked_conv)(shape, args, static_cast<float*>(scratch), pool);
 }
 

@@ -17,8 +17,9 @@ namespace mezzo::kernels {
 /// Channels of a block.
 inline constexpr std::int64_t kBlockChannels = 8;
 
-/// Whether `blocked_conv` takes that shape: whole blocks of output channels, one group or as many
-/// as there are input and output channels, strides along the rows of at most 2.
+/// Whether `blocked_conv` takes that shape: whole blocks of output channels, one group, or groups
+/// that are whole blocks of input and output channels, or as many as there are of either; strides
+/// along the rows of at most 2 but for the last.
 bool blocked_conv_applies(const ConvShape& shape);
 /// Whether the layout is the faster one on the active target, were all tensors in it.
 bool blocked_layout_pays();

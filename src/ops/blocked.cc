@@ -20,7 +20,7 @@ Convolution blocked_convolution(const Op& op) {
   if (conv.windows.size() != 2 || (x.size() == 5) != (conv.in_c % kBlock == 0) ||
       !kernels::blocked_conv_applies(conv_shape(conv))) {
     throw invalid("the convolution does not fit the blocked layout")
-        .expected("whole blocks of 8 channels, one group or one for each channel, steps of 1 or 2")
+        .expected("whole blocks of 8 channels in each group, or groups of one; steps of 1 or 2")
         .got("X " + to_string(x) + ", W " + to_string(op.in_shape(1)));
   }
   return conv;
@@ -167,7 +167,8 @@ double blocked_gain(const Op& op) {
   const double operations = 2e-3 * static_cast<double>(multiply_adds_of(conv));
   // GF/s of the plain kernel and the blocked one.
   if (winograd_refusal(conv_shape(conv)).empty()) return operations * (1 / 160.0 - 1 / 165.0);
-  if (conv.groups > 1) return operations * (1 / 28.0 - 1 / 38.0);
+  if (conv.groups == conv.in_c && conv.groups > 1) return operations * (1 / 28.0 - 1 / 38.0);
+  if (conv.groups > 1) return operations * (1 / 40.0 - 1 / 60.0);
   if (conv.in_c % kBlock != 0) return operations * (1 / 53.0 - 1 / 62.0);
   return operations * (conv.in_c <= 32 ? 1 / 60.0 - 1 / 75.0 : 1 / 78.0 - 1 / 86.0);
 }

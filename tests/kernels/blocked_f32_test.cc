@@ -42,6 +42,10 @@ const ConvShape kShapes[] = {
     make_shape(1, 3, {40, 75}, 64, {7, 7}, {2, 2}, {3, 3, 3, 3}),
     make_shape(1, 1, {9, 9}, 8, {3, 3}),
     make_shape(1, 20, {7, 7}, 24, {1, 1}),
+    // Groups of channels.
+    make_shape(2, 48, {17, 19}, 48, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 6),
+    make_shape(1, 48, {9, 9}, 72, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}, 3),
+    make_shape(3, 32, {6, 7}, 64, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2),
     // Depthwise.
     make_shape(2, 16, {17, 19}, 16, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 16),
     make_shape(1, 40, {7, 7}, 40, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}, 40),
@@ -353,7 +357,7 @@ TEST(BlockedF32, RefusesWhatItDoesNotTake) {
   EXPECT_FALSE(blocked_conv_applies(make_shape(1, 8, {9, 9}, 12, {1, 1})));
   EXPECT_FALSE(blocked_conv_applies(make_shape(1, 8, {9, 9}, 8, {1, 1}, {1, 3})));
   EXPECT_FALSE(blocked_conv_applies(make_shape(1, 16, {9, 9}, 32, {1, 1}, {1, 1}, {}, {1, 1}, 16)));
-  EXPECT_FALSE(blocked_conv_applies(make_shape(1, 16, {9, 9}, 16, {1, 1}, {1, 1}, {}, {1, 1}, 2)));
+  EXPECT_FALSE(blocked_conv_applies(make_shape(1, 16, {9, 9}, 16, {1, 1}, {1, 1}, {}, {1, 1}, 4)));
 }
 
 TEST(BlockedF32, ReordersBothWays) {

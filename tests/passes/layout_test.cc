@@ -21,12 +21,12 @@ int count(const std::string& text, const std::string& part) {
 
 // A region with everything that one may hold: a first convolution of a plain image, pools, 1x1,
 // 3x3 and depthwise convolutions, norms, a residual sum, activations, a concatenation. Of the norm
-// some factors may be zero.
-Model network(bool erases = false) {
+// some factors may be zero; the convolution ahead of it may be of groups.
+Model network(bool erases = false, std::int64_t groups = 1) {
   G g;
   g.input("x", DType::f32, {2, 3, 65, 65});
   g.weight("w1", {32, 3, 3, 3}).weight("w2", {64, 32, 1, 1}).weight("w3", {64, 1, 3, 3});
-  g.weight("w4", {32, 64, 1, 1}).weight("w5", {64, 32, 3, 3}).weight("w6", {40, 96, 3, 3});
+  g.weight("w4", {32, 64 / groups, 1, 1}).weight("w5", {64, 32, 3, 3}).weight("w6", {40, 96, 3, 3});
   const auto pads = G::ints("pads", {1, 1, 1, 1}), strides = G::ints("strides", {2, 2});
   g.node("Conv", {"x", "w1"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
   g.node("MaxPool", {"r1"}, {"m1"}, {G::ints("kernel_shape", {3, 3}), strides});
@@ -39,7 +39,7 @@ Model network(bool erases = false) {
   if (erases) std::ranges::fill(scale.mutable_values<float>().first(3), 0.0F);
   g.constant("scale", scale);
   g.constant("var", Tensor::of<float>({32}, std::vector<float>(32, 3.0F)));
-  g.node("Conv", {"c3", "w4"}, {"c4"});
+  g.node("Conv", {"c3", "w4"}, {"c4"}, {G::number("group", groups)});
   g.node("BatchNormalization", {"c4", "scale", "shift", "mean", "var"}, {"n4"});
   g.node("Add", {"m1", "n4"}, {"sum"}).node("Relu", {"sum"}, {"r4"});
   g.node("Conv", {"r4", "w5"}, {"c5"}, {pads}).node("Tanh", {"c5"}, {"t5"});
@@ -66,6 +66,7 @@ TEST_F(LayoutPass, ARegionNeedsNoConversion) {
   EXPECT_EQ(count(plan, "as BlockedGlobalAveragePool"), 1) << plan;
   EXPECT_EQ(count(plan, "as ToBlocked"), 0) << plan;
   EXPECT_EQ(count(plan, "as FromBlocked"), 0) << plan;
+  EXPECT_EQ(Session(network(false, 4), {.threads = 1}).explain(picture()), plan);
 }
 
 TEST_F(LayoutPass, ATappedTensorIsConvertedOnTheSide) {
@@ -130,8 +131,7 @@ TEST_F(LayoutPass, ManyConversionsKeepItPlain) {
 }
 
 // Every value, alone and with the output, fed and observed, equals that of the plain layout.
-TEST_F(LayoutPass, NothingChangesButRounding) {
-  const Model model = network();
+void expect_only_rounding(const Model& model) {
   const Session blocked(model, {.threads = 2});
   const Session plain(model, {.threads = 2, .disabled_passes = {"layout"}});
   const Tensor y = plain.run(picture())[0];
@@ -154,6 +154,11 @@ TEST_F(LayoutPass, NothingChangesButRounding) {
     expect_near(blocked.run(picture(), {"y"}, {.patches = {{value.name, patch}}})[0], y, 1e-5);
     EXPECT_EQ(seen, 1);
   }
+}
+
+TEST_F(LayoutPass, NothingChangesButRounding) {
+  expect_only_rounding(network());
+  expect_only_rounding(network(false, 4));
 }
 
 // It has the weights that have taken in the norm, as the plan without the tap has.

@@ -162,9 +162,11 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
         g.node("Conv", {last, weights}, {name},
                {pads, strides, dilations, G::number("group", channels)});
       } else {
-        const std::int64_t more = 8 * any(1, 5);
-        g.weight(weights, {more, channels, k, k});
-        g.node("Conv", {last, weights}, {name}, {pads, strides, dilations});
+        const std::int64_t groups = channels % 16 == 0 ? any(1, 2) : 1;
+        const std::int64_t more = 8 * groups * any(1, 3);
+        g.weight(weights, {more, channels / groups, k, k});
+        g.node("Conv", {last, weights}, {name},
+               {pads, strides, dilations, G::number("group", groups)});
         channels = more;
       }
       last = name;
