@@ -121,6 +121,39 @@ D cast_element(S value) {
   }
 }
 
+// out[i] = in[i], converted; bool is a byte, of which any but 0 is true. Runs of floats that all
+// fit a signed integer take the compiler's vectors.
+template <class S, class D>
+void convert_run(const S* in, D* out, std::int64_t count) {
+  if constexpr (std::is_floating_point_v<S> && std::is_integral_v<D> && !std::is_same_v<D, bool>) {
+    using Wide = std::conditional_t<sizeof(D) <= 4, std::int32_t, std::int64_t>;
+    // The exponent and what is above it, of 2^31 or 2^63: all that is smaller in magnitude fits.
+    using Bits = std::conditional_t<sizeof(S) == 4, std::int32_t, std::int64_t>;
+    constexpr Bits kLimit = std::bit_cast<Bits>(static_cast<S>(sizeof(D) <= 4 ? 0x1p31 : 0x1p63)),
+                   kMagnitude = std::numeric_limits<Bits>::max();
+    constexpr std::int64_t kRun = 512;
+    for (std::int64_t begin = 0; begin < count; begin += kRun) {
+      const std::int64_t end = std::min(count, begin + kRun);
+      Bits beyond = 0;
+      for (std::int64_t i = begin; i < end; ++i)
+        beyond |= (std::bit_cast<Bits>(in[i]) & kMagnitude) >= kLimit ? Bits{1} : Bits{0};
+      if (beyond == 0) {
+        for (std::int64_t i = begin; i < end; ++i)
+          out[i] = static_cast<D>(static_cast<Wide>(in[i]));
+      } else {
+        for (std::int64_t i = begin; i < end; ++i) out[i] = cast_element<S, D>(in[i]);
+      }
+    }
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = cast_element<S, D>(in[i]);
+  }
+}
+
+template <class D>
+void convert_bools(const std::uint8_t* in, D* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<D>(in[i] != 0 ? 1 : 0);
+}
+
 // Element `i`; a bool is read as a byte, since callers' bytes may be others than 0 and 1.
 template <class S>
 S element(const void* data, std::int64_t i) {
@@ -316,8 +349,11 @@ void convert(DType from, const void* source, DType to, void* target, std::int64_
     const auto in = [source](std::int64_t i) { return element<S>(source, i); };
     const bool native = with_native(to, [&](auto d) {
       using D = decltype(d);
-      auto* out = static_cast<D*>(target);
-      for (std::int64_t i = 0; i < count; ++i) out[i] = cast_element<S, D>(in(i));
+      if constexpr (std::is_same_v<S, bool>) {
+        convert_bools(static_cast<const std::uint8_t*>(source), static_cast<D*>(target), count);
+      } else {
+        convert_run(static_cast<const S*>(source), static_cast<D*>(target), count);
+      }
     });
     if (native) return;
     for (std::int64_t i = 0; i < count; ++i) {

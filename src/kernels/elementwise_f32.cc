@@ -1,6 +1,7 @@
 #include "kernels/elementwise_f32.h"
 
 #include <algorithm>
+#include <cmath>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise_f32.cc"
@@ -8,6 +9,8 @@
 #include "kernels/simd_math_inl.h"
 #include "kernels/simd_stream_inl.h"
 #include "kernels/simd_tail_inl.h"
+// Behind the choice of targets.
+#include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -39,6 +42,24 @@ void map(const float* x, float* y, int64_t n, const F& f) {
     const auto rest = static_cast<std::size_t>(n - i);
     store_n(f(load_n(d, x + i, rest)), d, y + i, rest);
   }
+}
+
+// `slow` for each element.
+HWY_NOINLINE VecF32 by_element(VecF32 v, float (*slow)(float)) {
+  const F32 d;
+  HWY_ALIGN float elements[kLanes];
+  hn::Store(v, d, elements);
+  for (float& element : elements) element = slow(element);
+  return hn::Load(d, elements);
+}
+
+// Highway's sine and cosine reduce x by multiples of pi, which works for so many of them; `slow`
+// takes vectors with larger ones.
+template <class Fast>
+VecF32 periodic(VecF32 v, const Fast& fast, float (*slow)(float)) {
+  const F32 d;
+  if (!hn::AllTrue(d, hn::Lt(hn::Abs(v), hn::Set(d, 10000.0f)))) return by_element(v, slow);
+  return fast(v);
 }
 
 }  // namespace
@@ -75,6 +96,20 @@ void run_unary(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
       return run([](VecF32 v) HWY_ATTR { return sigmoid_f32(v); });
     case Unary::erf:
       return run([](VecF32 v) HWY_ATTR { return erf_f32(v); });
+    case Unary::sin:
+      return run([](VecF32 v) HWY_ATTR {
+        return periodic(
+            v, [](VecF32 u) HWY_ATTR { return hn::Sin(F32(), u); },
+            [](float u) { return std::sin(u); });
+      });
+    case Unary::cos:
+      return run([](VecF32 v) HWY_ATTR {
+        return periodic(
+            v, [](VecF32 u) HWY_ATTR { return hn::Cos(F32(), u); },
+            [](float u) { return std::cos(u); });
+      });
+    case Unary::atan:
+      return run([](VecF32 v) HWY_ATTR { return hn::Atan(F32(), v); });
     case Unary::gelu_erf:
       return run([](VecF32 v) HWY_ATTR { return gelu_f32(v); });
     case Unary::gelu_tanh:
@@ -176,6 +211,10 @@ void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n
     case Binary::max:
       return combine<kScalarA, kScalarB>(
           a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR { return max_or_nan(u, v); });
+    case Binary::prelu:
+      return combine<kScalarA, kScalarB>(a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR {
+        return hn::IfThenElse(hn::Lt(u, hn::Zero(F32())), hn::Mul(u, v), u);
+      });
   }
 }
 

@@ -10,9 +10,9 @@ namespace mezzo::kernels {
 /// Names and formulas are ONNX's; `a` and `b` are UnaryArgs::alpha and beta. NaN is carried through
 /// by all (clip too); infinities give what the formula gives, which is NaN for swish, mish and the
 /// GELUs at -inf. Errors against the exact value, in units of the last place and over all finite x,
-/// are at most: exp 2, log 2, tanh 3, sigmoid 4, erf 3, swish and mish 8, softplus 4, elu and celu
-/// 3, selu 4. The GELUs cancel for negative x as their formulas do: there the error is some 2^-22
-/// |x|. Factors below 2^-126 may be flushed to zero.
+/// are at most: exp 2, log 2, tanh 3, sigmoid 4, erf 3, sin and cos 3, atan 3, swish and mish 8,
+/// softplus 4, elu and celu 3, selu 4. The GELUs cancel for negative x as their formulas do: there
+/// the error is some 2^-22 |x|. Factors below 2^-126 may be flushed to zero.
 enum class Unary {
   abs,
   neg,
@@ -27,6 +27,9 @@ enum class Unary {
   tanh,
   sigmoid,
   erf,
+  sin,
+  cos,
+  atan,
   gelu_erf,   ///< x/2 (1 + erf(x / sqrt 2))
   gelu_tanh,  ///< x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   relu,
@@ -59,7 +62,15 @@ std::int64_t cost_of(Unary op);
 void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, ThreadPool& pool);
 
 /// max and min carry NaN through, as numpy.maximum does.
-enum class Binary { add, sub, mul, div, min, max };
+enum class Binary {
+  add,
+  sub,
+  mul,
+  div,
+  min,
+  max,
+  prelu,  ///< a < 0 ? a b : a
+};
 
 /// How one operand of a binary function is repeated over the elements of the other, which are rows
 /// of n.

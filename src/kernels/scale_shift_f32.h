@@ -25,4 +25,7 @@ struct ScaleShift {
 /// y = min(max(x * scale + shift, s.min), s.max); NaN is carried through. y may be x.
 void scale_shift(const ScaleShift& s, const float* x, float* y, ThreadPool& pool);
 
+/// y = x < 0 ? x * scale : x; what else `s` has does not matter. y may be x.
+void scale_negative(const ScaleShift& s, const float* x, float* y, ThreadPool& pool);
+
 }  // namespace mezzo::kernels

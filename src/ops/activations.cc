@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "ops/broadcast_f32.h"
 #include "ops/elementwise.h"
 #include "ops/shapes.h"
 
@@ -163,6 +164,18 @@ Choice prelu(Op& op) {
   return choice;
 }
 
+Choice prelu_simd(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const auto slope =
+      broadcast_of(BroadcastLoop({op.in_shape(0), slope_shape(op)}, op.out_shape(0)));
+  if (!slope || slope->swapped)
+    return refuse("a slope that is neither a scalar, a row nor a column");
+  return Kernel([slope = *slope, n = element_count(op.out_shape(0))](Run& run) {
+    kernels::binary(kernels::Binary::prelu, slope, run.in<float>(0), run.in<float>(1),
+                    run.out<float>(0), n, run.pool());
+  });
+}
+
 // FastGelu and BiasGelu: gelu(x + bias), with the bias over the last axis.
 void infer_biased(Op& op) {
   if (op.has_in(1)) {
@@ -313,6 +326,8 @@ MEZZO_FAMILY(activations) {
         .out("Y", like(0))
         .infer(infer_prelu)
         .in_place(0)
+        .batched_by_shape()
+        .simd_kernel("simd f32", prelu_simd)
         .kernel("reference", prelu);
   };
   declare_prelu(kFloats).since(1).attr("consumed_inputs", Kind::ints);

@@ -2,6 +2,7 @@
 
 #include "base/convert.h"
 #include "kernels/convert.h"
+#include "ops/broadcast.h"
 #include "ops/movement.h"
 #include "ops/op.h"
 
@@ -23,8 +24,13 @@ void convert_elements(DType from, const void* source, DType to, void* target, st
   } else if (from == DType::f32 && to == DType::bf16) {
     kernels::f32_to_bf16(static_cast<const float*>(source), static_cast<BFloat16*>(target), count,
                          pool);
-  } else {
+  } else if (bits_of(from) < 8 || bits_of(to) < 8) {
     convert(from, source, to, target, count);
+  } else {
+    pool.parallel_for(count, kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+      convert(from, static_cast<const char*>(source) + bytes_of(from, begin), to,
+              static_cast<char*>(target) + bytes_of(to, begin), end - begin);
+    });
   }
 }
 

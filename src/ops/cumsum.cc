@@ -1,4 +1,6 @@
 // CumSum and CumProd. Spec: ai.onnx CumSum-11, -14 (16-bit floats), CumProd-26.
+#include <algorithm>
+
 #include "ops/axis_split.h"
 #include "ops/matrix_product.h"
 #include "ops/shapes.h"
@@ -23,15 +25,20 @@ void infer(Op& op) {
   same_shape(op);
 }
 
-// x and y [n], `stride` apart; y may be x.
+// Columns of x and y, at most kColumns side by side, [n] of them `stride` apart; y may be x.
+constexpr std::int64_t kColumns = 64;
 template <class T, bool product>
-void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, bool exclusive) {
-  Accumulator<T> state = product ? 1 : 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto element = static_cast<Accumulator<T>>(x[i * stride]);
-    const Accumulator<T> next = product ? state * element : state + element;
-    y[i * stride] = static_cast<T>(exclusive ? state : next);
-    state = next;
+void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int64_t columns,
+                bool exclusive) {
+  Accumulator<T> state[kColumns];
+  std::fill_n(state, columns, static_cast<Accumulator<T>>(product ? 1 : 0));
+  for (std::int64_t i = 0; i < n; ++i, x += stride, y += stride) {
+    for (std::int64_t q = 0; q < columns; ++q) {
+      const auto element = static_cast<Accumulator<T>>(x[q]);
+      const Accumulator<T> next = product ? state[q] * element : state[q] + element;
+      y[q] = static_cast<T>(exclusive ? state[q] : next);
+      state[q] = next;
+    }
   }
 }
 
@@ -51,10 +58,11 @@ Choice reference(Op& op) {
                 run.pool().parallel_for(
                     outer * inner, grain_for(n),
                     [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t i = begin; i < end; ++i) {
+                      for (std::int64_t i = begin, columns; i < end; i += columns) {
+                        columns = std::min({kColumns, end - i, inner - i % inner});
                         const std::int64_t at = i / inner * n * inner + i % inner + first;
                         accumulate<T, product>(run.in<T>(0) + at, run.out<T>(0) + at, n, stride,
-                                               exclusive);
+                                               columns, exclusive);
                       }
                     });
               };

@@ -57,18 +57,18 @@ void infer_space_to_depth(Op& op) {
 
 // Both go between a deep tensor [N, depth of the blocks, H, W] and a flat one [N, C, H * block, W *
 // block]; the depth is (row in the block, column in it, C) for DCR and (C, row, column) for CRD.
-// The copy goes over N, C, H, row, W, column.
+// The copy goes over N, C, row, column, H, W.
 Kernel between(const Op& op, const Shape& deep, const Shape& flat, bool to_flat) {
   const std::int64_t block = block_of(op);
   const std::int64_t plane = deep[2] * deep[3];
   const std::int64_t channels = flat[1];
   const bool dcr = depth_first(op);
   const std::int64_t column = dcr ? channels * plane : plane;
-  const Shape extents = {deep[0], channels, deep[2], block, deep[3], block};
+  const Shape extents = {deep[0], channels, block, block, deep[2], deep[3]};
   const std::vector<std::int64_t> in_deep = {
-      deep[1] * plane, dcr ? plane : block * block * plane, deep[3], block * column, 1, column};
+      deep[1] * plane, dcr ? plane : block * block * plane, block * column, column, deep[3], 1};
   const std::vector<std::int64_t> in_flat = {
-      flat[1] * flat[2] * flat[3], flat[2] * flat[3], block * flat[3], flat[3], block, 1};
+      flat[1] * flat[2] * flat[3], flat[2] * flat[3], flat[3], 1, block * flat[3], block};
   return [mover = Mover(op.in(0).dtype, extents, to_flat ? in_deep : in_flat,
                         to_flat ? in_flat : in_deep)](Run& run) {
     mover.run(run.in_data(0), run.out_data(0), run.pool());

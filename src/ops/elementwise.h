@@ -17,6 +17,12 @@
 
 namespace mezzo::ops {
 
+/// y[i] = f(x[i]) for i < n. By value: what bytes are written to must not be the pointers.
+template <class X, class Y, class F>
+void map_run(const X* x, Y* y, std::int64_t n, F f) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<Y>(f(x[i]));
+}
+
 /// The kernel of y = f(x) with elements X and Y in memory; f's result is cast to Y.
 template <class X, class Y, class F>
 Kernel unary_kernel(std::int64_t count, F f) {
@@ -25,8 +31,7 @@ Kernel unary_kernel(std::int64_t count, F f) {
     Y* y = run.out<Y>(0);
     run.pool().parallel_for(count, kElementwiseGrain / 4,
                             [&](std::int64_t begin, std::int64_t end) {
-                              for (std::int64_t i = begin; i < end; ++i)
-                                y[i] = static_cast<Y>(f(x[i]));
+                              map_run(x + begin, y + begin, end - begin, f);
                             });
   };
 }

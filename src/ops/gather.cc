@@ -75,6 +75,15 @@ void infer_gather_elements(Op& op) {
   op.set_out(0, op.in(0).dtype, indices);
 }
 
+// to[j] = from[j * column_stride + indices[j] * axis_stride] for j < n. By value: elements that are
+// written must not be what is read here.
+template <class Element, class Index>
+void gather_row(const Element* from, std::int64_t column_stride, std::int64_t axis_stride,
+                std::int64_t extent, const Index* indices, std::int64_t n, Element* to) {
+  for (std::int64_t j = 0; j < n; ++j, from += column_stride)
+    to[j] = from[checked_index(indices[j], extent) * axis_stride];
+}
+
 // Goes through the rows (last axis) of the indices.
 Choice gather_elements(Op& op) {
   const Shape& indices_shape = op.in_shape(1);
@@ -94,20 +103,18 @@ Choice gather_elements(Op& op) {
       with_indices(run, 1, [&](const auto* indices) {
         const Element* data = run.in<Element>(0);
         Element* out = run.out<Element>(0);
-        run.pool().parallel_for(
-            rows, runs_per_task(dtype, width * 8), [&](std::int64_t begin, std::int64_t end) {
-              for (std::int64_t row = begin; row < end; ++row) {
-                std::int64_t base = 0, rest = row;
-                for (std::size_t a = last; a-- > 0;) {
-                  if (a != axis) base += rest % indices_shape[a] * strides[a];
-                  rest /= indices_shape[a];
-                }
-                for (std::int64_t j = row * width; j < (row + 1) * width; ++j) {
-                  out[j] = data[base + checked_index(indices[j], extent) * axis_stride];
-                  base += column_stride;
-                }
-              }
-            });
+        run.pool().parallel_for(rows, runs_per_task(dtype, width * 8),
+                                [&](std::int64_t begin, std::int64_t end) {
+                                  for (std::int64_t row = begin; row < end; ++row) {
+                                    std::int64_t base = 0, rest = row;
+                                    for (std::size_t a = last; a-- > 0;) {
+                                      if (a != axis) base += rest % indices_shape[a] * strides[a];
+                                      rest /= indices_shape[a];
+                                    }
+                                    gather_row(data + base, column_stride, axis_stride, extent,
+                                               indices + row * width, width, out + row * width);
+                                  }
+                                });
       });
     });
   };

@@ -94,4 +94,10 @@ void pack(DType dtype, const std::uint8_t* elements, void* packed, std::int64_t 
   for (std::int64_t i = 0; i < count; ++i) write_packed(dtype, packed, i, elements[i]);
 }
 
+void throw_bad_index(std::int64_t index, std::int64_t extent) {
+  throw Error(ErrorCode::runtime, "an index is out of range")
+      .expected("-" + std::to_string(extent) + " to " + std::to_string(extent - 1))
+      .got(std::to_string(index));
+}
+
 }  // namespace mezzo::ops

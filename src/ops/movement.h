@@ -110,14 +110,14 @@ void on_whole_bytes(DType dtype, const void* source, std::int64_t source_count, 
   pack(dtype, to.data(), target, target_count);
 }
 
+[[noreturn]] void throw_bad_index(std::int64_t index, std::int64_t extent);
+
 /// `index` counted from the front, of an axis with that extent. Throws Error(runtime) where it is
 /// out of range.
 inline std::int64_t checked_index(std::int64_t index, std::int64_t extent) {
-  if (index >= 0 && index < extent) return index;
-  if (index < 0 && index >= -extent) return index + extent;
-  throw Error(ErrorCode::runtime, "an index is out of range")
-      .expected("-" + std::to_string(extent) + " to " + std::to_string(extent - 1))
-      .got(std::to_string(index));
+  const std::int64_t from_front = index + (index < 0 ? extent : 0);
+  if (from_front < 0 || from_front >= extent) throw_bad_index(index, extent);
+  return from_front;
 }
 
 }  // namespace mezzo::ops

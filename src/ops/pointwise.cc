@@ -19,7 +19,7 @@ using kernels::PointwiseStep;
 using kernels::Unary;
 
 constexpr std::int64_t kUnaries = static_cast<std::int64_t>(Unary::mish) + 1,
-                       kBinaries = static_cast<std::int64_t>(Binary::max) + 1;
+                       kBinaries = static_cast<std::int64_t>(Binary::prelu) + 1;
 
 [[noreturn]] void bad_attribute(const char* name, const std::string& expected, std::int64_t got) {
   throw invalid("a bad chain of functions")

@@ -3,14 +3,14 @@
 // BatchNormalization of inference has no convolution to be folded into (and `layout`, in the
 // blocked layout): y = min(max(x * Scale + Shift, min), max). BlockedChannelMul and
 // BlockedChannelAdd, with numbers of each image: a Mul or Add in the blocked layout as of
-// squeeze-and-excitation (Hu et al., 2018).
+// squeeze-and-excitation (Hu et al., 2018). BlockedPRelu, with the slopes of a PRelu.
 
 #include <algorithm>
 #include <limits>
 
 #include "base/shape.h"
-#include "kernels/blocked_f32.h"
 #include "kernels/scale_shift_f32.h"
+#include "ops/blocked_image.h"
 #include "ops/element_runs.h"
 #include "ops/op.h"
 #include "ops/shapes.h"
@@ -20,12 +20,12 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::int64_t lanes_of(bool blocked) { return blocked ? kernels::kBlockChannels : 1; }
+std::int64_t lanes_of(bool blocked) { return blocked ? kBlock : 1; }
 
 void infer(Op& op, bool blocked) {
-  require_rank(op, 0, blocked ? 5 : 2);
+  require_rank(op, 0, 2);
   const Shape& x = op.in_shape(0);
-  const Shape channels = {checked_mul(x[1], lanes_of(blocked))};
+  const Shape channels = {blocked ? plain_shape(x)[1] : x[1]};
   for (const int i : {1, 2}) {
     if (op.in_shape(i) != channels) {
       throw invalid("Scale or Shift does not fit the channels of X")
@@ -105,9 +105,8 @@ void declare(Row& row, bool blocked) {
 }
 
 void infer_by_image(Op& op) {
-  require_rank(op, 0, 5, 5);
   const Shape& x = op.in_shape(0);
-  const Shape numbers = {x[0], checked_mul(x[1], kernels::kBlockChannels), 1, 1};
+  const Shape plain = plain_shape(x), numbers = {plain[0], plain[1], 1, 1};
   if (op.in_shape(1) != numbers) {
     throw invalid("Numbers does not fit the channels of X")
         .expected(to_string(numbers))
@@ -132,6 +131,25 @@ void declare_by_image(Row& row, Numbers numbers) {
       });
 }
 
+void infer_slopes(Op& op) {
+  const Shape& x = op.in_shape(0);
+  const std::int64_t channels = plain_shape(x)[1];
+  if (element_count(op.in_shape(1)) != channels) {
+    throw invalid("Slope does not fit the channels of X")
+        .expected(std::to_string(channels) + " elements")
+        .got(to_string(op.in_shape(1)));
+  }
+  op.set_out(0, op.in(0).dtype, x);
+}
+
+Choice prelu(Op& op) {
+  return [of = description(op, true)](Run& run) {
+    kernels::ScaleShift s = of;
+    factors(run, s);
+    kernels::scale_negative(s, run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
 }  // namespace
 }  // namespace mezzo::ops
 
@@ -140,4 +158,14 @@ MEZZO_FAMILY(scale_shift) {
   declare(op("BlockedScaleShift", "mezzo"), true);
   declare_by_image(op("BlockedChannelMul", "mezzo"), factors);
   declare_by_image(op("BlockedChannelAdd", "mezzo"), terms);
+  op("BlockedPRelu", "mezzo")
+      .since(1)
+      .in("X", DType::f32)
+      .in("Slope", DType::f32)
+      .out("Y", like(0))
+      .infer(infer_slopes)
+      .in_place(0)
+      .batched({0})
+      .banded(rows_of_elements)
+      .simd_kernel("blocked", prelu);
 }

@@ -39,18 +39,39 @@ struct Item {
   std::int64_t index;
 };
 
-template <class T>
-bool above(const Item<T>& a, const Item<T>& b) {
-  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-  if (a_nan || b_nan) return a_nan != b_nan ? a_nan : a.index < b.index;
-  return a.value != b.value ? a.value > b.value : a.index < b.index;
-}
+// Whether `a` comes before `b`.
+template <class T, bool largest>
+struct Before {
+  bool operator()(const Item<T>& a, const Item<T>& b) const {
+    if (largest ? a.value > b.value : a.value < b.value) return true;
+    if (a.value == b.value) return a.index < b.index;
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    if (a_nan && b_nan) return a.index < b.index;
+    return largest ? a_nan : b_nan;
+  }
+};
 
-template <class T>
-bool below(const Item<T>& a, const Item<T>& b) {
-  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-  if (a_nan || b_nan) return a_nan != b_nan ? b_nan : a.index < b.index;
-  return a.value != b.value ? a.value < b.value : a.index < b.index;
+// The first k of x [n], `stride` apart, in their order, as the first of `items` [n].
+template <class T, class Before>
+void choose(const T* x, std::int64_t n, std::int64_t stride, std::int64_t k, Before before,
+            std::vector<Item<T>>& items) {
+  const auto first = items.begin();
+  if (k > n / 8) {
+    for (std::int64_t i = 0; i < n; ++i) first[i] = {x[i * stride], i};
+    if (k < n) std::nth_element(first, first + (k - 1), first + n, before);
+  } else {
+    // Few of many: a heap of the best so far, whose top is the worst of them.
+    for (std::int64_t i = 0; i < k; ++i) first[i] = {x[i * stride], i};
+    std::make_heap(first, first + k, before);
+    for (std::int64_t i = k; i < n; ++i) {
+      const Item<T> item = {x[i * stride], i};
+      if (!before(item, *first)) continue;
+      std::pop_heap(first, first + k, before);
+      first[k - 1] = item;
+      std::push_heap(first, first + k, before);
+    }
+  }
+  std::sort(first, first + k, before);
 }
 
 Choice reference(Op& op) {
@@ -67,16 +88,13 @@ Choice reference(Op& op) {
       run.pool().parallel_for(outer * inner, grain_for(n * 8),
                               [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
                                 std::vector<Item<T>> items(static_cast<std::size_t>(n));
-                                const auto before = largest ? above<T> : below<T>;
                                 for (std::int64_t at = begin; at < end; ++at) {
                                   const T* x = run.in<T>(0) + at / inner * n * inner + at % inner;
-                                  for (std::int64_t i = 0; i < n; ++i) {
-                                    items[static_cast<std::size_t>(i)] = {x[i * inner], i};
+                                  if (largest) {
+                                    choose(x, n, inner, k, Before<T, true>(), items);
+                                  } else {
+                                    choose(x, n, inner, k, Before<T, false>(), items);
                                   }
-                                  if (k < n)
-                                    std::nth_element(items.begin(), items.begin() + (k - 1),
-                                                     items.end(), before);
-                                  std::sort(items.begin(), items.begin() + k, before);
                                   const std::int64_t to = at / inner * k * inner + at % inner;
                                   for (std::int64_t i = 0; i < k; ++i) {
                                     const Item<T>& item = items[static_cast<std::size_t>(i)];

@@ -151,9 +151,11 @@ MEZZO_FAMILY(unary) {
   declare(op, "Round", "X", "Y", kFloatsBf16,
           floats([](auto x) { return std::nearbyint(x); }, Unary::round))
       .since(11, 22);
-  declare(op, "Sin", "input", "output", kFloatsBf16, floats([](auto x) { return std::sin(x); }))
+  declare(op, "Sin", "input", "output", kFloatsBf16,
+          floats([](auto x) { return std::sin(x); }, Unary::sin))
       .since(7, 22);
-  declare(op, "Cos", "input", "output", kFloatsBf16, floats([](auto x) { return std::cos(x); }))
+  declare(op, "Cos", "input", "output", kFloatsBf16,
+          floats([](auto x) { return std::cos(x); }, Unary::cos))
       .since(7, 22);
   declare(op, "Tan", "input", "output", kFloatsBf16, floats([](auto x) { return std::tan(x); }))
       .since(7, 22);
@@ -161,7 +163,8 @@ MEZZO_FAMILY(unary) {
       .since(7, 22);
   declare(op, "Acos", "input", "output", kFloatsBf16, floats([](auto x) { return std::acos(x); }))
       .since(7, 22);
-  declare(op, "Atan", "input", "output", kFloatsBf16, floats([](auto x) { return std::atan(x); }))
+  declare(op, "Atan", "input", "output", kFloatsBf16,
+          floats([](auto x) { return std::atan(x); }, Unary::atan))
       .since(7, 22);
   declare(op, "Sinh", "input", "output", kFloatsBf16, floats([](auto x) { return std::sinh(x); }))
       .since(9, 22);

@@ -2,6 +2,7 @@
 // moved by their size, whatever their type; the three inputs broadcast.
 
 #include <string>
+#include <type_traits>
 
 #include "ops/broadcast.h"
 #include "ops/dispatch.h"
@@ -16,7 +17,13 @@ void select_run(const std::uint8_t* condition, std::int64_t step, const T* x, co
                 std::int64_t n) {
   if (step == 1) {
     for (std::int64_t i = 0; i < n; ++i) {
-      out[i] = condition[i] != 0 ? x[i * kXStep] : y[i * kYStep];
+      if constexpr (std::is_trivially_copyable_v<T>) {
+        // Both are read whatever the condition: no branch.
+        const T a = x[i * kXStep], b = y[i * kYStep];
+        out[i] = condition[i] != 0 ? a : b;
+      } else {
+        out[i] = condition[i] != 0 ? x[i * kXStep] : y[i * kYStep];
+      }
     }
   } else if (*condition != 0) {
     for (std::int64_t i = 0; i < n; ++i) out[i] = x[i * kXStep];

@@ -156,8 +156,14 @@ class Layout {
   Part by_channel(int i) {
     const bool multiplies = program_.is(i, "Mul");
     const int y = program_.step(i).out[0];
-    if ((!multiplies && !program_.is(i, "Add")) || !fits(y)) return {};
+    if (!fits(y)) return {};
     const Shape& shape = program_.slot(y).operand.shape;
+    if (program_.is(i, "PRelu") && fits(program_.in(i, 0))) {
+      const Shape& slope = program_.slot(program_.in(i, 1)).operand.shape;
+      if (slope == Shape{shape[1], 1, 1} || slope == Shape{1, shape[1], 1, 1})
+        return {{program_.in(i, 0)}, {y}, "BlockedPRelu", program_.step(i).in};
+    }
+    if (!multiplies && !program_.is(i, "Add")) return {};
     for (const int data : {0, 1}) {
       const int x = program_.in(i, data), numbers = program_.in(i, 1 - data);
       if (fits(x) && program_.slot(x).operand.shape == shape && shape[2] * shape[3] > 1 &&
@@ -193,13 +199,43 @@ class Layout {
   // Operators whose result at each place depends on what the inputs hold at that place, and perhaps
   // on numbers.
   Part elementwise(int i) {
-    static const std::set<std::string, std::less<>> kNames = {
-        "Abs",         "Add",       "Ceil",      "Celu",         "Clip",      "Div",
-        "Elu",         "Erf",       "Exp",       "FakeQuantize", "Floor",     "Gelu",
-        "HardSigmoid", "HardSwish", "LeakyRelu", "Log",          "Max",       "Min",
-        "Mish",        "Mul",       "Neg",       "Pow",          "QuickGelu", "Reciprocal",
-        "Relu",        "Round",     "Selu",      "Sigmoid",      "Sign",      "Softplus",
-        "Softsign",    "Sqrt",      "Sub",       "Swish",        "Tanh",      "ThresholdedRelu"};
+    static const std::set<std::string, std::less<>> kNames = {"Abs",
+                                                              "Add",
+                                                              "Ceil",
+                                                              "Celu",
+                                                              "Clip",
+                                                              "Div",
+                                                              "Elu",
+                                                              "Erf",
+                                                              "Exp",
+                                                              "FakeQuantize",
+                                                              "Floor",
+                                                              "Gelu",
+                                                              "HardSigmoid",
+                                                              "HardSwish",
+                                                              "LeakyRelu",
+                                                              "Log",
+                                                              "Max",
+                                                              "Min",
+                                                              "Mish",
+                                                              "Mul",
+                                                              "Neg",
+                                                              "PRelu",
+                                                              "Pow",
+                                                              "QuickGelu",
+                                                              "Reciprocal",
+                                                              "Relu",
+                                                              "Round",
+                                                              "Selu",
+                                                              "Sigmoid",
+                                                              "Sign",
+                                                              "Softplus",
+                                                              "Softsign",
+                                                              "Sqrt",
+                                                              "Sub",
+                                                              "Swish",
+                                                              "Tanh",
+                                                              "ThresholdedRelu"};
     const Step& step = program_.step(i);
     if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
     Part result{{}, {step.out[0]}};

@@ -44,6 +44,12 @@ double reference(Unary op, double a, double b, double x) {
       return sigmoid(x);
     case Unary::erf:
       return std::erf(x);
+    case Unary::sin:
+      return std::sin(x);
+    case Unary::cos:
+      return std::cos(x);
+    case Unary::atan:
+      return std::atan(x);
     case Unary::gelu_erf:
       return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
     case Unary::gelu_tanh:
@@ -101,6 +107,9 @@ const Accuracy kUnaries[] = {
     {Unary::tanh, {}, "tanh", 3, 0},
     {Unary::sigmoid, {}, "sigmoid", 4, 0},
     {Unary::erf, {}, "erf", 3, 0},
+    {Unary::sin, {}, "sin", 3, 0},
+    {Unary::cos, {}, "cos", 3, 0},
+    {Unary::atan, {}, "atan", 3, 0},
     {Unary::gelu_erf, {}, "gelu_erf", 4, 3},
     {Unary::gelu_tanh, {}, "gelu_tanh", 4, 4},
     {Unary::relu, {}, "relu", 0, 0},
@@ -200,6 +209,9 @@ TEST(ElementwiseF32, UnarySpecialValues) {
       {Unary::sigmoid, -kInfinity, 0},
       {Unary::erf, kInfinity, 1},
       {Unary::erf, -kInfinity, -1},
+      {Unary::sin, kInfinity, kNan},
+      {Unary::cos, -kInfinity, kNan},
+      {Unary::atan, -kInfinity, -1.5707964f},
       {Unary::sqrt, -1, kNan},
       {Unary::reciprocal, 0, kInfinity},
       {Unary::reciprocal, -0.0f, -kInfinity},
@@ -261,6 +273,8 @@ float apply(Binary op, float a, float b) {
       return std::isnan(a) || std::isnan(b) ? kNan : std::min(a, b);
     case Binary::max:
       return std::isnan(a) || std::isnan(b) ? kNan : std::max(a, b);
+    case Binary::prelu:
+      return a < 0 ? a * b : a;
   }
   return 0;
 }
@@ -275,8 +289,8 @@ void expect_same(float got, float expected) {
 
 TEST(ElementwiseF32, BinaryInEveryForm) {
   for_each_target([] {
-    for (Binary op :
-         {Binary::add, Binary::sub, Binary::mul, Binary::div, Binary::min, Binary::max}) {
+    for (Binary op : {Binary::add, Binary::sub, Binary::mul, Binary::div, Binary::min, Binary::max,
+                      Binary::prelu}) {
       for (std::int64_t n : {1, 3, 8, 16, 17, 33, 100, 70000}) {
         const std::int64_t rows = n == 70000 ? 2 : 6, period = n == 70000 ? 2 : 3;
         SCOPED_TRACE("op " + std::to_string(static_cast<int>(op)) + " n " + std::to_string(n));

@@ -49,6 +49,15 @@ TEST(ScaleShiftF32, IsTheFormula) {
             scale_shift(s, x.data(), y.data(), test_pool());
             for (std::size_t i = 0; i < y.size(); ++i)
               ASSERT_NEAR(y[i], expected[i], 1e-6) << pixels << " pixels, at " << i;
+            if (numbers != 1 || by_image) return;
+            scale_negative(s, x.data(), y.data(), test_pool());
+            for (std::size_t i = 0; i < y.size(); ++i) {
+              const auto plane = static_cast<std::int64_t>(i) / s.y_step,
+                         at = static_cast<std::int64_t>(i) % s.y_step;
+              if (at >= s.n) continue;
+              const float v = x[static_cast<std::size_t>(plane * s.x_step + at)];
+              ASSERT_EQ(y[i], v < 0 ? expected[i] : v) << pixels << " pixels, at " << i;
+            }
           });
         }
       }

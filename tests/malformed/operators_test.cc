@@ -86,7 +86,7 @@ void expect_errors(const std::vector<Case>& cases) {
 Tensor scalar(std::int64_t value) { return Tensor::scalar(value); }
 Tensor fscalar(float value) { return Tensor::scalar(value); }
 
-// Passes make such nodes, but a file may have them as well. The function 8 is Exp, 28 is Add.
+// Passes make such nodes, but a file may have them as well. The function 8 is Exp, 31 is Add.
 TEST(MalformedOperators, ChainsOfFunctions) {
   const In x = Shape{2, 3}, row = Shape{3};
   const auto chain = [](Ints functions, Ints operands, Ints results, std::vector<In> in,
@@ -117,13 +117,52 @@ TEST(MalformedOperators, ChainsOfFunctions) {
       chain({8}, {0, -1}, {0, 0}, {x}, 2),
       chain({8}, {0, -1}, {0, 0}, {x}, 2, 2),
       chain({8}, {1, -1}, {0}, {x, row}, 2),
-      chain({28}, {0, -1}, {0}, {x}, 2),
-      chain({28}, {0, 1}, {0}, {row, x}, 2),
-      chain({28}, {0, 1}, {0}, {x, In(Shape{2, 2})}, 2),
-      chain({8, 28}, {0, -1, 1, 2}, {1}, {x}, 4),
+      chain({31}, {0, -1}, {0}, {x}, 2),
+      chain({31}, {0, 1}, {0}, {row, x}, 2),
+      chain({31}, {0, 1}, {0}, {x, In(Shape{2, 2})}, 2),
+      chain({8, 31}, {0, -1, 1, 2}, {1}, {x}, 4),
       chain({8, 8}, {0, -1, 1, -1}, {0}, {x}, 4),
       chain({8}, {kHuge, -1}, {0}, {x}, 2),
   });
+}
+
+// So with operators of the blocked layout.
+TEST(MalformedOperators, ImagesInBlocks) {
+  const In x = Shape{2, 3, 4, 5, 8}, six_lanes = Shape{2, 3, 4, 5, 6}, flat = Shape{2, 3, 4, 5};
+  const auto of = [](const char* op, std::vector<In> in, Attributes attributes = {}) {
+    return Case{op, std::move(in), std::move(attributes), 1, 21, "mezzo"};
+  };
+  std::vector<Case> cases;
+  for (const In& image : {six_lanes, flat, In(Shape{2}), In(Shape{})}) {
+    cases.push_back(of("BlockedScaleShift", {image, Shape{24}, Shape{24}}));
+    cases.push_back(of("BlockedChannelMul", {image, Shape{2, 24, 1, 1}}));
+    cases.push_back(of("BlockedChannelAdd", {image, Shape{2, 24, 1, 1}}));
+    cases.push_back(of("BlockedPRelu", {image, Shape{24, 1, 1}}));
+    cases.push_back(of("BlockedSlice", {image}, {i("begin", 0), i("blocks", 1)}));
+    cases.push_back(of("BlockedNearest", {image}, {l("rows", {0}), l("columns", {0})}));
+    cases.push_back(of("BlockedAveragePool", {image}, {l("kernel_shape", {2, 2})}));
+  }
+  for (const In& numbers : {In(Shape{3}), In(Shape{2, 3, 1, 1}), In(Shape{}), In(Shape{25})}) {
+    cases.push_back(of("BlockedScaleShift", {x, numbers, Shape{24}}));
+    cases.push_back(of("BlockedScaleShift", {x, Shape{24}, numbers}));
+    cases.push_back(of("ScaleShift", {flat, numbers, Shape{4}}));
+    cases.push_back(of("BlockedChannelMul", {x, numbers}));
+    cases.push_back(of("BlockedChannelAdd", {x, numbers}));
+    cases.push_back(of("BlockedPRelu", {x, numbers}));
+  }
+  for (const auto& [begin, blocks] : {std::pair<std::int64_t, std::int64_t>{-1, 1},
+                                      {0, 4},
+                                      {3, 1},
+                                      {0, -1},
+                                      {kHuge, kHuge},
+                                      {INT64_MAX, 1},
+                                      {1, INT64_MAX}}) {
+    cases.push_back(of("BlockedSlice", {x}, {i("begin", begin), i("blocks", blocks)}));
+  }
+  for (const Ints& indices : {Ints{4, 0}, Ints{-1}, Ints{kHuge}})
+    cases.push_back(of("BlockedNearest", {x}, {l("rows", indices), l("columns", {0})}));
+  cases.push_back(of("BlockedNearest", {x}, {l("rows", {0}), l("columns", {0, 5})}));
+  expect_errors(cases);
 }
 
 TEST(MalformedOperators, Convolution) {

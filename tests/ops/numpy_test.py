@@ -162,6 +162,15 @@ def select():
                 last = x.shape[axis] - 1 - function(np.flip(x, axis), axis=axis)
                 yield node(op, [x], [last], axis=axis, keepdims=0, select_last_index=1)
     yield node("ArgMax", [np.array([1, np.nan, 3], np.float32)], [np.array([1])])
+    # Rows that are searched in columns side by side; the extremum, or NaN, anywhere in them, perhaps twice.
+    for n in (2, 15, 16, 17, 33, 100):
+        x = RANDOM.integers(0, 3, (40, n)).astype(np.float32)
+        x[: 20, RANDOM.integers(0, n)] = np.nan
+        x[: 10, RANDOM.integers(0, n)] = np.nan
+        for op, function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+            yield node(op, [x], [function(x, axis=1)], axis=1, keepdims=0)
+            last = n - 1 - function(np.flip(x, 1), axis=1)
+            yield node(op, [x], [last], axis=1, keepdims=0, select_last_index=1)
     for dtype in (np.float32, np.int64, np.uint8):
         for axis in (0, 1, 2):
             for largest in (0, 1):
@@ -170,13 +179,37 @@ def select():
                 order = order.take(range(4), axis=axis)
                 values = np.take_along_axis(x, order, axis)
                 yield node("TopK", [x, np.array([4])], [values, order], axis=axis, largest=largest)
+    few = RANDOM.integers(0, 500, (3, 1000)).astype(np.float32)
+    few[1, RANDOM.integers(0, 1000, 3)] = np.nan
+    for k in (1, 5, 100, 126):
+        for largest in (0, 1):
+            # NaN is above all.
+            order = np.argsort(np.nan_to_num(few, nan=1e9) * (-1 if largest else 1), axis=1, kind="stable")[:, :k]
+            yield node("TopK", [few, np.array([k])], [np.take_along_axis(few, order, 1), order], axis=1, largest=largest)
     x = np.array([1, np.nan, 3, np.nan, -np.inf, np.inf], np.float32)
     for largest, order in ((1, [1, 3, 5, 2]), (0, [4, 0, 2, 5])):
         yield node("TopK", [x, np.array([4])], [x[order], np.array(order)], largest=largest)
     for dtype in (*FLOATS, np.int32, np.uint64):
         for axis in (0, 1, -1):
-            x = draw(4, 5, 6, dtype=dtype)
-            yield node("CumSum", [x, np.array(axis)], [np.cumsum(x, axis=axis, dtype=dtype)])
+            for shape in ((4, 5, 6), (3, 7, 150)):
+                x = draw(*shape, dtype=dtype)
+                yield node("CumSum", [x, np.array(axis)], [np.cumsum(x, axis=axis, dtype=dtype)])
+                back = np.flip(np.cumsum(np.flip(x, axis), axis=axis, dtype=dtype), axis)
+                yield node("CumSum", [x, np.array(axis)], [back - x], exclusive=1, reverse=1)
+    # Runs that fit the type as a whole and others; what does not fit int64 is the lowest, NaN is 0.
+    for dtype in FLOATS:
+        for target in (np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64):
+            x = (RANDOM.standard_normal(100_000) * 100).astype(dtype)
+            whole = np.trunc(x).astype(np.int64)
+            yield node("Cast", [x], [whole.astype(target)], to=helper.np_dtype_to_tensor_dtype(np.dtype(target)))
+            for at, value in ((700, 5e9), (1800, -(2.0**31)), (2900, 2.0**40)):
+                x[at], whole[at] = value, int(dtype(value))
+            x[5000], whole[5000] = np.nan, 0
+            x[6000:6002], whole[6000:6002] = (-np.inf, -1e30), np.iinfo(np.int64).min
+            yield node("Cast", [x], [whole.astype(target)], to=helper.np_dtype_to_tensor_dtype(np.dtype(target)))
+    bools = RANDOM.integers(0, 2, 1000).astype(bool)
+    for target in (np.float32, np.int64, np.uint8, np.float64):
+        yield node("Cast", [bools], [bools.astype(target)], to=helper.np_dtype_to_tensor_dtype(np.dtype(target)))
     stack = draw(4, 5, 5)
     yield node("Det", [stack], [np.linalg.det(stack)])
     yield node("Det", [draw(0, 3, 3)], [np.zeros(0, np.float32)])

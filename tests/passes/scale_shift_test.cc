@@ -228,6 +228,23 @@ Model split_network(std::int64_t batch, int opset) {
   return g.finish(opset);
 }
 
+// As in face recognition: a slope for each channel, or one for all.
+TEST(LayoutOfChannels, PRelu) {
+  for (const std::int64_t batch : {1, 3}) {
+    G g;
+    g.input("x", DType::f32, {batch, 3, 66, 96});
+    g.weight("w0", {24, 3, 3, 3}).weight("w1", {24, 24, 3, 3}).weight("w2", {16, 24, 1, 1});
+    g.weight("s0", {24, 1, 1}).weight("s1", {1, 24, 1, 1}).weight("s2", {1});
+    const auto one = G::ints("pads", {1, 1, 1, 1});
+    g.node("Conv", {"x", "w0"}, {"a"}, {one}).node("PRelu", {"a", "s0"}, {"b"});
+    g.node("Conv", {"b", "w1"}, {"c"}, {one}).node("PRelu", {"c", "s1"}, {"d"});
+    g.node("Conv", {"d", "w2"}, {"e"}).node("PRelu", {"e", "s2"}, {"f"});
+    g.node("GlobalAveragePool", {"f"}, {"y"}).output("y");
+    expect_in_blocks(g.finish(16), {{"x", G::random({batch, 3, 66, 96}, 5)}},
+                     {"a", "b", "c", "d", "e", "f"}, {"BlockedPRelu"}, batch == 1);
+  }
+}
+
 TEST(LayoutOfChannels, SplitAndNearestPixels) {
   for (const std::int64_t batch : {1, 3}) {
     for (const int opset : {11, 13}) {
