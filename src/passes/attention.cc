@@ -1,8 +1,11 @@
 // Attention as exporters write it out: queries, keys and values [B, S, H * D] are split into heads
 // by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
-// heads together. The scale is a factor of the scores, of queries and keys, or of both.
+// heads together. The scale is a factor of the scores, of queries and keys, or of both. Queries,
+// keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a Transpose and
+// three Gathers take them.
 #include <cmath>
 
+#include "base/shape.h"
 #include "passes/passes.h"
 
 namespace mezzo::passes {
@@ -15,6 +18,7 @@ struct Path {
   int slot = -1;
   double factor = 1;
   std::vector<int> members = {};
+  std::int64_t part = -1;  // of packed rows: 0 queries, 1 keys, 2 values
 };
 
 // Goes up over products with numbers.
@@ -36,6 +40,31 @@ void skip_factors(const Program& program, Path& path) {
   }
 }
 
+// From heads that a Gather took, back to packed rows [B, S, 3, H, D]; `now` says which axes of
+// theirs, and becomes which of [B, S, H, D]. False where that is not how they were made.
+bool skip_packing(const Program& program, Path& path, Axes& now) {
+  const int gather = program.maker_of(path.slot, "Gather");
+  if (gather < 0 || program.op(gather).attr_int("axis") != 0 ||
+      program.op(gather).in_rank(0) != 5 || !program.op(gather).is_constant(1) ||
+      element_count(program.op(gather).in_shape(1)) != 1) {
+    return false;
+  }
+  const int transpose = program.maker(gather, 0, "Transpose");
+  if (transpose < 0) return false;
+  const Axes perm = program.op(transpose).attr_ints("perm");
+  if (perm.empty() || perm[0] != 2) return false;
+  for (std::int64_t& axis : now) {
+    axis = perm[static_cast<std::size_t>(axis) + 1];
+    if (axis > 2) --axis;
+  }
+  const Tensor index = program.constant(gather, 1).to(DType::i64);
+  path.part = index.values<std::int64_t>()[0];
+  if (path.part < 0) path.part += 3;
+  path.members.insert(path.members.end(), {gather, transpose});
+  path.slot = program.in(transpose, 0);
+  return true;
+}
+
 // From heads back to the rows [B, S, H, D] that they were split from: `axes` says which of those
 // axes the heads have, in their order. The slot is -1 where that is not how they were made.
 Path rows_of(const Program& program, int heads, const Axes& axes) {
@@ -44,6 +73,7 @@ Path rows_of(const Program& program, int heads, const Axes& axes) {
   while (true) {
     skip_factors(program, path);
     if (now == axes) return path;
+    if (skip_packing(program, path, now)) return now == axes ? path : Path{};
     const int transpose = program.maker_of(path.slot, "Transpose");
     if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return {};
     Axes perm = program.op(transpose).attr_ints("perm");
@@ -135,9 +165,12 @@ void recognise(Program& program, int softmax, int mix, int join) {
   const Path values = rows_of(program, program.in(mix, 1), {0, 2, 1, 3});
   // A factor of the values would be one of the result.
   if (queries.slot < 0 || keys.slot < 0 || values.slot < 0 || values.factor != 1) return;
-  const Shape q = program.slot(queries.slot).operand.shape,
-              k = program.slot(keys.slot).operand.shape,
-              v = program.slot(values.slot).operand.shape;
+  const auto shape_of = [&](const Path& rows) {
+    Shape shape = program.slot(rows.slot).operand.shape;
+    if (rows.part >= 0) shape.erase(shape.begin() + 2);
+    return shape;
+  };
+  const Shape q = shape_of(queries), k = shape_of(keys), v = shape_of(values);
   // Products repeat heads and batch entries; MultiHeadAttention does not.
   if (k[0] != q[0] || v[0] != q[0] || k[2] != q[2] || v[2] != q[2]) return;
   const auto scale = static_cast<float>(scores.path.factor * queries.factor * keys.factor);
@@ -153,12 +186,24 @@ void recognise(Program& program, int softmax, int mix, int join) {
   Replacement fused{.op_type = "MultiHeadAttention", .domain = "com.microsoft", .opset = 1};
   fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale)};
   fused.in = {queries.slot, keys.slot, values.slot};
-  for (int i = 0; i < 3; ++i) {
-    fused.in_as.emplace_back(i, joined(program, fused.in[static_cast<std::size_t>(i)]));
+  const bool packed = queries.part >= 0 || keys.part >= 0 || values.part >= 0;
+  if (packed) {
+    if (queries.part != 0 || keys.part != 1 || values.part != 2 || keys.slot != queries.slot ||
+        values.slot != queries.slot) {
+      return;
+    }
+    fused.op_type = "PackedAttention";
+    fused.domain = "mezzo";
+    fused.in = {queries.slot};
+    fused.in_as = {{0, {q[0], q[1], 3 * q[2] * q[3]}}};
+  } else {
+    for (int i = 0; i < 3; ++i)
+      fused.in_as.emplace_back(i, joined(program, fused.in[static_cast<std::size_t>(i)]));
   }
   if (scores.mask.slot >= 0) {
-    fused.in.insert(fused.in.end(), {-1, -1, scores.mask.slot});
-    fused.in_as.emplace_back(5, scores.mask.shape);
+    if (!packed) fused.in.insert(fused.in.end(), {-1, -1});
+    fused.in_as.emplace_back(static_cast<int>(fused.in.size()), scores.mask.shape);
+    fused.in.push_back(scores.mask.slot);
   }
   fused.out = {program.step(join).out[0]};
   fused.out_as = Shape{q[0], q[1], v[2] * v[3]};

@@ -126,6 +126,19 @@ TEST(MalformedOperators, ChainsOfFunctions) {
   });
 }
 
+TEST(MalformedOperators, PackedAttention) {
+  const auto of = [](std::vector<In> in, Attributes attributes) {
+    return Case{"PackedAttention", std::move(in), std::move(attributes), 1, 21, "mezzo"};
+  };
+  const In rows = Shape{2, 5, 24};
+  expect_errors(
+      {of({rows}, {}), of({rows}, {i("num_heads", 0)}), of({rows}, {i("num_heads", 3)}),
+       of({rows}, {i("num_heads", kHuge)}), of({Shape{2, 5}}, {i("num_heads", 2)}),
+       of({Shape{2, 5, 2, 3, 4}}, {i("num_heads", 2)}), of({Shape{2, 5, 25}}, {i("num_heads", 2)}),
+       of({Shape{2, 5, 0}}, {i("num_heads", 2)}), of({rows, Shape{5, 5}}, {i("num_heads", 2)}),
+       of({rows, Shape{2, 2, 5, 6}}, {i("num_heads", 2)})});
+}
+
 // So with operators of the blocked layout.
 TEST(MalformedOperators, ImagesInBlocks) {
   const In x = Shape{2, 3, 4, 5, 8}, six_lanes = Shape{2, 3, 4, 5, 6}, flat = Shape{2, 3, 4, 5};

@@ -114,6 +114,50 @@ TEST(AttentionPass, KeysTransposedTwice) {
   expect_recognised(form, {"kh", "kt"});
 }
 
+// Queries, keys and values side by side, as timm's and torchvision's vision transformers are
+// exported; `parts` says which of the three are taken for which.
+Model packed_model(const std::vector<std::int64_t>& parts, bool with_mask) {
+  G g;
+  g.input("qkv", DType::f32, {kBatch, kRows, 3 * kHeads * kSize});
+  g.constant("split", Tensor::of<std::int64_t>({5}, {0, 0, 3, kHeads, kSize}));
+  g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
+  g.constant("factor", Tensor::scalar(0.5F)).weight("mask", {1, kHeads, kRows, kRows});
+  g.node("Reshape", {"qkv", "split"}, {"rows"});
+  g.node("Transpose", {"rows"}, {"heads"}, {G::ints("perm", {2, 0, 3, 1, 4})});
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::string name(1, "qkv"[i]);
+    g.constant("i" + name, Tensor::scalar(parts[i]));
+    g.node("Gather", {"heads", "i" + name}, {name}, {G::number("axis", 0)});
+  }
+  g.node("Mul", {"q", "factor"}, {"qs"});
+  g.node("Transpose", {"k"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  g.node("MatMul", {"qs", "kt"}, {"scores"});
+  if (with_mask) g.node("Add", {"scores", "mask"}, {"masked"});
+  g.node("Softmax", {with_mask ? "masked" : "scores"}, {"weights"}, {G::number("axis", -1)});
+  g.node("MatMul", {"weights", "v"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "joined_shape"}, {"y"}).output("y");
+  return g.finish();
+}
+
+TEST(AttentionPass, SideBySide) {
+  const Feeds feeds = {{"qkv", G::random({kBatch, kRows, 3 * kHeads * kSize}, 1)}};
+  for (const bool with_mask : {false, true}) {
+    for (const std::string value : {"heads", "q", "v", "qs", "kt", "scores", "weights", "mixed"}) {
+      SCOPED_TRACE(value);
+      const std::string plan =
+          expect_fusion({"attention", packed_model({0, 1, -1}, with_mask), feeds, value, 1e-5});
+      EXPECT_EQ(plan.rfind("1 steps", 0), 0U) << plan;
+      EXPECT_NE(plan.find("as PackedAttention"), std::string::npos) << plan;
+    }
+  }
+  for (const std::vector<std::int64_t>& parts :
+       {std::vector<std::int64_t>{1, 0, 2}, {0, 1, 1}, {2, 1, 0}}) {
+    const Session session(packed_model(parts, false), {.threads = 1});
+    EXPECT_FALSE(is_by(session.explain(feeds), "attention"));
+  }
+}
+
 TEST(AttentionPass, FormsOfTheMask) {
   const std::vector<Shape> masks = {{kKeys},
                                     {kRows, kKeys},
