@@ -10,6 +10,7 @@
 #include "kernels/gemm_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
+#include "ops/conv_slices.h"
 #include "ops/convolution.h"
 #include "ops/dispatch.h"
 #include "ops/named_activation.h"
@@ -32,16 +33,6 @@ std::int64_t multiply_adds(const Op& op) {
 std::int64_t aligned(std::int64_t bytes) {
   const auto alignment = static_cast<std::int64_t>(kAlignment);
   return checked_add(bytes, alignment - 1) / alignment * alignment;
-}
-
-std::string packing_key(const kernels::ConvShape& s) {
-  std::string key = "conv " + std::string(kernels::name_of(kernels::active_target()));
-  for (const std::int64_t field :
-       {s.in_c, s.in_h, s.in_w, s.out_c, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h, s.stride_w,
-        s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, s.groups}) {
-    key += ' ' + std::to_string(field);
-  }
-  return key;
 }
 
 // 3x3 convolutions with a quarter of the multiplications.
@@ -249,6 +240,7 @@ void declare(Row& row, TypeSet types) {
       .batched({0})
       .simd_kernel("Winograd", winograd)
       .simd_kernel("direct", direct)
+      .simd_kernel("slices", conv_by_slices)
       .simd_kernel("im2col and GEMM", by_gemm)
       .kernel("reference", reference)
       .multiply_adds(multiply_adds);

@@ -60,6 +60,21 @@ std::int64_t multiply_adds(const Op& op) {
                      checked_mul(conv.group_out(), kernel_size(conv.windows)));
 }
 
+// to[o * stride] += from[o] for o of [begin, end).
+void add_apart(const float* from, float* to, std::int64_t stride, std::int64_t begin,
+               std::int64_t end) {
+  for (std::int64_t o = begin; o < end; ++o) to[o * stride] += from[o];
+}
+
+// to[2 * o] += first[o] and to[2 * o + 1] += second[o]: whole vectors, unlike one after the other.
+void add_interleaved(const float* first, const float* second, float* to, std::int64_t begin,
+                     std::int64_t end) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    to[2 * o] += first[o];
+    to[2 * o + 1] += second[o];
+  }
+}
+
 // Adds columns [channel * taps + tap][rows * row length of X] of the rows of X from `row` on to the
 // places of Y that they belong to.
 void col2im(const Windows& windows, const float* columns, std::int64_t channels, std::int64_t row,
@@ -67,21 +82,35 @@ void col2im(const Windows& windows, const float* columns, std::int64_t channels,
   const WindowAxis& last = windows.back();
   const int lead = static_cast<int>(windows.size()) - 1;
   const std::int64_t taps = kernel_size(windows), width = rows * last.out;
-  const std::int64_t plane = in_size(windows);
+  const std::int64_t plane = in_size(windows), lead_taps = taps / last.kernel;
+  const bool in_pairs = last.stride == 2 && last.dilation == 1;
+  // Tap `tap` of the last axis, and the one behind it if `pair`, of a row of Y and of columns.
+  const auto add = [&](std::int64_t tap, bool pair, const float* from, float* to) {
+    const Taps inside = outputs_inside(last, tap);
+    const std::int64_t shift = tap * last.dilation - last.pad_begin;
+    if (!pair) return add_apart(from, to + shift, last.stride, inside.begin, inside.end);
+    const Taps next = outputs_inside(last, tap + 1);
+    const std::int64_t begin = std::max(inside.begin, next.begin),
+                       end = std::max(begin, std::min(inside.end, next.end));
+    const auto add_rest = [&](const Taps& own, const float* rest, float* at) {
+      add_apart(rest, at, 2, own.begin, std::min(begin, own.end));
+      add_apart(rest, at, 2, std::max(end, own.begin), own.end);
+    };
+    add_interleaved(from, from + width, to + shift, begin, end);
+    add_rest(inside, from, to + shift);
+    add_rest(next, from + width, to + shift + 1);
+  };
   pool.parallel_for(
       channels, 1 + 32768 / (taps * width + 1), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin * taps; i < end * taps; ++i) {
-          const std::int64_t lead_tap = i % taps / last.kernel, last_tap = i % taps % last.kernel;
-          const Taps inside = outputs_inside(last, last_tap);
-          const std::int64_t shift = last_tap * last.dilation - last.pad_begin;
-          for (std::int64_t r = 0; r < rows; ++r) {
-            const std::int64_t y_row =
-                input_index(windows, lead, output_position(windows, lead, row + r), lead_tap);
-            if (y_row < 0 || inside.begin == inside.end) continue;
-            const float* from = columns + i * width + r * last.out;
-            float* to = y + i / taps * plane + y_row * last.in;
-            for (std::int64_t o = inside.begin; o < inside.end; ++o) {
-              to[o * last.stride + shift] += from[o];
+        for (std::int64_t i = begin * lead_taps; i < end * lead_taps; ++i) {
+          const std::int64_t channel = i / lead_taps, lead_tap = i % lead_taps;
+          for (std::int64_t tap = 0, count; tap < last.kernel; tap += count) {
+            count = in_pairs && tap + 1 < last.kernel ? 2 : 1;
+            const float* from = columns + (i * last.kernel + tap) * width;
+            for (std::int64_t r = 0; r < rows; ++r, from += last.out) {
+              const std::int64_t y_row =
+                  input_index(windows, lead, output_position(windows, lead, row + r), lead_tap);
+              if (y_row >= 0) add(tap, count == 2, from, y + channel * plane + y_row * last.in);
             }
           }
         }

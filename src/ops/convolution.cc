@@ -116,6 +116,16 @@ kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& 
                      .result = run.out<float>(4)}};
 }
 
+std::string packing_key(const kernels::ConvShape& s) {
+  std::string key = "conv " + std::string(kernels::name_of(kernels::active_target()));
+  for (const std::int64_t field :
+       {s.in_c, s.in_h, s.in_w, s.out_c, s.out_h, s.out_w, s.k_h, s.k_w, s.stride_h, s.stride_w,
+        s.pad_top, s.pad_left, s.dilation_h, s.dilation_w, s.groups}) {
+    key += ' ' + std::to_string(field);
+  }
+  return key;
+}
+
 ThreadPool packing_pool(const Op& op, std::size_t bytes) {
   return ThreadPool(bytes >= (std::size_t{1} << 20) ? op.threads() : 1);
 }

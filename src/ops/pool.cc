@@ -49,6 +49,54 @@ Choice max_simd(Op& op) {
   };
 }
 
+// A pool along three axes, as one of each slice and then one of the slices.
+struct SlicePools {
+  kernels::PoolShape image, depth;
+  kernels::WindowShares image_shares, depth_shares;  // of means
+
+  // float32 between the two.
+  std::int64_t elements() const { return image.planes * image.out_h * image.out_w; }
+};
+
+std::variant<Refusal, SlicePools> slice_pools(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Windows windows = pool_windows(op);
+  if (windows.size() != 3) return refuse("not three spatial axes");
+  const std::int64_t planes = planes_of(op);
+  if (planes == 0 || in_size(windows) == 0 || out_size(windows) == 0) {
+    return refuse("an empty tensor");
+  }
+  const Windows image = {windows[1], windows[2]};
+  WindowAxis pixels;
+  pixels.in = pixels.out = image[0].out * image[1].out;
+  const Windows depth = {windows[0], pixels};
+  SlicePools pools{pool_shape(checked_mul(planes, windows[0].in), image), pool_shape(planes, depth),
+                   window_shares_of(op, image), window_shares_of(op, depth)};
+  op.set_scratch(checked_mul(pools.elements(), sizeof(float)));
+  return pools;
+}
+
+// By pool(shape, shares, x, y) of planes.
+template <class Pool>
+Choice by_slices(Op& op, const Pool& pool) {
+  auto pools = slice_pools(op);
+  if (auto* refusal = std::get_if<Refusal>(&pools)) return std::move(*refusal);
+  return [s = std::get<SlicePools>(std::move(pools)), pool](Run& run) {
+    auto* slices = static_cast<float*>(run.scratch());
+    pool(s.image, s.image_shares, run.in<float>(0), slices, run.pool());
+    pool(s.depth, s.depth_shares, slices, run.out<float>(0), run.pool());
+  };
+}
+
+Choice max_by_slices(Op& op) {
+  if (op.has_out(1)) return refuse("the indices are wanted");
+  return by_slices(op,
+                   [](const kernels::PoolShape& shape, const kernels::WindowShares&, const float* x,
+                      float* y, ThreadPool& pool) { kernels::max_pool(shape, x, y, pool); });
+}
+
+Choice average_by_slices(Op& op) { return by_slices(op, kernels::average_pool); }
+
 // What becomes of an index in a plane, row-major, when it is to be counted column-major.
 std::int64_t column_major(const Windows& windows, std::int64_t index) {
   std::int64_t result = 0;
@@ -172,6 +220,7 @@ Row& max_pool(Registry& op, TypeSet types) {
       .out("Y", like(0))
       .infer(infer)
       .simd_kernel("simd", max_simd)
+      .simd_kernel("slices", max_by_slices)
       .kernel("reference", max_reference);
 }
 
@@ -186,6 +235,7 @@ Row& average_pool(Registry& op, TypeSet types) {
       .out("Y", like(0))
       .infer(infer)
       .simd_kernel("simd", average_simd)
+      .simd_kernel("slices", average_by_slices)
       .kernel("reference", average_reference);
 }
 
