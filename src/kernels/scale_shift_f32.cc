@@ -21,12 +21,16 @@ constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 // The factors or terms of a plane's elements, by vectors; the second one belongs to what is behind
 // a vector, and to what is behind two of them the first one again.
 struct Pattern {
-  // Those of all channels, or null for `otherwise`; the plane has `channels` from `channel` on.
-  Pattern(const float* of_all, int64_t channel, int64_t channels, float otherwise) {
+  // Those of all channels, or null for `otherwise`; the plane has one channel or a block of them.
+  Pattern(const float* of_all, int64_t channel, bool blocked, float otherwise) {
     const F32 d;
     HWY_ALIGN float values[2 * kLanes];
-    for (int64_t i = 0; i < 2 * kLaneCount; ++i)
-      values[i] = of_all == nullptr ? otherwise : of_all[channel + i % channels];
+    if (of_all != nullptr && blocked) {
+      for (int64_t i = 0; i < 2 * kLaneCount; i += kBlockChannels)
+        std::copy_n(of_all + channel, kBlockChannels, values + i);
+    } else {
+      std::fill_n(values, 2 * kLaneCount, of_all == nullptr ? otherwise : of_all[channel]);
+    }
     v[0] = hn::Load(d, values);
     v[1] = hn::Load(d, values + kLanes);
   }
@@ -43,7 +47,8 @@ void each_plane(const ScaleShift& s, int64_t begin, int64_t end, const float* x,
     const int64_t channel =
         plane / s.image_planes * s.image_step + plane % s.image_planes * channels;
     // -0 changes no sign of a zero.
-    const Pattern scale(s.scale, channel, channels, 1.0F), shift(s.shift, channel, channels, -0.0F);
+    const Pattern scale(s.scale, channel, s.blocked, 1.0F),
+        shift(s.shift, channel, s.blocked, -0.0F);
     const float* from = x + plane * s.x_step;
     float* to = y + plane * s.y_step;
     int64_t at = 0;
