@@ -51,8 +51,69 @@ void infer_tile(Op& op) {
   op.set_out(0, op.in(0).dtype, std::move(out));
 }
 
+// Tile of elements that are bytes: from the innermost axis outwards, what is there is copied until
+// it is there often enough.
+class Tiling {
+ public:
+  Tiling(const Shape& shape, const std::vector<std::int64_t>& repeats, std::int64_t bytes) {
+    std::size_t axis = shape.size();
+    // Axes behind the last that is repeated belong to its elements.
+    while (axis > 0 && repeats[axis - 1] == 1) bytes *= shape[--axis];
+    bytes_ = bytes;
+    std::int64_t from = bytes, to = bytes;
+    for (; axis-- > 0;) {
+      levels_.insert(levels_.begin(), {shape[axis], repeats[axis], from, to});
+      from *= shape[axis];
+      to *= shape[axis] * repeats[axis];
+    }
+  }
+
+  void run(const void* source, void* target, ThreadPool& pool) const {
+    const auto* from = static_cast<const char*>(source);
+    auto* to = static_cast<char*>(target);
+    if (levels_.empty()) return copy_run(from, to, bytes_);
+    const Level& first = levels_[0];
+    if (levels_.size() == 1 || first.repeats > 1) return fill(0, from, to);
+    const std::int64_t grain = std::max<std::int64_t>(1, kTaskBytes / first.to_step);
+    pool.parallel_for(first.extent, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        fill(1, from + i * first.from_step, to + i * first.to_step);
+    });
+  }
+
+ private:
+  static constexpr std::int64_t kTaskBytes = 256 << 10;
+  // An axis, and the bytes between its elements.
+  struct Level {
+    std::int64_t extent, repeats, from_step, to_step;
+  };
+
+  void fill(std::size_t level, const char* from, char* to) const {
+    const Level& own = levels_[level];
+    if (level + 1 == levels_.size()) {
+      copy_run(from, to, own.extent * own.from_step);
+    } else {
+      for (std::int64_t i = 0; i < own.extent; ++i)
+        fill(level + 1, from + i * own.from_step, to + i * own.to_step);
+    }
+    const std::int64_t all = own.extent * own.to_step * own.repeats;
+    for (std::int64_t done = own.extent * own.to_step; done < all; done *= 2)
+      copy_run(to, to + done, std::min(done, all - done));
+  }
+
+  std::int64_t bytes_ = 0;  // of an element of the innermost level
+  std::vector<Level> levels_;
+};
+
 // Axis a is read as two: its repetitions, then itself.
 Choice tile(Op& op) {
+  const DType dtype = op.in(0).dtype;
+  if (is_plain(dtype) && !is_packed(dtype) && element_count(op.out_shape(0)) != 0 &&
+      op.in_rank(0) > 0) {
+    return [tiling = Tiling(op.in_shape(0), repeats_of(op), moved_bytes(dtype))](Run& run) {
+      tiling.run(run.in_data(0), run.out_data(0), run.pool());
+    };
+  }
   const Shape& shape = op.in_shape(0);
   const std::vector<std::int64_t> repeats = repeats_of(op);
   const std::vector<std::int64_t> source = strides_of(shape), target = strides_of(op.out_shape(0));

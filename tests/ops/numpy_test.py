@@ -210,6 +210,11 @@ def select():
     bools = RANDOM.integers(0, 2, 1000).astype(bool)
     for target in (np.float32, np.int64, np.uint8, np.float64):
         yield node("Cast", [bools], [bools.astype(target)], to=helper.np_dtype_to_tensor_dtype(np.dtype(target)))
+    for dtype in (np.float32, np.uint8, np.int64, bool):
+        for shape, repeats in (((3,), (4,)), ((2, 3, 4), (1, 1, 1)), ((2, 3, 4), (3, 1, 2)), ((2, 3, 4), (1, 5, 1)),
+                               ((2, 1, 3, 1), (1, 7, 1, 9)), ((40, 3, 50), (1, 9, 17)), ((2, 3), (0, 2)), ((0, 3), (2, 2))):  # fmt: skip
+            x = draw(*shape).astype(dtype)
+            yield node("Tile", [x, np.array(repeats)], [np.tile(x, repeats)])
     stack = draw(4, 5, 5)
     yield node("Det", [stack], [np.linalg.det(stack)])
     yield node("Det", [draw(0, 3, 3)], [np.zeros(0, np.float32)])

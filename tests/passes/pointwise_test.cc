@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/target.h"
 #include "passes/fusion.h"
 
 namespace mezzo::tests {
@@ -55,14 +56,21 @@ G gelu(const Shape& shape) {
   return g;
 }
 
-TEST(Pointwise, AChainIsOneStep) {
+class Pointwise : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kernels::simd_enabled()) GTEST_SKIP() << "MEZZO_TARGET=scalar";
+  }
+};
+
+TEST_F(Pointwise, AChainIsOneStep) {
   for (const Shape& shape : {Shape{2, 5, 12}, Shape{1, 1, 1}, Shape{1024}, kLarge}) {
     const std::string plan = expect_same_bits(gelu(shape).finish(), {{"x", G::random(shape, 60)}});
     EXPECT_EQ(plan.rfind("1 steps, 5 nodes", 0), 0U) << plan;
   }
 }
 
-TEST(Pointwise, EveryBroadcast) {
+TEST_F(Pointwise, EveryBroadcast) {
   const Shape shape = {3, 5, 7, 300};
   G g = with_input(shape);
   g.weight("row", {300}).weight("column", {5, 1, 1}).weight("scalar", {1}).weight("full", shape);
@@ -75,7 +83,7 @@ TEST(Pointwise, EveryBroadcast) {
   EXPECT_EQ(plan.rfind("1 steps, 7 nodes", 0), 0U) << plan;
 }
 
-TEST(Pointwise, FunctionsWithParametersAndSpecialValues) {
+TEST_F(Pointwise, FunctionsWithParametersAndSpecialValues) {
   Tensor x = G::random(kLarge, 62);
   x.mutable_values<float>()[0] = std::numeric_limits<float>::quiet_NaN();
   x.mutable_values<float>()[1] = std::numeric_limits<float>::infinity();
@@ -89,7 +97,7 @@ TEST(Pointwise, FunctionsWithParametersAndSpecialValues) {
   EXPECT_EQ(plan.rfind("1 steps, 5 nodes", 0), 0U) << plan;
 }
 
-TEST(Pointwise, AReaderInBetweenEndsTheChain) {
+TEST_F(Pointwise, AReaderInBetweenEndsTheChain) {
   G g = with_input({4, 6});
   g.node("Exp", {"x"}, {"e"}).node("Neg", {"e"}, {"n"});
   g.node("ReduceSum", {"e"}, {"sum"}, {G::number("keepdims", 1)});
@@ -100,7 +108,7 @@ TEST(Pointwise, AReaderInBetweenEndsTheChain) {
 }
 
 // Reshape has no step of its own: who reads its result reads the chain's.
-TEST(Pointwise, AReaderOfAViewEndsTheChain) {
+TEST_F(Pointwise, AReaderOfAViewEndsTheChain) {
   for (const bool pointwise_reader : {false, true}) {
     G g = with_input({4, 6});
     g.constant("flat", Tensor::of<std::int64_t>({1}, {24}));
@@ -115,7 +123,7 @@ TEST(Pointwise, AReaderOfAViewEndsTheChain) {
   }
 }
 
-TEST(Pointwise, AnotherShapeEndsTheChain) {
+TEST_F(Pointwise, AnotherShapeEndsTheChain) {
   G g = with_input({1, 6});
   g.weight("w", {4, 6});
   g.node("Exp", {"x"}, {"e"}).node("Neg", {"e"}, {"n"});
@@ -124,7 +132,7 @@ TEST(Pointwise, AnotherShapeEndsTheChain) {
   EXPECT_EQ(plan.rfind("2 steps, 4 nodes", 0), 0U) << plan;
 }
 
-TEST(Pointwise, PatchesAndObserversStandBetween) {
+TEST_F(Pointwise, PatchesAndObserversStandBetween) {
   const Shape shape = {2, 5, 12};
   const Model model = gelu(shape).finish();
   const Feeds feeds = {{"x", G::random(shape, 65)}};
@@ -147,7 +155,7 @@ TEST(Pointwise, PatchesAndObserversStandBetween) {
   EXPECT_NE(std::memcmp(got[0].data(), session.run(feeds)[0].data(), got[0].bytes()), 0);
 }
 
-TEST(Pointwise, OtherTypesAndOldBroadcastsStay) {
+TEST_F(Pointwise, OtherTypesAndOldBroadcastsStay) {
   G doubles;
   doubles.input("x", DType::f64, {8}).node("Exp", {"x"}, {"e"}).node("Neg", {"e"}, {"y"});
   doubles.output("y");
