@@ -13,35 +13,11 @@
 
 #include "base/shape.h"
 #include "ops/blocked.h"
-#include "ops/resampling.h"
-#include "passes/conv_stages.h"
+#include "passes/layout_part.h"
 #include "passes/passes.h"
 
 namespace mezzo::passes {
 namespace {
-
-constexpr const char* kDomain = "mezzo";
-
-// Operators of one image that are others in blocks.
-struct OfImage {
-  const char *plain, *domain, *blocked;
-};
-constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
-                               {"AveragePool", "", "BlockedAveragePool"},
-                               {"ScaleShift", kDomain, "BlockedScaleShift"}};
-
-// How a step would take part: which slots of its inputs and of its output would be in blocks.
-struct Part {
-  std::vector<int> taken, given;  // given: the step's first outputs
-  std::string op_type = "";       // the operator that takes its place; none: it stays what it is
-  std::vector<int> in = {};       // of that; none: all inputs and attributes that the step has
-  std::vector<graph::AttributePointer> attributes = {};
-  double gain = 0;                        // microseconds
-  std::optional<ConvStages> stages = {};  // of a convolution; it is the last of its steps
-
-  bool takes_part() const { return !given.empty() || !taken.empty(); }
-  bool takes(int slot) const { return contains(taken, slot); }
-};
 
 class Layout {
  public:
@@ -58,8 +34,7 @@ class Layout {
       if (alone(i) && is_convolution(i)) convolution(i);
     }
     for (int i = 0; i < program_.size(); ++i) {
-      if (alone(i) && !is_convolution(i)) part(i) = part_of(i);
-      if (is_free(i) && program_.is(i, "Split")) part(i) = split(i);
+      if (is_free(i) && !is_convolution(i)) part(i) = layout_part(program_, i);
     }
     join();
     std::map<int, double> gains;
@@ -94,15 +69,10 @@ class Layout {
     double conversions() const { return !given || converted() ? 1 : by_stage() ? 0.5 : 0; }
   };
 
-  Part& part(int i) { return parts_[static_cast<std::size_t>(i)]; }
+  LayoutPart& part(int i) { return parts_[static_cast<std::size_t>(i)]; }
   int region(int i) {
     int& parent = regions_[static_cast<std::size_t>(i)];
     return parent == i ? i : parent = region(parent);
-  }
-
-  bool fits(int slot) const {
-    return slot >= 0 && program_.slot(slot).inside < 0 && !program_.is_constant(slot) &&
-           ops::can_be_blocked(program_.slot(slot).operand);
   }
 
   double cost(int slot) const { return ops::reorder_cost(program_.slot(slot).operand.shape); }
@@ -124,69 +94,22 @@ class Layout {
     return is_free(i) && std::all_of(out.begin() + 1, out.end(), [](int slot) { return slot < 0; });
   }
 
-  Part part_of(int i) {
-    const int x = program_.in(i, 0), y = program_.step(i).out[0];
-    if (is_mean_of_image(i)) return {{x}, {}, "BlockedGlobalAveragePool", {x}};
-    for (const auto& [plain, domain, blocked] : kImages) {
-      if (program_.is(i, plain, domain) && fits(x) && fits(y)) return {{x}, {y}, blocked};
-    }
-    if (program_.is(i, "Concat")) return concat(i);
-    if (fits(x) && fits(y)) {
-      if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program_.op(i))) {
-        return {{x},
-                {y},
-                "BlockedNearest",
-                {x},
-                {attribute("rows", nearest->rows), attribute("columns", nearest->columns)}};
-      }
-    }
-    Part part = by_channel(i);
-    return part.takes_part() ? std::move(part) : elementwise(i);
-  }
-
-  bool is_mean_of_image(int i) const {
-    if (!program_.is(i, "GlobalAveragePool") && !program_.is(i, "ReduceMean")) return false;
-    const int x = program_.in(i, 0);
-    if (!fits(x)) return false;
-    const Shape& shape = program_.slot(x).operand.shape;
-    return program_.slot(program_.step(i).out[0]).operand.shape == Shape{shape[0], shape[1], 1, 1};
-  }
-
-  // Of an image and a number for each of its channels, which are plain: that is the same.
-  Part by_channel(int i) {
-    const bool multiplies = program_.is(i, "Mul");
-    const int y = program_.step(i).out[0];
-    if (!fits(y)) return {};
-    const Shape& shape = program_.slot(y).operand.shape;
-    if (program_.is(i, "PRelu") && fits(program_.in(i, 0))) {
-      const Shape& slope = program_.slot(program_.in(i, 1)).operand.shape;
-      if (slope == Shape{shape[1], 1, 1} || slope == Shape{1, shape[1], 1, 1})
-        return {{program_.in(i, 0)}, {y}, "BlockedPRelu", program_.step(i).in};
-    }
-    if (!multiplies && !program_.is(i, "Add")) return {};
-    for (const int data : {0, 1}) {
-      const int x = program_.in(i, data), numbers = program_.in(i, 1 - data);
-      if (fits(x) && program_.slot(x).operand.shape == shape && shape[2] * shape[3] > 1 &&
-          program_.slot(numbers).operand.shape == Shape{shape[0], shape[1], 1, 1})
-        return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
-    }
-    return {};
-  }
-
   void convolution(int i) {
     const Step& step = program_.step(i);
-    if (!fits(step.out[0])) return;
+    if (!fits_blocks(program_, step.out[0])) return;
     if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty())
       return program_.miss(i, reason);
-    Part result{{}, {}, "BlockedConv"};
+    LayoutPart result{{}, {}, "BlockedConv"};
     result.gain = ops::blocked_gain(program_.op(i));
     if (ops::can_be_blocked(program_.op(i).in(0))) {
-      if (!fits(step.in[0])) return;
+      if (!fits_blocks(program_, step.in[0])) return;
       result.taken.push_back(step.in[0]);
     }
-    if (const int summand = program_.in(i, 3); summand >= 0 && !fits(summand)) return;
+    if (const int summand = program_.in(i, 3); summand >= 0 && !fits_blocks(program_, summand))
+      return;
     result.stages = conv_stages(
-        program_, i, [&](int slot) { return fits(slot); }, [&](int step) { return alone(step); });
+        program_, i, [&](int slot) { return fits_blocks(program_, slot); },
+        [&](int step) { return alone(step); });
     result.given = {result.stages->y};
     if (result.stages->summand >= 0) result.taken.push_back(result.stages->summand);
     const std::vector<int>& members = result.stages->members;
@@ -196,98 +119,12 @@ class Layout {
     part(members.back()) = std::move(result);
   }
 
-  // Operators whose result at each place depends on what the inputs hold at that place, and perhaps
-  // on numbers.
-  Part elementwise(int i) {
-    static const std::set<std::string, std::less<>> kNames = {"Abs",
-                                                              "Add",
-                                                              "Ceil",
-                                                              "Celu",
-                                                              "Clip",
-                                                              "Div",
-                                                              "Elu",
-                                                              "Erf",
-                                                              "Exp",
-                                                              "FakeQuantize",
-                                                              "Floor",
-                                                              "Gelu",
-                                                              "HardSigmoid",
-                                                              "HardSwish",
-                                                              "LeakyRelu",
-                                                              "Log",
-                                                              "Max",
-                                                              "Min",
-                                                              "Mish",
-                                                              "Mul",
-                                                              "Neg",
-                                                              "PRelu",
-                                                              "Pow",
-                                                              "QuickGelu",
-                                                              "Reciprocal",
-                                                              "Relu",
-                                                              "Round",
-                                                              "Selu",
-                                                              "Sigmoid",
-                                                              "Sign",
-                                                              "Softplus",
-                                                              "Softsign",
-                                                              "Sqrt",
-                                                              "Sub",
-                                                              "Swish",
-                                                              "Tanh",
-                                                              "ThresholdedRelu"};
-    const Step& step = program_.step(i);
-    if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
-    Part result{{}, {step.out[0]}};
-    const Shape& shape = program_.slot(step.out[0]).operand.shape;
-    for (const int slot : step.in) {
-      if (slot < 0) continue;
-      const Shape& other = program_.slot(slot).operand.shape;
-      if (fits(slot) && other == shape) {
-        result.taken.push_back(slot);
-      } else if (other.size() > 4 || element_count(other) != 1) {
-        return {};
-      }
-    }
-    return result.taken.empty() ? Part{} : result;
-  }
-
-  // Of channels, which are then blocks.
-  Part concat(int i) {
-    const Step& step = program_.step(i);
-    const ops::Op& op = program_.op(i);
-    const std::int64_t axis = op.has_attr("axis") ? op.attr_int("axis") : 1;
-    const bool fit =
-        std::all_of(step.in.begin(), step.in.end(), [&](int slot) { return fits(slot); });
-    if (!fits(step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
-    return {step.in, {step.out[0]}};
-  }
-
-  // Of channels as well: a BlockedSlice for each part, of which this is the first.
-  Part split(int i) {
-    const std::vector<int>& out = program_.step(i).out;
-    const int x = program_.in(i, 0);
-    const std::int64_t axis = program_.op(i).has_attr("axis") ? program_.op(i).attr_int("axis") : 0;
-    if ((axis != 1 && axis != -3) || !fits(x) ||
-        !std::all_of(out.begin(), out.end(), [&](int slot) { return fits(slot); }))
-      return {};
-    return {{x}, out, "BlockedSlice", {x}, slice_of(0, out[0])};
-  }
-
-  std::vector<graph::AttributePointer> slice_of(std::int64_t begin, int slot) const {
-    return {attribute("begin", begin), attribute("blocks", blocks_of(slot))};
-  }
-
-  std::int64_t blocks_of(int slot) const {
-    return ops::blocked_shape(program_.slot(slot).operand.shape)[1];
-  }
-
   // Regions: steps that hand tensors in blocks to each other. Steps that work element by element
   // are worth nothing by themselves, so that they join only what makes their input in blocks.
   void join() {
     for (int i = 0; i < program_.size(); ++i) {
       if (part(i).takes_part() && part(i).gain <= 0 && !any_given(i)) part(i) = {};
-      const Part& own = part(i);
+      const LayoutPart& own = part(i);
       if (absorbed_.contains(i) || program_.step(i).removed) continue;
       const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
       for (const int member : members) {
@@ -333,7 +170,7 @@ class Layout {
 
   // The step with its inputs and outputs still plain.
   Replacement replacement_of(int i) {
-    const Part& own = part(i);
+    const LayoutPart& own = part(i);
     if (own.stages) return convolution_of(*own.stages);
     const ops::Op& op = program_.op(i);
     Replacement result;
@@ -345,7 +182,7 @@ class Layout {
     result.out = program_.step(i).out;
     if (!own.op_type.empty()) {
       result.op_type = own.op_type;
-      result.domain = kDomain;
+      result.domain = kBlockedDomain;
       result.opset = 1;
       if (!own.in.empty()) {
         result.in = own.in;
@@ -361,7 +198,7 @@ class Layout {
   Replacement convolution_of(const ConvStages& stages) {
     const int conv = stages.members[0];
     Replacement result = as_fused_conv(program_, conv);
-    result.domain = kDomain;
+    result.domain = kBlockedDomain;
     result.op_type = "BlockedConv";
     result.in[3] = stages.summand;
     if (stages.activation) add_activation(*stages.activation, result);
@@ -377,13 +214,13 @@ class Layout {
   }
 
   void convert(int i) {
-    const Part& own = part(i);
+    const LayoutPart& own = part(i);
     Replacement replacement = replacement_of(i);
     std::vector<Replacement> before, after;
     for (int& slot : replacement.in) {
       if (!own.takes(slot)) continue;
       if (!uses_[slot].given && !blocked_.contains(slot))
-        before.push_back({"ToBlocked", kDomain, 1, {}, {slot}, {blocked(slot)}});
+        before.push_back({"ToBlocked", kBlockedDomain, 1, {}, {slot}, {blocked(slot)}});
       slot = blocked(slot);
     }
     std::int64_t begin = 0;
@@ -392,16 +229,20 @@ class Layout {
       if (k == 0) {
         replacement.out[0] = in_blocks;
       } else {
-        after.push_back(
-            {"BlockedSlice", kDomain, 1, slice_of(begin, slot), replacement.in, {in_blocks}});
+        after.push_back({"BlockedSlice",
+                         kBlockedDomain,
+                         1,
+                         slice_of(program_, begin, slot),
+                         replacement.in,
+                         {in_blocks}});
       }
-      begin += blocks_of(slot);
+      begin += blocks_of(program_, slot);
       const Uses& uses = uses_[slot];
       if (!uses.converted()) continue;
       const bool streamed =
           !uses.read && element_count(program_.slot(slot).operand.shape) >= kStreamedElements;
       after.push_back({"FromBlocked",
-                       kDomain,
+                       kBlockedDomain,
                        1,
                        {attribute("streamed", std::int64_t{streamed})},
                        {in_blocks},
@@ -412,7 +253,7 @@ class Layout {
   }
 
   Program& program_;
-  std::vector<Part> parts_;
+  std::vector<LayoutPart> parts_;
   std::set<int> absorbed_;      // steps that a later one takes in
   std::vector<int> regions_;    // by step: another one of its region, in the end the same for all
   std::map<int, Uses> uses_;    // by slot

@@ -1,0 +1,139 @@
+#include "passes/layout_part.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/shape.h"
+#include "ops/blocked.h"
+#include "ops/resampling.h"
+
+namespace mezzo::passes {
+namespace {
+
+// Operators of one image that are others in blocks.
+struct OfImage {
+  const char *plain, *domain, *blocked;
+};
+constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
+                               {"AveragePool", "", "BlockedAveragePool"},
+                               {"ScaleShift", kBlockedDomain, "BlockedScaleShift"}};
+
+bool is_mean_of_image(const Program& program, int i) {
+  if (!program.is(i, "GlobalAveragePool") && !program.is(i, "ReduceMean")) return false;
+  const int x = program.in(i, 0);
+  if (!fits_blocks(program, x)) return false;
+  const Shape& shape = program.slot(x).operand.shape;
+  return program.slot(program.step(i).out[0]).operand.shape == Shape{shape[0], shape[1], 1, 1};
+}
+
+// Of an image and a number for each of its channels, which are plain: that is the same.
+LayoutPart by_channel(const Program& program, int i) {
+  const bool multiplies = program.is(i, "Mul");
+  const int y = program.step(i).out[0];
+  if (!fits_blocks(program, y)) return {};
+  const Shape& shape = program.slot(y).operand.shape;
+  if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0))) {
+    const Shape& slope = program.slot(program.in(i, 1)).operand.shape;
+    if (slope == Shape{shape[1], 1, 1} || slope == Shape{1, shape[1], 1, 1})
+      return {{program.in(i, 0)}, {y}, "BlockedPRelu", program.step(i).in};
+  }
+  if (!multiplies && !program.is(i, "Add")) return {};
+  for (const int data : {0, 1}) {
+    const int x = program.in(i, data), numbers = program.in(i, 1 - data);
+    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape &&
+        shape[2] * shape[3] > 1 &&
+        program.slot(numbers).operand.shape == Shape{shape[0], shape[1], 1, 1})
+      return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
+  }
+  return {};
+}
+
+// Operators whose result at each place depends on what the inputs hold at that place, and perhaps
+// on numbers.
+LayoutPart elementwise(const Program& program, int i) {
+  // clang-format off
+  static const std::set<std::string, std::less<>> kNames = {
+      "Abs", "Add", "Ceil", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "FakeQuantize", "Floor", "Gelu",
+      "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow",
+      "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign",
+      "Sqrt", "Sub", "Swish", "Tanh", "ThresholdedRelu"};
+  // clang-format on
+  const Step& step = program.step(i);
+  if (!kNames.contains(step.op->row().name()) || !fits_blocks(program, step.out[0])) return {};
+  LayoutPart result{{}, {step.out[0]}};
+  const Shape& shape = program.slot(step.out[0]).operand.shape;
+  for (const int slot : step.in) {
+    if (slot < 0) continue;
+    const Shape& other = program.slot(slot).operand.shape;
+    if (fits_blocks(program, slot) && other == shape) {
+      result.taken.push_back(slot);
+    } else if (other.size() > 4 || element_count(other) != 1) {
+      return {};
+    }
+  }
+  return result.taken.empty() ? LayoutPart{} : result;
+}
+
+// Of channels, which are then blocks.
+LayoutPart concat(const Program& program, int i) {
+  const Step& step = program.step(i);
+  const ops::Op& op = program.op(i);
+  const std::int64_t axis = op.has_attr("axis") ? op.attr_int("axis") : 1;
+  const bool fit = std::all_of(step.in.begin(), step.in.end(),
+                               [&](int slot) { return fits_blocks(program, slot); });
+  if (!fits_blocks(program, step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
+  return {step.in, {step.out[0]}};
+}
+
+// Of channels as well: a BlockedSlice for each part, of which this is the first.
+LayoutPart split(const Program& program, int i) {
+  const std::vector<int>& out = program.step(i).out;
+  const int x = program.in(i, 0);
+  const std::int64_t axis = program.op(i).has_attr("axis") ? program.op(i).attr_int("axis") : 0;
+  if ((axis != 1 && axis != -3) || !fits_blocks(program, x) ||
+      !std::all_of(out.begin(), out.end(), [&](int slot) { return fits_blocks(program, slot); }))
+    return {};
+  return {{x}, out, "BlockedSlice", {x}, slice_of(program, 0, out[0])};
+}
+
+}  // namespace
+
+bool fits_blocks(const Program& program, int slot) {
+  return slot >= 0 && program.slot(slot).inside < 0 && !program.is_constant(slot) &&
+         ops::can_be_blocked(program.slot(slot).operand);
+}
+
+LayoutPart layout_part(const Program& program, int i) {
+  if (program.is(i, "Split")) return split(program, i);
+  const std::vector<int>& out = program.step(i).out;
+  if (std::any_of(out.begin() + 1, out.end(), [](int slot) { return slot >= 0; })) return {};
+  const int x = program.in(i, 0), y = program.step(i).out[0];
+  if (is_mean_of_image(program, i)) return {{x}, {}, "BlockedGlobalAveragePool", {x}};
+  for (const auto& [plain, domain, blocked] : kImages) {
+    if (program.is(i, plain, domain) && fits_blocks(program, x) && fits_blocks(program, y))
+      return {{x}, {y}, blocked};
+  }
+  if (program.is(i, "Concat")) return concat(program, i);
+  if (fits_blocks(program, x) && fits_blocks(program, y)) {
+    if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program.op(i))) {
+      return {{x},
+              {y},
+              "BlockedNearest",
+              {x},
+              {attribute("rows", nearest->rows), attribute("columns", nearest->columns)}};
+    }
+  }
+  LayoutPart part = by_channel(program, i);
+  return part.takes_part() ? std::move(part) : elementwise(program, i);
+}
+
+std::vector<graph::AttributePointer> slice_of(const Program& program, std::int64_t begin,
+                                              int slot) {
+  return {attribute("begin", begin), attribute("blocks", blocks_of(program, slot))};
+}
+
+std::int64_t blocks_of(const Program& program, int slot) {
+  return ops::blocked_shape(program.slot(slot).operand.shape)[1];
+}
+
+}  // namespace mezzo::passes
