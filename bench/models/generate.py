@@ -2,7 +2,7 @@
 
     generate.py FOLDER [NAME...]
 
-writes FOLDER/NAME.onnx for squeezenet1.1, mobilenet_v2, resnet50, resnet50_batch8 and minilm.
+writes FOLDER/NAME.onnx for squeezenet1.1, mobilenet_v2, resnet50, resnet50_batch8 and minilm, or those of families.py that are named.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import onnx
+from families import FAMILIES
 from layers import Network
 from onnx import TensorProto
 
@@ -146,7 +147,7 @@ def write(folder: pathlib.Path, name: str) -> pathlib.Path:
     path = folder / f"{name}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        onnx.save(NETWORKS[name](), path)
+        onnx.save((NETWORKS | FAMILIES)[name](), path)
     return path
 
 

@@ -1,0 +1,147 @@
+"""Single operators against ONNX Runtime: one node each, in turns, float32 unless it says otherwise.
+
+    ./dev bench operators [PART OF A NAME...] [--threads N]
+
+Shapes are those of the layers of usual networks: images of 64 x 56 x 56, rows of 8 x 128 x 384. The slowest, compared with
+ONNX Runtime, come first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+import mezzo
+
+RANDOM = np.random.default_rng(0)
+ROUNDS, SECONDS = 5, 0.02
+
+
+def draw(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+IMAGE, ROWS = draw(1, 64, 56, 56), draw(8, 128, 384)
+CHANNELS = {name: draw(64) for name in ("scale", "shift")}
+STATISTICS = {**CHANNELS, "mean": draw(64), "variance": np.ones(64, np.float32)}
+
+
+def cases() -> list[tuple]:
+    """(label, operator, feeds, constants, attributes, outputs)."""
+    listed: list[tuple] = []
+
+    def case(op: str, *feeds: np.ndarray, label: str = "", constants: dict | None = None, outputs: int = 1, **attributes) -> None:
+        listed.append((f"{op} {label}".strip(), op, {f"x{i}": feed for i, feed in enumerate(feeds)}, constants or {}, attributes, outputs))
+
+    for op in (
+        "Abs Neg Exp Erf Sin Cos Atan Tan Floor Round Sign Sigmoid Tanh Relu Softplus Softsign Elu Selu HardSigmoid HardSwish LeakyRelu Reciprocal "
+        "Mish IsNaN"
+    ).split():
+        case(op, IMAGE)
+    case("Log", np.abs(IMAGE)), case("Sqrt", np.abs(IMAGE)), case("Not", IMAGE > 0)
+    case("PRelu", IMAGE, constants={"slope": draw(64, 1, 1)})
+    for op in ("Add", "Mul", "Div", "Pow"):
+        case(op, np.abs(IMAGE), IMAGE)
+        case(op, np.abs(IMAGE), draw(1, 64, 1, 1), label="by channel")
+        case(op, np.abs(ROWS), draw(384), label="by row")
+    for op in ("Max", "Sum", "Mean"):
+        case(op, IMAGE, IMAGE[::-1].copy(), 2 * IMAGE)
+    case("Where", IMAGE > 0, IMAGE, draw(1)), case("Less", IMAGE, draw(1))
+    for name in ("INT64", "INT32", "UINT8", "BOOL", "FLOAT16"):
+        case("Cast", IMAGE, label=f"to {name.lower()}", to=getattr(TensorProto, name))
+    for source in (np.int64, np.uint8, np.bool_, np.float16):
+        case("Cast", (IMAGE * 10).astype(source), label=f"from {source.__name__}", to=TensorProto.FLOAT)
+    for op in ("ReduceMean", "ReduceMax", "ReduceL2"):
+        for axes in ([-1], [1], [2, 3]):
+            case(op, np.abs(IMAGE), label=f"along {axes}", axes=axes)
+    for op in ("Softmax", "LogSoftmax", "ArgMax"):
+        case(op, ROWS, label="of rows", axis=-1)
+        case(op, IMAGE, label="of channels", axis=1)
+    case("TopK", draw(64, 1000), constants={"k": np.array([5])}, outputs=2)
+    case("CumSum", ROWS, constants={"axis": np.int64(1)})
+    case("Transpose", IMAGE, label="to NHWC", perm=[0, 2, 3, 1]), case("Transpose", draw(1, 128, 12, 64), label="of heads", perm=[0, 2, 1, 3])
+    case("Gather", draw(30000, 384), RANDOM.integers(0, 30000, (8, 128)), axis=0)
+    case("GatherElements", ROWS, RANDOM.integers(0, 384, ROWS.shape), axis=2)
+    case("ScatterND", ROWS, RANDOM.integers(0, 8, (100, 1)), draw(100, 128, 384))
+    case("Slice", IMAGE, constants={"begin": np.array([1, 1]), "end": np.array([55, 55]), "axes": np.array([2, 3])})
+    case("Concat", IMAGE, IMAGE, axis=1), case("Split", ROWS, outputs=3, axis=-1)
+    case("Tile", draw(1, 64, 7, 7), constants={"repeats": np.array([1, 1, 8, 8])})
+    case("Expand", draw(1, 128, 1, 64), constants={"shape": np.array([1, 128, 12, 64])})
+    case("Pad", IMAGE, constants={"pads": np.array([0, 0, 1, 1] * 2)}), case("SpaceToDepth", IMAGE, blocksize=2)
+    case("DepthToSpace", draw(1, 256, 28, 28), blocksize=2, mode="CRD")
+    for mode, at in (("nearest", "asymmetric"), ("linear", "half_pixel"), ("cubic", "half_pixel")):
+        twice = {"": None, "scales": np.array([1, 1, 2, 2], np.float32)}
+        case("Resize", IMAGE, label=mode, constants=twice, mode=mode, coordinate_transformation_mode=at)
+    case("GridSample", IMAGE, np.clip(draw(1, 56, 56, 2), -1, 1), mode="bilinear")
+    case("MaxPool", IMAGE, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    case("AveragePool", IMAGE, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), case("GlobalAveragePool", IMAGE)
+    case("BatchNormalization", IMAGE, constants=STATISTICS), case("InstanceNormalization", IMAGE, constants=CHANNELS)
+    case("LayerNormalization", ROWS, constants={"scale": draw(384), "shift": draw(384)})
+    case("MatMul", draw(8, 12, 128, 32), draw(8, 12, 32, 128)), case("MatMul", draw(1, 1024), label="vector", constants={"b": draw(1024, 1024)})
+    case("Gemm", draw(64, 512), constants={"b": draw(512, 512), "c": draw(512)})
+    case("Conv", draw(1, 64, 1000), label="1-D", constants={"w": draw(64, 64, 3)}, pads=[1, 1])
+    case("Conv", draw(1, 64, 28, 28), label="5x5", constants={"w": draw(128, 64, 5, 5)}, pads=[2] * 4)
+    case("Conv", draw(1, 64, 28, 28), label="dilated", constants={"w": draw(64, 64, 3, 3)}, pads=[2] * 4, dilations=[2, 2])
+    case("Conv", draw(1, 16, 16, 28, 28), label="3-D", constants={"w": draw(16, 16, 3, 3, 3)}, pads=[1] * 6)
+    case("ConvTranspose", draw(1, 64, 28, 28), label="2x2", constants={"w": draw(64, 32, 2, 2)}, strides=[2, 2])
+    case("ConvTranspose", draw(1, 64, 28, 28), label="4x4", constants={"w": draw(64, 32, 4, 4)}, strides=[2, 2], pads=[1] * 4)
+    for op, gates in (("LSTM", 4), ("GRU", 3)):
+        case(op, draw(50, 1, 64), constants={"w": 0.1 * draw(1, gates * 128, 64), "r": 0.1 * draw(1, gates * 128, 128)}, hidden_size=128)
+    steps = {"scale": np.float32(0.02), "zero_point": np.uint8(128)}
+    case("QuantizeLinear", IMAGE, constants=steps), case("DequantizeLinear", (IMAGE * 50).astype(np.uint8), constants=steps)
+    return listed
+
+
+def model_of(op: str, feeds: dict, constants: dict, attributes: dict, outputs: int) -> bytes:
+    inputs = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in feeds.items()]
+    results = [f"y{i}" for i in range(outputs)]
+    node = helper.make_node(op, [*feeds, *constants], results, **attributes)
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if value is not None]
+    graph = helper.make_graph([node], op, inputs, [helper.make_empty_tensor_value_info(name) for name in results], stored)
+    opset = 17 if op in ("ReduceMean", "ReduceMax", "ReduceL2", "Split") else 18
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10).SerializeToString()
+
+
+def measure(model: bytes, feeds: dict, threads: int) -> list[float]:
+    """Microseconds of mezzo and of ONNX Runtime, medians."""
+    sessions = []
+    for module in (mezzo, onnxruntime):
+        options = module.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        sessions.append(module.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+    times: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for session, own in zip(sessions, times):
+            session.run(None, feeds)
+            end = time.perf_counter() + SECONDS
+            while time.perf_counter() < end:
+                start = time.perf_counter()
+                session.run(None, feeds)
+                own.append((time.perf_counter() - start) * 1e6)
+    return [float(np.median(own)) for own in times]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="parts of names; none: all")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    rows = []
+    for label, op, feeds, constants, attributes, outputs in cases():
+        if arguments.names and not any(name.lower() in label.lower() for name in arguments.names):
+            continue
+        ours, theirs = measure(model_of(op, feeds, constants, attributes, outputs), feeds, arguments.threads)
+        rows.append((theirs / ours, label, ours, theirs))
+    for ratio, label, ours, theirs in sorted(rows):
+        print(f"{label:28s} mezzo {ours:7.0f} us   ONNX Runtime {theirs:7.0f} us   {ratio:6.2f}x")
+    if rows:
+        print(f"geometric mean: {np.exp(np.mean(np.log([row[0] for row in rows]))):.2f}x")
+
+
+if __name__ == "__main__":
+    main()
