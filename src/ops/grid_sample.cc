@@ -173,6 +173,9 @@ T as_element(G value) {
   }
 }
 
+// Positions that are sampled together.
+constexpr std::int64_t kBlock = 64;
+
 template <class T, class G>
 void sample_run(const GridSampling& how, Run& run) {
   const Shape& x = run.op().in_shape(0);
@@ -184,22 +187,34 @@ void sample_run(const GridSampling& how, Run& run) {
     std::fill_n(run.out<T>(0), product(run.op().out_shape(0)), T{0});
     return;
   }
-  run.pool().parallel_for(
-      x[0] * positions, 1 + 2048 / (channels + 1), [&](std::int64_t begin, std::int64_t end) {
-        std::vector<Share<G>> shares;
-        for (std::int64_t i = begin; i < end; ++i) {
-          const std::int64_t n = i / positions, at = i % positions;
-          shares_at(how, x, run.in<G>(1) + i * axes, shares);
-          for (std::int64_t c = 0; c < channels; ++c) {
-            const T* plane = run.in<T>(0) + (n * channels + c) * in_plane;
-            G sum = 0;
-            for (const Share<G>& share : shares) {
-              sum += share.weight * static_cast<G>(plane[share.at]);
-            }
-            run.out<T>(0)[(n * channels + c) * positions + at] = as_element<T>(sum);
-          }
-        }
-      });
+  // Some positions at a time, plane by plane: what they are made of lies close together.
+  const auto sample = [&](std::int64_t n, std::int64_t first, std::int64_t count) {
+    std::vector<Share<G>> all, shares;
+    std::vector<std::size_t> begins = {0};
+    for (std::int64_t i = 0; i < count; ++i) {
+      shares_at(how, x, run.in<G>(1) + (n * positions + first + i) * axes, shares);
+      all.insert(all.end(), shares.begin(), shares.end());
+      begins.push_back(all.size());
+    }
+    for (std::int64_t c = n * channels; c < (n + 1) * channels; ++c) {
+      const T* plane = run.in<T>(0) + c * in_plane;
+      T* to = run.out<T>(0) + c * positions + first;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+        G sum = 0;
+        for (std::size_t k = begins[i]; k < begins[i + 1]; ++k)
+          sum += all[k].weight * static_cast<G>(plane[all[k].at]);
+        to[i] = as_element<T>(sum);
+      }
+    }
+  };
+  const std::int64_t blocks = (positions + kBlock - 1) / kBlock;
+  run.pool().parallel_for(x[0] * blocks, 1 + 2048 / (kBlock * (channels + 1)),
+                          [&](std::int64_t begin, std::int64_t end) {
+                            for (std::int64_t i = begin; i < end; ++i) {
+                              const std::int64_t first = i % blocks * kBlock;
+                              sample(i / blocks, first, std::min(kBlock, positions - first));
+                            }
+                          });
 }
 
 Choice sample_reference(Op& op) {

@@ -64,10 +64,12 @@ constexpr auto kNeg = [](auto x) {
 // NaN keeps being NaN.
 constexpr auto kSign = [](auto x) {
   using T = decltype(x);
+  const T sign = static_cast<T>((T{0} < x) - (x < T{0}));
   if constexpr (std::is_floating_point_v<T>) {
-    if (std::isnan(x)) return x;
+    return x != x ? x : sign;
+  } else {
+    return sign;
   }
-  return static_cast<T>((T{0} < x) - (x < T{0}));
 };
 
 // Opset 9 allows integers, too; the result is truncated to them.
