@@ -52,7 +52,7 @@ bool skip_packing(const Program& program, Path& path, Axes& now) {
   const int transpose = program.maker(gather, 0, "Transpose");
   if (transpose < 0) return false;
   const Axes perm = program.op(transpose).attr_ints("perm");
-  if (perm.empty() || perm[0] != 2) return false;
+  if (perm.empty() || perm[0] != 2 || program.op(transpose).in_shape(0)[2] != 3) return false;
   for (std::int64_t& axis : now) {
     axis = perm[static_cast<std::size_t>(axis) + 1];
     if (axis > 2) --axis;

@@ -116,10 +116,11 @@ TEST(AttentionPass, KeysTransposedTwice) {
 
 // Queries, keys and values side by side, as timm's and torchvision's vision transformers are
 // exported; `parts` says which of the three are taken for which.
-Model packed_model(const std::vector<std::int64_t>& parts, bool with_mask) {
+Model packed_model(const std::vector<std::int64_t>& parts, bool with_mask,
+                   std::int64_t packed = 3) {
   G g;
-  g.input("qkv", DType::f32, {kBatch, kRows, 3 * kHeads * kSize});
-  g.constant("split", Tensor::of<std::int64_t>({5}, {0, 0, 3, kHeads, kSize}));
+  g.input("qkv", DType::f32, {kBatch, kRows, packed * kHeads * kSize});
+  g.constant("split", Tensor::of<std::int64_t>({5}, {0, 0, packed, kHeads, kSize}));
   g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
   g.constant("factor", Tensor::scalar(0.5F)).weight("mask", {1, kHeads, kRows, kRows});
   g.node("Reshape", {"qkv", "split"}, {"rows"});
@@ -156,6 +157,10 @@ TEST(AttentionPass, SideBySide) {
     const Session session(packed_model(parts, false), {.threads = 1});
     EXPECT_FALSE(is_by(session.explain(feeds), "attention"));
   }
+  // Something else besides.
+  const Session four(packed_model({0, 1, 2}, false, 4), {.threads = 1});
+  const Feeds more = {{"qkv", G::random({kBatch, kRows, 4 * kHeads * kSize}, 1)}};
+  EXPECT_FALSE(is_by(four.explain(more), "attention"));
 }
 
 TEST(AttentionPass, FormsOfTheMask) {
