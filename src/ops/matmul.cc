@@ -247,5 +247,8 @@ MEZZO_FAMILY(matmul) {
               .attr("transBatchA", 0)
               .attr("transBatchB", 0),
           kFloatsBf16);
-  declare(op("MatMulAdd", "mezzo").since(1), kFloatsBf16).in("C", like(0)).in_place(2).infer(infer_sum);
+  declare(op("MatMulAdd", "mezzo").since(1), kFloatsBf16)
+      .in("C", like(0))
+      .in_place(2)
+      .infer(infer_sum);
 }

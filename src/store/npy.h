@@ -4,8 +4,8 @@
 //   - bool, integers, float16/32/64, complex: as NumPy's own;
 //   - strings: as UTF-32 ('<U'), which np.load turns into str; where one is not UTF-8, all as bytes
 //   ('|S');
-//   - bfloat16: as '<V2', the 8-, 6- and 4-bit floats: as '|V1', one element a byte. NumPy has no type
-//   for them, and ml_dtypes
+//   - bfloat16: as '<V2', the 8-, 6- and 4-bit floats: as '|V1', one element a byte. NumPy has no
+//   type for them, and ml_dtypes
 //     stores its own this way: `np.load(path).view(ml_dtypes.bfloat16)`;
 //   - int4, uint4, int2, uint2: as int8 or uint8, the same numbers.
 #pragma once
