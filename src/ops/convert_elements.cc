@@ -10,18 +10,19 @@ namespace mezzo::ops {
 
 void convert_elements(DType from, const void* source, DType to, void* target, std::int64_t count,
                       ThreadPool& pool) {
+  const auto is = [&](DType source_type, DType target_type) {
+    return simd_allowed() && from == source_type && to == target_type;
+  };
   if (from == to) {
     copy_all(from, source, target, count, pool);
-  } else if (!simd_allowed()) {
-    convert(from, source, to, target, count);
-  } else if (from == DType::f16 && to == DType::f32) {
+  } else if (is(DType::f16, DType::f32)) {
     kernels::f16_to_f32(static_cast<const Half*>(source), static_cast<float*>(target), count, pool);
-  } else if (from == DType::f32 && to == DType::f16) {
+  } else if (is(DType::f32, DType::f16)) {
     kernels::f32_to_f16(static_cast<const float*>(source), static_cast<Half*>(target), count, pool);
-  } else if (from == DType::bf16 && to == DType::f32) {
+  } else if (is(DType::bf16, DType::f32)) {
     kernels::bf16_to_f32(static_cast<const BFloat16*>(source), static_cast<float*>(target), count,
                          pool);
-  } else if (from == DType::f32 && to == DType::bf16) {
+  } else if (is(DType::f32, DType::bf16)) {
     kernels::f32_to_bf16(static_cast<const float*>(source), static_cast<BFloat16*>(target), count,
                          pool);
   } else if (bits_of(from) < 8 || bits_of(to) < 8) {

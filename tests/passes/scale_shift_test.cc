@@ -57,7 +57,7 @@ TEST(ScaleShiftPass, NotANumberStaysOne) {
 }
 
 TEST(ScaleShiftPass, WhatIsNoneStays) {
-  const auto stays = [](G g, int opset, const Feeds& feeds) {
+  const auto stays = [](G& g, int opset, const Feeds& feeds) {
     const std::string plan = Session(g.finish(opset), {.threads = 1}).explain(feeds);
     EXPECT_FALSE(is_by(plan, "scale_shift")) << plan;
   };
