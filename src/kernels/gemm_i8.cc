@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "base/shape.h"
+#include "base/rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_i8.cc"
@@ -47,7 +47,6 @@ constexpr int64_t kTaskWork = int64_t{1} << 19;
 struct ScratchA {};
 struct ScratchB {};
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t pairs_of(int64_t k) { return ceil_div(k, 2); }
 
 // Two 16-bit numbers, the first one in the lower half.

@@ -18,6 +18,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/rounding.h"
 #include "kernels/simd_tail_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,11 +37,6 @@ inline constexpr std::int64_t kMaxRows = 6, kTileVectors = 2, kMaxDepth = 384;
 inline constexpr std::int64_t kMaxRows = 8, kTileVectors = 2, kMaxDepth = 512;
 #endif
 inline constexpr std::int64_t kTileCols = kTileVectors * kLanes;
-
-inline constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-inline constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
-  return ceil_div(a, b) * b;
-}
 
 // Blocks along k are of one length but for the last: no short rest that would pay for a pass over
 // C.

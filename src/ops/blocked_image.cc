@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ops/blocked.h"
+#include "ops/element_runs.h"
 #include "ops/pooling.h"
 
 namespace mezzo::ops {
@@ -80,22 +81,16 @@ void infer_slice(Op& op) {
 }
 
 Choice blocked_slice(Op& op) {
-  const Shape &x = op.in_shape(0), &y = op.out_shape(0);
-  const std::int64_t row = x[3] * kBlock, first = op.attr_int("begin"), blocks = y[1],
-                     x_blocks = x[1], planes = y[0] * blocks;
-  std::int64_t rows = x[2], x_plane = rows * row, y_plane = rows * row;
-  if (op.band()) {
-    rows = op.band()->end - op.band()->begin;
-    x_plane = op.band()->in_rows * row;
-    y_plane = op.band()->out_rows * row;
-  }
-  return [=](Run& run) {
-    const std::int64_t floats = rows * row,
-                       grain = std::max<std::int64_t>(1, kCopyGrain / std::max(kBlock, floats));
+  const Shape& y = op.out_shape(0);
+  const std::int64_t first = op.attr_int("begin"), blocks = y[1], x_blocks = op.in_shape(0)[1],
+                     planes = y[0] * blocks;
+  return [=, runs = PlaneRuns(op)](Run& run) {
+    const std::int64_t grain = std::max<std::int64_t>(1, kCopyGrain / std::max(kBlock, runs.n));
     run.pool().parallel_for(planes, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t from = i / blocks * x_blocks + first + i % blocks;
-        std::copy_n(run.in<float>(0) + from * x_plane, floats, run.out<float>(0) + i * y_plane);
+        std::copy_n(run.in<float>(0) + from * runs.x_step, runs.n,
+                    run.out<float>(0) + i * runs.y_step);
       }
     });
   };

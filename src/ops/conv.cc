@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/memory.h"
-#include "base/shape.h"
+#include "base/rounding.h"
 #include "kernels/conv_f32.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/target.h"
@@ -30,11 +30,6 @@ std::int64_t multiply_adds(const Op& op) {
   return multiply_adds_of(convolution_of(op, op.in_shape(0)));
 }
 
-std::int64_t aligned(std::int64_t bytes) {
-  const auto alignment = static_cast<std::int64_t>(kAlignment);
-  return checked_add(bytes, alignment - 1) / alignment * alignment;
-}
-
 // 3x3 convolutions with a quarter of the multiplications.
 Choice winograd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
@@ -56,7 +51,8 @@ Choice direct(Op& op) {
     packed = packed_weights(op, packing_key(shape), shape, packed_bytes, kernels::pack_weights);
   }
   const std::int64_t own_scratch =
-      aligned(static_cast<std::int64_t>(kernels::scratch_bytes(shape)));
+      checked_round_up(static_cast<std::int64_t>(kernels::scratch_bytes(shape)),
+                       static_cast<std::int64_t>(kAlignment));
   op.set_scratch(packed.has_value()
                      ? own_scratch
                      : checked_add(own_scratch, static_cast<std::int64_t>(packed_bytes)));

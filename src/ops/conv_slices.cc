@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "base/shape.h"
+#include "base/rounding.h"
 #include "kernels/conv_f32.h"
-#include "kernels/target.h"
 #include "kernels/winograd_f32.h"
 #include "ops/convolution.h"
 
@@ -71,7 +70,7 @@ void each_plane(const Slices& s, std::int64_t n, std::int64_t first, std::int64_
 }
 
 // Floats, up to the end of a line of the cache.
-std::int64_t to_lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
+std::int64_t to_lines(std::int64_t floats) { return checked_round_up(floats, 16); }
 
 // Slices [begin, end), counted through all images, in working memory of their own.
 void run_slices(const Slices& s, const kernels::ConvArgs& given, std::int64_t begin,
@@ -128,9 +127,7 @@ Choice conv_by_slices(Op& op) {
   s.winograd = winograd_refusal(s.shape).empty();
   std::int64_t own = 0;
   if (s.winograd) {
-    const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
-    s.packed = packed_weights(op, key, s.shape, kernels::winograd_weights_bytes(s.shape),
-                              kernels::pack_winograd_weights);
+    s.packed = packed_winograd_weights(op, s.shape);
   } else {
     s.packed = packed_weights(op, packing_key(s.shape), s.shape,
                               kernels::packed_weights_bytes(s.shape), kernels::pack_weights);

@@ -140,6 +140,12 @@ Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& 
   });
 }
 
+Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape) {
+  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
+  return packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),
+                        kernels::pack_winograd_weights);
+}
+
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run) {
   apply_simd(finish.rest, run.out<float>(0), shape.batch * shape.out_c * shape.out_h * shape.out_w,
              run.pool());
@@ -151,9 +157,7 @@ Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
   std::string reason = winograd_refusal(conv_shape(conv));
   if (!reason.empty()) return refuse(reason);
   if (!op.is_constant(1)) return refuse("the weights are computed");
-  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
-  const Tensor packed = packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),
-                                       kernels::pack_winograd_weights);
+  const Tensor packed = packed_winograd_weights(op, shape);
   return [kernel, shape, packed, finish = finish_of(conv.activation)](Run& run) {
     kernel(shape, conv_args(run, static_cast<const float*>(packed.data()), finish), run.pool());
     apply_rest(finish, shape, run);

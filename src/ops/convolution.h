@@ -57,6 +57,8 @@ using Pack = void (*)(const kernels::ConvShape&, const float* weights, float* pa
 /// `key`.
 Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& shape,
                       std::size_t bytes, Pack pack);
+/// The same for Winograd's kernels, of either layout.
+Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape);
 /// A key for what kernels::pack_weights gives.
 std::string packing_key(const kernels::ConvShape& shape);
 /// Weights are packed by several threads only where that pays for starting them.

@@ -17,6 +17,25 @@ inline std::optional<RowWindow> rows_of_elements(const Op& op) {
   return RowWindow{rows, rows};
 }
 
+/// The planes [N, C] of an operator whose output has the shape of input 0 but, perhaps, for the
+/// channels: elements that it computes of each, all or those of a band, and those from one to the
+/// next.
+struct PlaneRuns {
+  std::int64_t n = 0, x_step = 0, y_step = 0;
+
+  explicit PlaneRuns(const Op& op) {
+    const Shape& shape = op.in_shape(0);
+    const int rank = static_cast<int>(shape.size());
+    n = x_step = y_step = product(shape, 2, rank);
+    if (!op.band()) return;
+    const Band& band = *op.band();
+    const std::int64_t row = product(shape, 3, rank);
+    n = (band.end - band.begin) * row;
+    x_step = band.in_rows * row;
+    y_step = band.out_rows * row;
+  }
+};
+
 /// What an operator of one input is to compute, in runs of elements that follow each other: all at
 /// once or, of a band, the rows of each plane.
 struct ElementRuns {
@@ -25,13 +44,11 @@ struct ElementRuns {
 
   explicit ElementRuns(const Op& op) : n(element_count(op.in_shape(0))) {
     if (!op.band()) return;
-    const Band& band = *op.band();
-    const Shape& shape = op.in_shape(0);
-    const std::int64_t row = product(shape, 3, static_cast<int>(shape.size()));
-    count = shape[0] * shape[1];
-    n = (band.end - band.begin) * row;
-    x_step = band.in_rows * row;
-    y_step = band.out_rows * row;
+    const PlaneRuns planes(op);
+    count = op.in_shape(0)[0] * op.in_shape(0)[1];
+    n = planes.n;
+    x_step = planes.x_step;
+    y_step = planes.y_step;
   }
 
   /// compute(x, y, n) for each run.

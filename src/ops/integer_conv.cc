@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "base/shape.h"
+#include "base/rounding.h"
 #include "kernels/quantized_i8.h"
 #include "ops/im2col.h"
 #include "ops/integer_product.h"
@@ -13,9 +13,7 @@
 namespace mezzo::ops {
 namespace {
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
-std::int64_t to_lines(std::int64_t bytes) { return checked_add(bytes, 63) / 64 * 64; }
+std::int64_t to_lines(std::int64_t bytes) { return checked_round_up(bytes, 64); }
 
 bool is_empty(const IntegerConv& conv) { return element_count(conv.shape()) == 0; }
 

@@ -39,15 +39,15 @@ void infer(Op& op, bool blocked) {
 
 // All but the pointers.
 kernels::ScaleShift description(const Op& op, bool blocked) {
-  const ElementRuns runs(op);
+  const PlaneRuns runs(op);
   const Shape& x = op.in_shape(0);
   kernels::ScaleShift s;
   s.planes = x[0] * x[1];
   s.image_planes = std::max<std::int64_t>(1, x[1]);
   s.blocked = blocked;
-  s.n = op.band() ? runs.n : product(x, 2, static_cast<int>(x.size()));
-  s.x_step = op.band() ? runs.x_step : s.n;
-  s.y_step = op.band() ? runs.y_step : s.n;
+  s.n = runs.n;
+  s.x_step = runs.x_step;
+  s.y_step = runs.y_step;
   if (op.declares("min")) {
     s.min = op.attr_float("min");
     s.max = op.attr_float("max");

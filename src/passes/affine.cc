@@ -132,6 +132,12 @@ std::optional<Affine> affine_of(const Program& program, int i, int data, const S
   return data == 0 ? affine_of_norm(program, i, x[1]) : std::nullopt;
 }
 
+int constant_of(Program& program, const Affine& affine, const std::string& name, Recipe recipe) {
+  const auto channels = static_cast<std::int64_t>(affine.numbers->factor.size());
+  return program.derive(affine.sources.back(), affine.sources, affine.key + name, {channels},
+                        std::move(recipe));
+}
+
 Recipe scaled(const Affine& affine) {
   return [numbers = affine.numbers](Tensor base) {
     const std::vector<double>& factor = numbers->factor;

@@ -27,6 +27,10 @@ struct Affine {
 /// 1) or for all.
 std::optional<Affine> affine_of(const Program& program, int i, int data, const Shape& x);
 
+/// A new slot with a constant that is made of the step's alone, one element for each channel; -1
+/// where there can be none.
+int constant_of(Program& program, const Affine& affine, const std::string& name, Recipe recipe);
+
 /// Makes weights whose first axis is scaled.
 Recipe scaled(const Affine& affine);
 /// Makes the bias `base` * factor + shift; where there was none (`had_bias` is false), the shift.

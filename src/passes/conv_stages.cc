@@ -67,8 +67,7 @@ class Chain {
         affine_of(program_, i, program_.in(i, 0) == stages_.y ? 0 : 1, shape);
     if (!affine) return false;
     const auto constant = [&](const std::string& name, Recipe recipe) {
-      return program_.derive(affine->sources.back(), affine->sources, affine->key + name,
-                             {shape[1]}, std::move(recipe));
+      return constant_of(program_, *affine, name, std::move(recipe));
     };
     // The weights that plans without the tap have packed, if what is tapped can be told from what
     // they give.

@@ -33,13 +33,9 @@ void replace(Program& program, int norm) {
   }
   const std::optional<Affine> affine = affine_of(program, norm, 0, operand.shape);
   if (!affine) return;
-  const auto derived = [&](const std::string& name, Recipe recipe) {
-    return program.derive(affine->sources.back(), affine->sources, affine->key + name,
-                          {operand.shape[1]}, std::move(recipe));
-  };
   Replacement alone{.op_type = "ScaleShift", .domain = "mezzo"};
-  alone.in = {x, derived(" factors", factors(*affine)),
-              derived(" new bias", shifted(*affine, false))};
+  alone.in = {x, constant_of(program, *affine, " factors", factors(*affine)),
+              constant_of(program, *affine, " new bias", shifted(*affine, false))};
   alone.out = {y};
   if (alone.in[1] < 0 || alone.in[2] < 0) return;
   if (const std::vector<int>& users = program.slot(y).users; users.size() == 1) {

@@ -1,6 +1,7 @@
 // Networks that are one region of the blocked layout, with all that regions go on through: norms
 // ahead of convolutions, pools, gates, slopes by channel, parts of channels, enlarged images.
 
+#include "graph/build_model.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/target.h"
 #include "passes/fusion.h"
@@ -136,7 +137,7 @@ Model split_network(std::int64_t batch, int opset) {
   g.constant("roi", Tensor(DType::f32, {0})).constant("none", Tensor(DType::f32, {0}));
   g.constant("size", Tensor::of<std::int64_t>({4}, {batch, 16, 47, 131}));
   const auto one = G::ints("pads", {1, 1, 1, 1}), axis = G::number("axis", 1);
-  const auto nearest = text("mode", "nearest");
+  const auto nearest = onnx::attribute("mode", std::string("nearest"));
   g.node("Conv", {"x", "w0"}, {"a"}, {one}).node("Relu", {"a"}, {"b"});
   if (opset < 13) {
     g.node("Split", {"b"}, {"l", "m", "n"}, {axis, G::ints("split", {16, 8, 24})});
@@ -147,8 +148,8 @@ Model split_network(std::int64_t batch, int opset) {
   g.node("Concat", {"l", "m", "n", "b"}, {"q"}, {axis}).node("Conv", {"q", "w2"}, {"r"});
   g.node("Concat", {"r", "p", "o"}, {"s"}, {axis}).node("Conv", {"s", "w3"}, {"t"});
   g.node("Resize", {"t", "roi", "twice"}, {"u"},
-         {nearest, text("coordinate_transformation_mode", "asymmetric"),
-          text("nearest_mode", "floor")});
+         {nearest, onnx::attribute("coordinate_transformation_mode", std::string("asymmetric")),
+          onnx::attribute("nearest_mode", std::string("floor"))});
   g.node("Conv", {"u", "w4"}, {"v"}, {one});
   g.node("Resize", {"v", "roi", "none", "size"}, {"w"}, {nearest});
   g.node("GlobalAveragePool", {"w"}, {"y"}).output("y");

@@ -21,14 +21,6 @@ inline onnx::Attribute real(const std::string& name, float value) {
   return attribute;
 }
 
-inline onnx::Attribute text(const std::string& name, const std::string& value) {
-  onnx::Attribute attribute;
-  attribute.name = name;
-  attribute.kind = onnx::Attribute::Kind::string;
-  attribute.s = value;
-  return attribute;
-}
-
 /// A BatchNormalization of inference with constants of its own.
 inline void add_norm(GraphBuilder& g, const std::string& x, const std::string& y,
                      std::int64_t channels, std::vector<onnx::Attribute> attributes = {}) {
