@@ -26,9 +26,14 @@ HWY_INLINE VecI32 rounded_between(VecF32 low, VecF32 high, VecF32 value) {
   return hn::NearestInt(hn::Min(value, high));
 }
 
+struct Bounds {
+  float low, high;
+  int32_t zero_point;
+};
+
 // One vector of scaled numbers to as many bytes; `bounds` has their low, high and zero_point.
-template <class Bounds>
-HWY_INLINE void store_bytes(VecF32 value, const Bounds& bounds, uint8_t* y) {
+template <class Args>
+HWY_INLINE void store_bytes(VecF32 value, const Args& bounds, uint8_t* y) {
   const F32 d;
   const hn::Rebind<uint8_t, F32> d8;
   const VecI32 rounded = rounded_between(hn::Set(d, bounds.low), hn::Set(d, bounds.high), value);
@@ -39,7 +44,10 @@ HWY_INLINE void store_bytes(VecF32 value, const Bounds& bounds, uint8_t* y) {
 HWY_INLINE void requantize_vector(const Requantize& args, const int32_t* sums, uint8_t* y) {
   const I32 di;
   const auto sum = hn::Add(hn::LoadU(di, sums), hn::Set(di, args.offset));
-  store_bytes(hn::Mul(hn::ConvertTo(F32(), sum), hn::Set(F32(), args.multiplier)), args, y);
+  const F32 d;
+  store_bytes(
+      hn::MulAdd(hn::ConvertTo(d, sum), hn::Set(d, args.multiplier), hn::Set(d, args.addend)), args,
+      y);
 }
 
 // (A product with 1 / scale, and the quotient only near ties, takes longer.)
@@ -209,6 +217,62 @@ void run_quantize(const Quantize8& by_reference, const float* x, uint8_t* y, int
               [&](const float* from, uint8_t* to) HWY_ATTR { quantize_vector(args, from, to); });
 }
 
+template <class Byte>
+void rescale(const Rescale8& by_reference, const Byte* x, uint8_t* y, int64_t n) {
+  const Rescale8 args = by_reference;
+  const F32 d;
+  const hn::Rebind<Byte, F32> bytes;
+  each_vector(x, y, n, [&](const Byte* from, uint8_t* to) HWY_ATTR {
+    const VecF32 number = hn::Mul(widened(hn::LoadU(bytes, from), hn::Set(I32(), args.zero_point)),
+                                  hn::Set(d, args.scale));
+    store_bytes(hn::Div(number, hn::Set(d, args.to.scale)), args.to, to);
+  });
+}
+
+void run_rescale(const Rescale8& args, const uint8_t* x, uint8_t* y, int64_t n) {
+  if (args.is_signed) {
+    rescale(args, reinterpret_cast<const std::int8_t*>(x), y, n);
+  } else {
+    rescale(args, x, y, n);
+  }
+}
+
+template <class Byte>
+void add_bytes(const Sum8& by_reference, const Byte* a, const Byte* b, uint8_t* y, int64_t n) {
+  const Sum8 sum = by_reference;
+  const F32 d;
+  const hn::Rebind<Byte, F32> bytes;
+  const VecI32 none = hn::Zero(I32());
+  const Bounds bounds{sum.low, sum.high, 0};
+  const auto add = [&](const Byte* left, const Byte* right, uint8_t* to) HWY_ATTR {
+    const VecF32 second = hn::MulAdd(widened(hn::LoadU(bytes, right), none), hn::Set(d, sum.right),
+                                     hn::Set(d, sum.offset));
+    store_bytes(hn::MulAdd(widened(hn::LoadU(bytes, left), none), hn::Set(d, sum.left), second),
+                bounds, to);
+  };
+  int64_t i = 0;
+  for (; i + kLaneCount <= n; i += kLaneCount) add(a + i, b + i, y + i);
+  if (i == n) return;
+  Byte left[kLanes] = {}, right[kLanes] = {};
+  uint8_t last[kLanes];
+  std::copy(a + i, a + n, left);
+  std::copy(b + i, b + n, right);
+  add(left, right, last);
+  std::copy_n(last, n - i, y + i);
+}
+
+void run_add_8(const Sum8& sum, bool is_signed, const uint8_t* a, const uint8_t* b, uint8_t* y,
+               int64_t n) {
+  using Signed = std::int8_t;
+  if (is_signed) {
+    add_bytes(sum, reinterpret_cast<const Signed*>(a), reinterpret_cast<const Signed*>(b), y, n);
+  } else {
+    add_bytes(sum, a, b, y, n);
+  }
+}
+
+bool run_has_fused() { return HWY_NATIVE_FMA != 0; }
+
 void run_widen_range(const float* x, int64_t n, float& least, float& most) {
   const F32 d;
   // Several of each, so that they do not wait for each other.
@@ -289,6 +353,9 @@ namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(run_quantize);
 HWY_EXPORT(run_dequantize);
+HWY_EXPORT(run_rescale);
+HWY_EXPORT(run_add_8);
+HWY_EXPORT(run_has_fused);
 HWY_EXPORT(run_widen_range);
 HWY_EXPORT(run_fake_quantize);
 HWY_EXPORT(run_requantize);
@@ -298,6 +365,17 @@ HWY_EXPORT(run_sum_taps);
 
 void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_quantize)(args, x, y, n);
+}
+
+void rescale_8(const Rescale8& args, const std::uint8_t* x, std::uint8_t* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_rescale)(args, x, y, n);
+}
+
+bool has_fused_multiply_add() { return MEZZO_DISPATCH(run_has_fused)(); }
+
+void add_8(const Sum8& sum, bool is_signed, const std::uint8_t* a, const std::uint8_t* b,
+           std::uint8_t* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_add_8)(sum, is_signed, a, b, y, n);
 }
 
 void widen_range(const float* x, std::int64_t n, float& least, float& most) {

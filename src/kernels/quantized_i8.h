@@ -34,11 +34,37 @@ struct Requantize {
   float multiplier = 1;
   float low = 0, high = 0;  ///< whole numbers, the bounds of the scaled sum; NaN becomes `low`
   std::int32_t zero_point = 0;
+  float addend = 0;
 };
 
-/// y[i] = round_half_even(clamp(multiplier * (sums[i] + offset), low, high)) + zero_point, of which
-/// the low byte is stored: that serves int8 and uint8. On the calling thread.
+/// y[i] = round_half_even(clamp(multiplier * (sums[i] + offset) + addend, low, high)) + zero_point,
+/// of which the low byte is stored: that serves int8 and uint8. On the calling thread.
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n);
+
+/// From bytes of one scale to those of another: y[i] is (x[i] - zero_point) * scale, quantised.
+struct Rescale8 {
+  bool is_signed = false;
+  std::int32_t zero_point = 0;
+  float scale = 1;
+  Quantize8 to;
+};
+
+/// y may be x. On the calling thread.
+void rescale_8(const Rescale8& args, const std::uint8_t* x, std::uint8_t* y, std::int64_t n);
+
+/// A sum of two tensors of bytes: round_half_even(clamp(a * left + (b * right + offset), low,
+/// high)). NaN becomes `low`.
+struct Sum8 {
+  float left = 1, right = 1, offset = 0;
+  float low = 0, high = 0;  ///< whole numbers
+};
+
+/// Whether the active target multiplies and adds with one rounding.
+bool has_fused_multiply_add();
+/// y = the sum of a and b, all of int8 or all of uint8; of a fused multiply-add where there is one.
+/// y may be a or b. On the calling thread.
+void add_8(const Sum8& sum, bool is_signed, const std::uint8_t* a, const std::uint8_t* b,
+           std::uint8_t* y, std::int64_t n);
 
 /// Rows of bytes to rows of floats whose columns are sorted by what is left when they are divided
 /// by `phases`: each phase is contiguous, as windows of that stride want it.

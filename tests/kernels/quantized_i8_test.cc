@@ -32,6 +32,68 @@ TEST(Requantize, RoundsHalfToEvenSaturatesAndWraps) {
   });
 }
 
+TEST(Requantize, AddsBehindTheProduct) {
+  for_each_target([] {
+    const Requantize args{1, 0.5F, -10, 245, 10, -2.5F};
+    const std::vector<std::int32_t> sums = {4, 6, 99, -99};
+    std::vector<std::uint8_t> y(sums.size());
+    requantize(args, sums.data(), y.data(), 4);
+    // 0, 1, 47.5 and -51.5: the ties to even.
+    EXPECT_EQ(y, (std::vector<std::uint8_t>{10, 11, 58, 0}));
+  });
+}
+
+// A sum in double of numbers that are exact in it, and what rounding leaves open near ties.
+template <class Byte>
+void check_sum(const Sum8& sum) {
+  std::vector<Byte> a, b;
+  for (int i = 0; i < 256; i += 3) {
+    for (int k = 0; k < 256; k += 5) {
+      a.push_back(static_cast<Byte>(i));
+      b.push_back(static_cast<Byte>(k));
+    }
+  }
+  a.resize(a.size() - 5);
+  b.resize(a.size());
+  std::vector<Byte> y(a.size());
+  add_8(sum, std::is_signed_v<Byte>, reinterpret_cast<const std::uint8_t*>(a.data()),
+        reinterpret_cast<const std::uint8_t*>(b.data()), reinterpret_cast<std::uint8_t*>(y.data()),
+        static_cast<std::int64_t>(y.size()));
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double value =
+        static_cast<double>(a[i]) * sum.left + static_cast<double>(b[i]) * sum.right + sum.offset;
+    ASSERT_NEAR(y[i], std::clamp<double>(value, sum.low, sum.high), 0.50002) << "element " << i;
+  }
+}
+
+TEST(Add8, SumsSaturate) {
+  for_each_target([] {
+    check_sum<std::uint8_t>({0.37F, 1.21F, -70.3F, 0, 255});
+    check_sum<std::uint8_t>({0.37F, -0.8F, 60, 9, 101});
+    check_sum<std::int8_t>({0.9F, 0.77F, 4.25F, -128, 127});
+  });
+}
+
+TEST(Rescale8, QuantisesWhatTheBytesStandFor) {
+  for_each_target([] {
+    std::vector<std::uint8_t> x(256 + 7), y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(i);
+    for (const bool is_signed : {false, true}) {
+      const int zero = is_signed ? 3 : 40;
+      const float low = static_cast<float>((is_signed ? -128 : 0) - 90);
+      const Rescale8 args{is_signed, zero, 0.125F, {0.25F, low, low + 255, 90}};
+      rescale_8(args, x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const int q = is_signed ? static_cast<std::int8_t>(x[i]) : x[i];
+        const auto number = static_cast<float>(q - zero) * 0.5F;
+        const int expected =
+            static_cast<int>(std::nearbyint(std::clamp(number, low, low + 255))) + 90;
+        ASSERT_EQ(y[i], static_cast<std::uint8_t>(expected)) << "byte " << i;
+      }
+    }
+  });
+}
+
 // With the division as the definition has it: ties, what lies a bit beside them, and the bounds.
 TEST(Quantize8, RoundsTheQuotient) {
   for_each_target([] {

@@ -1,0 +1,436 @@
+#include "kernels/blocked_i8.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/rounding.h"
+#include "base/shape.h"
+#include "kernels/task_grid.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/blocked_i8.cc"
+#include "kernels/scratch.h"
+#include "kernels/simd.h"
+#include "kernels/simd_blocked_i8_depthwise_inl.h"
+#include "kernels/simd_quads_inl.h"
+
+// Output channels come in units: as many blocks as a vector has parts of 128 bits, in two vectors.
+// A tile of pixels and one unit is held in registers while all taps of all input channels run, four
+// of them a step. Weights come as panels [unit][step][two vectors]. An image whose windows reach
+// beyond it is copied first with its padding, and a plain one to pixels of four bytes.
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::uint8_t;
+
+constexpr int64_t kUnitChannels = int64_t{kQuadParts} * kBlockChannels;
+constexpr int64_t kStepBytes = 2 * 4 * int64_t{kQuadLanes};
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+constexpr int kMostPixels = 14;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+constexpr int kMostPixels = 6;
+#else
+constexpr int kMostPixels = 4;
+#endif
+// Bytes of x that a task reads for each unit of weights: a part of the second-level cache.
+constexpr int64_t kTaskBytes = 256 << 10;
+// Pixels after which a flat image may be cut: whole tiles.
+constexpr int64_t kStretch = 4 * int64_t{kMostPixels};
+
+// The channel in lane `lane` of vector `vector` of a unit.
+int64_t channel_of(int64_t unit, int64_t vector, int64_t lane) {
+  return (unit * kQuadParts + lane / 4) * kBlockChannels + vector * 4 + lane % 4;
+}
+
+// What follows from a shape, but for depthwise convolutions.
+struct ByteLayout {
+  explicit ByteLayout(const ConvShape& s) : shape(s) {
+    const bool blocked = s.in_c % kBlockChannels == 0;
+    pixel = blocked ? kBlockChannels : 4;
+    planes = blocked ? s.in_c / kBlockChannels : 1;
+    image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h),
+                          checked_add(checked_mul(s.k_h - 1, s.dilation_h), 1));
+    image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w),
+                          checked_add(checked_mul(s.k_w - 1, s.dilation_w), 1));
+    copies = !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
+    if (!copies) {
+      image_h = s.in_h;
+      image_w = s.in_w;
+    }
+    plane_bytes = checked_mul(copies ? checked_mul(image_h, image_w) : s.x_plane(), pixel);
+    segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
+    steps = segments * (pixel / 4);
+    units = ceil_div(s.out_c, kUnitChannels);
+    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+                      s.out_h == s.in_h && s.out_w == s.in_w;
+    pixels = checked_mul(s.out_h, s.out_w);
+    rows = flat ? 1 : s.out_h;
+    row_pixels = flat ? pixels : s.out_w;
+    // The last stretch takes what is left, so that none is much shorter.
+    row_stretches = flat ? std::max<int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
+    stretch = row_stretches == 1 ? row_pixels : kStretch;
+  }
+
+  int64_t stretches() const { return rows * row_stretches; }
+  int64_t image_bytes() const { return checked_mul(planes, plane_bytes); }
+
+  std::vector<int64_t> offsets() const {
+    std::vector<int64_t> list;
+    for (int64_t p = 0; p < planes; ++p) {
+      for (int64_t kh = 0; kh < shape.k_h; ++kh) {
+        for (int64_t kw = 0; kw < shape.k_w; ++kw)
+          list.push_back(p * plane_bytes +
+                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * pixel);
+      }
+    }
+    return list;
+  }
+
+  const ConvShape& shape;
+  int64_t pixel, planes;  // bytes of a pixel, and planes of such
+  bool copies;            // x is copied with its padding
+  int64_t image_h, image_w, plane_bytes;
+  int64_t segments, steps, units, pixels;
+  int64_t rows, row_pixels, row_stretches, stretch;
+};
+
+// Where a unit's pixels go.
+struct ByteTile {
+  uint8_t* y;
+  int64_t block_bytes;  // from one block of y to the next
+  int blocks;           // of the unit that there are
+  const int32_t* offsets;
+  const float *multipliers, *addends;
+};
+
+// P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
+template <int P, int Step, int Length, bool kSigned>
+HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* offsets,
+                               int64_t segments, const uint8_t* HWY_RESTRICT weights,
+                               const ByteTile& out, const QuadFinish& finish) {
+  const QuadI32 d;
+  const QuadF32 df;
+  const QuadU8 d8;
+  VecQuads sums[P][2];
+  {
+    const VecQuads first = hn::LoadU(d, out.offsets),
+                   second = hn::LoadU(d, out.offsets + kQuadLanes);
+    MEZZO_UNROLL
+    for (int p = 0; p < P; ++p) {
+      sums[p][0] = first;
+      sums[p][1] = second;
+    }
+  }
+  for (int64_t s = 0; s < segments; ++s) {
+    const uint8_t* xs = x + offsets[s];
+    MEZZO_UNROLL
+    for (int c = 0; c < Length; ++c) {
+      const VecQuads w0 = hn::BitCast(d, hn::LoadU(d8, weights)),
+                     w1 = hn::BitCast(d, hn::LoadU(d8, weights + kStepBytes / 2));
+      weights += kStepBytes;
+      MEZZO_UNROLL
+      for (int p = 0; p < P; ++p) {
+        const VecQuads xi = broadcast_quad<kSigned>(xs + p * Step + 4 * c);
+        add_quads(sums[p][0], xi, w0);
+        add_quads(sums[p][1], xi, w1);
+      }
+    }
+  }
+  const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
+                                          hn::LoadU(df, out.multipliers + kQuadLanes)},
+                         addends[] = {hn::LoadU(df, out.addends),
+                                      hn::LoadU(df, out.addends + kQuadLanes)};
+  MEZZO_UNROLL
+  for (int p = 0; p < P; p += 2) {
+    const auto first = finish.narrowed(sums[p][0], sums[p][1], multipliers, addends);
+    uint8_t* y = out.y + p * kBlockChannels;
+    if (p + 1 < P) {
+      const int q = std::min(p + 1, P - 1);
+      const auto second = finish.narrowed(sums[q][0], sums[q][1], multipliers, addends);
+      store_parts<false>(finish.bytes(first, second), y, out.block_bytes, out.blocks);
+    } else {
+      store_parts<true>(finish.bytes(first, first), y, out.block_bytes, out.blocks);
+    }
+  }
+}
+
+using TileKernel = void (*)(const uint8_t*, const int64_t*, int64_t, const uint8_t*,
+                            const ByteTile&, const QuadFinish&);
+using TileKernels = std::array<TileKernel, kMostPixels>;
+
+template <int Step, int Length, bool kSigned, int... P>
+constexpr TileKernels tile_kernels(std::integer_sequence<int, P...>) {
+  return {compute_tile<P + 1, Step, Length, kSigned>...};
+}
+
+template <bool kSigned>
+const TileKernels& kernels_of(const ByteLayout& l) {
+  constexpr std::make_integer_sequence<int, kMostPixels> kPixels;
+  static constexpr TileKernels kKernels[] = {
+      tile_kernels<8, 2, kSigned>(kPixels), tile_kernels<16, 2, kSigned>(kPixels),
+      tile_kernels<4, 1, kSigned>(kPixels), tile_kernels<8, 1, kSigned>(kPixels)};
+  return kKernels[(l.pixel == 4 ? 2 : 0) + l.shape.stride_w - 1];
+}
+
+// One image or its copy: the stretches [begin, end) of it by the units of a range.
+struct ByteRange {
+  int64_t stretch_begin, stretch_end, unit_begin, unit_end;
+};
+
+void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels& kernels,
+               const uint8_t* image, const int64_t* offsets, uint8_t* y, const ByteRange& r) {
+  const QuadFinish finish(args);
+  const int64_t out_blocks = l.shape.out_c / kBlockChannels;
+  const int64_t row_bytes = l.shape.stride_h * l.image_w * l.pixel;
+  const auto* weights = static_cast<const uint8_t*>(args.packed_weights);
+  for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
+    const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
+    ByteTile tile{nullptr,
+                  l.shape.y_plane() * kBlockChannels,
+                  static_cast<int>(std::min<int64_t>(kQuadParts, out_blocks - block)),
+                  args.scales->offsets.data() + channel,
+                  args.scales->multipliers.data() + channel,
+                  args.scales->addends.data() + channel};
+    for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
+      const int64_t part = stretch % l.row_stretches, row = stretch / l.row_stretches,
+                    begin = part * l.stretch,
+                    count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
+      const uint8_t* x = image + row * row_bytes + begin * l.shape.stride_w * l.pixel;
+      tile.y = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
+      // Tiles of an even number of pixels, as long as there are so many.
+      const int64_t tiles = ceil_div(count, int64_t{kMostPixels});
+      for (int64_t i = 0, first = 0; i < tiles; ++i) {
+        const int64_t rest = count - first,
+                      size = std::min(rest, round_up(ceil_div(rest, tiles - i), int64_t{2}));
+        kernels[static_cast<std::size_t>(size - 1)](
+            x, offsets, l.segments, weights + unit * l.steps * kStepBytes, tile, finish);
+        first += size;
+        x += size * l.shape.stride_w * l.pixel;
+        tile.y += size * kBlockChannels;
+      }
+    }
+  }
+}
+
+// Row `row` of an image with its padding, of up to four plain planes, as pixels of four bytes.
+void copy_plain_row(const ByteLayout& l, const uint8_t* x, int64_t row, uint8_t fill, uint8_t* to) {
+  const ConvShape& s = l.shape;
+  const int64_t from = row - s.pad_top;
+  const int64_t first = std::clamp<int64_t>(s.pad_left, 0, l.image_w);
+  const int64_t end =
+      from < 0 || from >= s.in_h ? first : std::clamp(s.in_w + s.pad_left, first, l.image_w);
+  std::memset(to, fill, static_cast<std::size_t>(4 * first));
+  const QuadI32 d;
+  const hn::Rebind<uint8_t, QuadI32> bytes;
+  const hn::RebindToUnsigned<QuadI32> du;
+  const uint8_t* source = x + from * s.in_w - s.pad_left;
+  int64_t c = first;
+  for (; c + kQuadLanes <= end; c += kQuadLanes) {
+    auto all = hn::PromoteTo(du, hn::LoadU(bytes, source + c));
+    const auto add = [&](int64_t plane, auto shift) HWY_ATTR {
+      if (plane >= s.in_c) return;
+      const auto one = hn::PromoteTo(du, hn::LoadU(bytes, source + plane * s.x_plane() + c));
+      all = hn::Or(all, hn::ShiftLeft<decltype(shift)::value>(one));
+    };
+    add(1, std::integral_constant<int, 8>());
+    add(2, std::integral_constant<int, 16>());
+    add(3, std::integral_constant<int, 24>());
+    hn::StoreU(hn::BitCast(d, all), d, reinterpret_cast<int32_t*>(to + 4 * c));
+  }
+  for (; c < end; ++c) {
+    for (int64_t plane = 0; plane < 4; ++plane)
+      to[4 * c + plane] = plane < s.in_c ? source[plane * s.x_plane() + c] : uint8_t{0};
+  }
+  std::memset(to + 4 * end, fill, static_cast<std::size_t>(4 * (l.image_w - end)));
+}
+
+void copy_image(const ByteLayout& l, const uint8_t* x, uint8_t fill, uint8_t* copy,
+                ThreadPool& pool) {
+  const ConvShape& s = l.shape;
+  const int64_t row_bytes = l.image_w * l.pixel;
+  if (l.pixel == 4) {
+    return pool.parallel_for(l.image_h, std::max<int64_t>(1, (1 << 15) / row_bytes),
+                             [&](int64_t begin, int64_t end) {
+                               for (int64_t i = begin; i < end; ++i)
+                                 copy_plain_row(l, x, i, fill, copy + i * row_bytes);
+                             });
+  }
+  pool.parallel_for(l.planes, std::max<int64_t>(1, (1 << 16) / l.plane_bytes),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      for (int64_t i = begin; i < end; ++i) {
+                        uint8_t* to = copy + i * l.plane_bytes;
+                        std::memset(to, fill, static_cast<std::size_t>(l.plane_bytes));
+                        copy_inside(s, l.image_h, l.image_w, x + i * s.x_plane() * kBlockChannels,
+                                    to);
+                      }
+                    });
+}
+
+void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* offsets, int64_t n,
+               uint8_t* scratch, ThreadPool& pool) {
+  const ConvShape& s = l.shape;
+  const uint8_t* image = args.x + n * s.in_c * s.x_plane();
+  if (l.copies) {
+    copy_image(l, image, static_cast<uint8_t>(args.x_zero_point), scratch, pool);
+    image = scratch;
+  }
+  const TileKernels& kernels = args.x_signed ? kernels_of<true>(l) : kernels_of<false>(l);
+  uint8_t* y = args.y + n * s.out_c * s.y_plane();
+  // A thread takes its share in a few parts, each of which reads either all weights or all of x.
+  const int64_t stretches = l.stretches(), weights_bytes = l.units * l.steps * kStepBytes;
+  const bool by_unit = weights_bytes > l.image_bytes();
+  const int64_t most_major = by_unit ? l.units : stretches,
+                most_minor = by_unit ? stretches : l.units;
+  const int64_t work = l.pixels * l.units * l.steps * kUnitChannels;  // in quads
+  int64_t major = 1, minor = 1;
+  if (pool.size() > 1)
+    divide(16 * pool.size(), work, kTaskWork, major, most_major, minor, most_minor);
+  const int64_t tasks = major * minor;
+  const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
+  const int64_t stretch_bytes = ceil_div(l.image_bytes(), stretches);
+  pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for_rectangles(begin, end, minor, [&](const Rectangle& r) HWY_ATTR {
+      const int64_t major_begin = most_major * r.major_begin / major,
+                    major_end = most_major * r.major_end / major,
+                    minor_begin = most_minor * r.minor_begin / minor,
+                    minor_end = most_minor * r.minor_end / minor;
+      const int64_t unit_begin = by_unit ? major_begin : minor_begin,
+                    unit_end = by_unit ? major_end : minor_end,
+                    first = by_unit ? minor_begin : major_begin,
+                    range = (by_unit ? minor_end : major_end) - first;
+      const int64_t turns = ceil_div(range, std::max<int64_t>(1, kTaskBytes / stretch_bytes));
+      for (int64_t i = 0; i < turns; ++i) {
+        run_range(
+            l, args, kernels, image, offsets, y,
+            {first + range * i / turns, first + range * (i + 1) / turns, unit_begin, unit_end});
+      }
+    });
+  });
+}
+
+}  // namespace
+
+int64_t i8_weights_bytes(const ConvShape& s) {
+  if (s.groups > 1) return depthwise_i8_weights_bytes(s);
+  const ByteLayout l(s);
+  return checked_mul(checked_mul(l.units, l.steps), kStepBytes);
+}
+
+void run_pack_i8(const ConvShape& s, const std::int8_t* weights, uint8_t* packed,
+                 ThreadPool& pool) {
+  if (s.groups > 1) return pack_depthwise_i8(s, weights, packed);
+  const ByteLayout l(s);
+  const int64_t taps = s.k_h * s.k_w;
+  pool.parallel_for(l.units, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      uint8_t* to = packed + unit * l.steps * kStepBytes;
+      for (int64_t step = 0; step < l.steps; ++step) {
+        const int64_t segment = step / (l.pixel / 4), tap = segment % taps,
+                      first = segment / taps * kBlockChannels + step % (l.pixel / 4) * 4;
+        for (int64_t i = 0; i < 2 * kQuadLanes; ++i) {
+          const int64_t channel = channel_of(unit, i / kQuadLanes, i % kQuadLanes);
+          for (int64_t c = first; c < first + 4; ++c) {
+            const bool there = channel < s.out_c && c < s.in_c;
+            *to++ = there ? static_cast<uint8_t>(weights[(channel * s.in_c + c) * taps + tap])
+                          : uint8_t{0};
+          }
+        }
+      }
+    }
+  });
+}
+
+int64_t i8_scratch_bytes(const ConvShape& s) {
+  if (s.groups > 1) return 0;
+  const ByteLayout l(s);
+  return l.copies ? l.image_bytes() : 0;
+}
+
+// Where channel c's numbers are in the order of the kernels: index[c], of `count` numbers.
+int64_t run_channel_order(const ConvShape& s, int64_t* index) {
+  if (s.groups > 1) {
+    for (int64_t c = 0; c < s.out_c; ++c) index[c] = c;
+    return s.out_c;
+  }
+  const int64_t count = round_up(s.out_c, kUnitChannels);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t within = i % kUnitChannels;
+    const int64_t c = channel_of(i / kUnitChannels, within / kQuadLanes, within % kQuadLanes);
+    if (c < s.out_c) index[c] = i;
+  }
+  return count;
+}
+
+void run_conv_i8(const ConvShape& s, const BlockedConvI8& args, uint8_t* scratch,
+                 ThreadPool& pool) {
+  if (s.groups > 1) return run_depthwise_i8(s, args, pool);
+  const ByteLayout l(s);
+  const std::vector<int64_t> offsets = l.offsets();
+  for (int64_t n = 0; n < s.batch; ++n) run_image(l, args, offsets.data(), n, scratch, pool);
+}
+
+bool run_has_quads() { return has_quads(); }
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(i8_weights_bytes);
+HWY_EXPORT(run_pack_i8);
+HWY_EXPORT(i8_scratch_bytes);
+HWY_EXPORT(run_channel_order);
+HWY_EXPORT(run_conv_i8);
+HWY_EXPORT(run_has_quads);
+}  // namespace
+
+bool blocked_i8_pays() { return simd_enabled() && MEZZO_DISPATCH(run_has_quads)(); }
+
+bool blocked_conv_i8_applies(const ConvShape& s) {
+  if (s.out_c % kBlockChannels != 0 || s.stride_w > 2) return false;
+  if (s.groups > 1) return s.groups == s.in_c && s.out_c == s.in_c;
+  return s.in_c % kBlockChannels == 0 || s.in_c <= 4;
+}
+
+std::size_t blocked_i8_weights_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_weights_bytes)(shape));
+}
+
+void pack_blocked_i8_weights(const ConvShape& shape, const std::int8_t* weights, void* packed,
+                             ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_i8)(shape, weights, static_cast<std::uint8_t*>(packed), pool);
+}
+
+std::size_t blocked_i8_scratch_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_scratch_bytes)(shape));
+}
+
+ChannelScales ordered_scales(const ConvShape& shape, const std::vector<ChannelScale>& channels) {
+  std::vector<std::int64_t> index(channels.size());
+  const auto count =
+      static_cast<std::size_t>(MEZZO_DISPATCH(run_channel_order)(shape, index.data()));
+  ChannelScales scales{std::vector<std::int32_t>(count), std::vector<float>(count),
+                       std::vector<float>(count)};
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    const auto i = static_cast<std::size_t>(index[c]);
+    scales.offsets[i] = channels[c].offset;
+    scales.multipliers[i] = channels[c].multiplier;
+    scales.addends[i] = channels[c].addend;
+  }
+  return scales;
+}
+
+void blocked_conv_i8(const ConvShape& shape, const BlockedConvI8& args, void* scratch,
+                     ThreadPool& pool) {
+  MEZZO_DISPATCH(run_conv_i8)(shape, args, static_cast<std::uint8_t*>(scratch), pool);
+}
+
+}  // namespace mezzo::kernels
+#endif

@@ -1,0 +1,195 @@
+// Sums of products of bytes, four to a lane of 32 bits, and their way back to bytes. Included per
+// target, like simd.h.
+//
+// Sums come as pairs of vectors whose 128-bit parts hold channels 0 to 3 and 4 to 7 of a block:
+// narrowed twice within these parts, those of two neighbouring pixels are a block's bytes in order.
+
+#if defined(MEZZO_KERNELS_SIMD_QUADS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_QUADS_INL
+#undef MEZZO_KERNELS_SIMD_QUADS_INL
+#else
+#define MEZZO_KERNELS_SIMD_QUADS_INL
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#if HWY_ARCH_X86
+#include <cpuid.h>
+#endif
+
+#include "kernels/blocked_i8.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using QuadI32 = hn::ScalableTag<std::int32_t>;
+using QuadU8 = hn::Repartition<std::uint8_t, QuadI32>;
+using QuadI8 = hn::Repartition<std::int8_t, QuadI32>;
+using QuadI16 = hn::Repartition<std::int16_t, QuadI32>;
+using QuadF32 = hn::Repartition<float, QuadI32>;
+using VecQuads = hn::Vec<QuadI32>;
+
+inline constexpr int kQuadLanes = HWY_LANES(std::int32_t);
+// Parts of 128 bits.
+inline constexpr int kQuadParts = kQuadLanes / 4;
+
+// Whether the CPU has the instruction that this target's kernels are made of.
+inline bool has_quads() {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  // AVX-VNNI: bit 4 of EAX.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+#else
+  return false;
+#endif
+}
+
+// sum += the four products of unsigned and signed bytes in each lane. The x86 instruction is one
+// that the target as a whole does without: see has_quads.
+HWY_INLINE void add_quads(VecQuads& sum, VecQuads x, VecQuads w) {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
+#elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.raw) : "x"(x.raw), "x"(w.raw));
+#else
+  const QuadI32 d;
+  const QuadI16 d16;
+  const auto pairs = [&](auto even_x, auto odd_x, auto even_w, auto odd_w) HWY_ATTR {
+    VecQuads other = hn::Zero(d);
+    sum = hn::ReorderWidenMulAccumulate(d, even_x, even_w, sum, other);
+    sum = hn::RearrangeToOddPlusEven(sum, other);
+    other = hn::Zero(d);
+    sum = hn::ReorderWidenMulAccumulate(d, odd_x, odd_w, sum, other);
+    sum = hn::RearrangeToOddPlusEven(sum, other);
+  };
+  const auto x16 = hn::BitCast(d16, x), w16 = hn::BitCast(d16, w);
+  const hn::Repartition<std::uint16_t, QuadI32> du16;
+  pairs(hn::And(x16, hn::Set(d16, 0xff)),
+        hn::BitCast(d16, hn::ShiftRight<8>(hn::BitCast(du16, x16))),
+        hn::ShiftRight<8>(hn::ShiftLeft<8>(w16)), hn::ShiftRight<8>(w16));
+#endif
+}
+
+// Four bytes in every lane; of signed ones, plus 128.
+template <bool kSigned>
+HWY_INLINE VecQuads broadcast_quad(const std::uint8_t* x) {
+  const QuadI32 d;
+  std::int32_t four;
+  std::memcpy(&four, x, sizeof(four));
+  const VecQuads all = hn::Set(d, four);
+  if constexpr (!kSigned) return all;
+  return hn::Xor(all, hn::Set(d, static_cast<std::int32_t>(0x80808080)));
+}
+
+// A vector of pixels of that size, `Stride` (1 or 2) pixels of memory apart.
+template <class Pixel, int Stride>
+HWY_INLINE hn::Vec<QuadU8> load_pixels(const std::uint8_t* x) {
+  const QuadU8 d;
+  const auto first = hn::LoadU(d, x);
+  if constexpr (Stride == 1) return first;
+  const hn::Repartition<Pixel, QuadU8> pixels;
+  const auto second = hn::LoadU(d, x + 4 * kQuadLanes);
+  return hn::BitCast(
+      d, hn::ConcatEven(pixels, hn::BitCast(pixels, second), hn::BitCast(pixels, first)));
+}
+
+// The nearest integers of numbers below 2^31; of lesser than -2^31 and NaN something very low.
+HWY_INLINE VecQuads nearest_quads(hn::Vec<QuadF32> v) {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+  return VecQuads{_mm512_cvtps_epi32(v.raw)};
+#elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  return VecQuads{_mm256_cvtps_epi32(v.raw)};
+#else
+  return hn::NearestInt(v);
+#endif
+}
+
+// Within each part of 128 bits: the bytes of a, then those of b, saturated.
+HWY_INLINE hn::Vec<QuadU8> saturated_bytes(hn::Vec<QuadI16> a, hn::Vec<QuadI16> b) {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+  return hn::Vec<QuadU8>{_mm512_packus_epi16(a.raw, b.raw)};
+#elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  return hn::Vec<QuadU8>{_mm256_packus_epi16(a.raw, b.raw)};
+#else
+  const QuadU8 d;
+  const hn::Half<QuadU8> half;
+  return hn::Combine(d, hn::DemoteTo(half, b), hn::DemoteTo(half, a));
+#endif
+}
+
+// From sums to bytes: what BlockedConvI8 says of y. Bytes are unsigned on the way there.
+class QuadFinish {
+ public:
+  explicit QuadFinish(const BlockedConvI8& args)
+      : zero_point_(hn::Set(QuadI16(), static_cast<std::int16_t>(args.y_zero_point + up(args)))),
+        low_(hn::Set(QuadU8(), static_cast<std::uint8_t>(args.low + up(args)))),
+        high_(hn::Set(QuadU8(), static_cast<std::uint8_t>(args.high + up(args)))),
+        flip_(hn::Set(QuadU8(), static_cast<std::uint8_t>(up(args)))) {}
+
+  // Two vectors of one pixel, as 16 bits.
+  HWY_INLINE hn::Vec<QuadI16> narrowed(VecQuads first, VecQuads second,
+                                       const hn::Vec<QuadF32> (&multipliers)[2],
+                                       const hn::Vec<QuadF32> (&addends)[2]) const {
+    const QuadI16 d16;
+    return hn::SaturatedAdd(hn::ReorderDemote2To(d16, scaled(first, multipliers[0], addends[0]),
+                                                 scaled(second, multipliers[1], addends[1])),
+                            zero_point_);
+  }
+  // Two pixels to bytes.
+  HWY_INLINE hn::Vec<QuadU8> bytes(hn::Vec<QuadI16> first, hn::Vec<QuadI16> second) const {
+    const auto all = saturated_bytes(first, second);
+    return hn::Xor(hn::Min(hn::Max(all, low_), high_), flip_);
+  }
+
+ private:
+  static int up(const BlockedConvI8& args) { return args.y_signed ? 128 : 0; }
+
+  HWY_INLINE static VecQuads scaled(VecQuads sum, hn::Vec<QuadF32> multiplier,
+                                    hn::Vec<QuadF32> addend) {
+    const QuadF32 d;
+    const auto value = hn::MulAdd(hn::ConvertTo(d, sum), multiplier, addend);
+    // Far above any byte.
+    return nearest_quads(hn::Min(hn::Set(d, 16384.0F), value));
+  }
+
+  hn::Vec<QuadI16> zero_point_;
+  hn::Vec<QuadU8> low_, high_, flip_;
+};
+
+// The parts of `bytes`, of which the first `parts` are stored, `step` bytes apart: whole, or their
+// first halves.
+template <bool kHalves>
+HWY_INLINE void store_parts(hn::Vec<QuadU8> bytes, std::uint8_t* y, std::int64_t step, int parts) {
+  const hn::Full128<std::uint8_t> part;
+  const auto store = [&](auto one, std::uint8_t* to) HWY_ATTR {
+    if constexpr (kHalves) {
+      const hn::Half<decltype(part)> half;
+      hn::StoreU(hn::LowerHalf(half, one), half, to);
+    } else {
+      hn::StoreU(one, part, to);
+    }
+  };
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
+  const auto at = [](__m128i raw) HWY_ATTR { return hn::Vec<hn::Full128<std::uint8_t>>{raw}; };
+  store(at(_mm512_castsi512_si128(bytes.raw)), y);
+  if (parts > 1) store(at(_mm512_extracti32x4_epi32(bytes.raw, 1)), y + step);
+  if (parts > 2) store(at(_mm512_extracti32x4_epi32(bytes.raw, 2)), y + 2 * step);
+  if (parts > 3) store(at(_mm512_extracti32x4_epi32(bytes.raw, 3)), y + 3 * step);
+#elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  store(hn::LowerHalf(part, bytes), y);
+  if (parts > 1) store(hn::UpperHalf(part, bytes), y + step);
+#else
+  (void)step, (void)parts;  // there is one
+  store(bytes, y);
+#endif
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
