@@ -4,10 +4,12 @@
 
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
+#include "kernels/blocked_i8.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
 #include "ops/blocked_image.h"
 #include "ops/convolution.h"
+#include "ops/quantization.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
@@ -87,9 +89,9 @@ Choice direct(Op& op) {
 }
 
 void infer_to_blocked(Op& op) {
-  if (!can_be_blocked(op.in(0))) {
+  if (!can_be_blocked(op.in(0)) && !bytes_can_be_blocked(op.in(0))) {
     throw invalid("the input cannot be in blocks")
-        .expected("float32 [N, C, H, W], C a multiple of 8")
+        .expected("float32, int8 or uint8 [N, C, H, W], C a multiple of 8")
         .got(to_string(op.in_shape(0)));
   }
   op.set_out(0, op.in(0).dtype, blocked_shape(op.in_shape(0)));
@@ -100,6 +102,12 @@ void infer_from_blocked(Op& op) { op.set_out(0, op.in(0).dtype, plain_shape(op.i
 Choice to_blocked(Op& op) {
   const Shape x = op.in_shape(0);
   if (element_count(x) == 0) return refuse("an empty tensor");
+  if (op.in(0).dtype != DType::f32) {
+    return [blocks = x[0] * x[1] / kBlock, pixels = x[2] * x[3]](Run& run) {
+      kernels::to_blocked_i8(blocks, pixels, run.in<std::uint8_t>(0), run.out<std::uint8_t>(0),
+                             run.pool());
+    };
+  }
   return [x](Run& run) {
     kernels::to_blocked(x[0], x[1], x[2] * x[3], run.in<float>(0), run.out<float>(0), run.pool());
   };
@@ -112,6 +120,12 @@ Choice from_blocked(Op& op) {
   if (op.band()) {
     planes.pixels = (op.band()->end - op.band()->begin) * y[3];
     planes.x_plane = op.band()->in_rows * y[3];
+  }
+  if (op.in(0).dtype != DType::f32) {
+    return [planes](Run& run) {
+      kernels::from_blocked_i8(planes, run.in<std::uint8_t>(0), run.out<std::uint8_t>(0),
+                               run.pool());
+    };
   }
   return [planes, streamed = op.attr_int("streamed") != 0](Run& run) {
     kernels::from_blocked(planes, run.in<float>(0), run.out<float>(0), streamed, run.pool());
@@ -142,9 +156,21 @@ Shape blocked_shape(const Shape& plain) {
   return {plain[0], plain[1] / kBlock, plain[2], plain[3], kBlock};
 }
 
+namespace {
+
+bool has_blocks(const Operand& tensor) {
+  return tensor.known && tensor.shape.size() == 4 && tensor.shape[1] % kBlock == 0 &&
+         element_count(tensor.shape) > 0;
+}
+
+}  // namespace
+
 bool can_be_blocked(const Operand& tensor) {
-  return tensor.known && tensor.dtype == DType::f32 && tensor.shape.size() == 4 &&
-         tensor.shape[1] % kBlock == 0 && element_count(tensor.shape) > 0;
+  return tensor.dtype == DType::f32 && has_blocks(tensor);
+}
+
+bool bytes_can_be_blocked(const Operand& tensor) {
+  return kQuantized8.contains(tensor.dtype) && has_blocks(tensor);
 }
 
 std::string stays_plain(const Op& op) {
@@ -173,9 +199,10 @@ double blocked_gain(const Op& op) {
   return operations * (conv.in_c <= 32 ? 1 / 60.0 - 1 / 75.0 : 1 / 78.0 - 1 / 86.0);
 }
 
-double reorder_cost(const Shape& plain) {
+double reorder_cost(const Operand& plain) {
   constexpr double kBytesPerMicrosecond = 8e3;
-  return static_cast<double>(element_count(plain)) * 2 * sizeof(float) / kBytesPerMicrosecond;
+  const double elements = static_cast<double>(element_count(plain.shape));
+  return elements * 2 * bits_of(plain.dtype) / 8 / kBytesPerMicrosecond;
 }
 
 }  // namespace mezzo::ops
@@ -196,7 +223,7 @@ MEZZO_FAMILY(blocked) {
       .out("Result", like(0), Arity::optional);
   op("ToBlocked", kDomain)
       .since(1)
-      .in("X", DType::f32)
+      .in("X", kQuantized8 | DType::f32)
       .out("Y", like(0))
       .infer(infer_to_blocked)
       .batched({0})
@@ -204,7 +231,7 @@ MEZZO_FAMILY(blocked) {
   op("FromBlocked", kDomain)
       .since(1)
       .attr("streamed", 0)  // nobody reads Y soon: it goes past the caches
-      .in("X", DType::f32)
+      .in("X", kQuantized8 | DType::f32)
       .out("Y", like(0))
       .infer(infer_from_blocked)
       .batched({0})

@@ -11,8 +11,9 @@ namespace mezzo::ops {
 
 /// The shape of [N, C, H, W] in blocks. C must be a multiple of 8.
 Shape blocked_shape(const Shape& plain);
-/// Whether a float32 tensor of that shape can be in blocks.
+/// Whether that is a float32 tensor, or one of 8-bit integers, that can be in blocks.
 bool can_be_blocked(const Operand& tensor);
+bool bytes_can_be_blocked(const Operand& tensor);
 
 /// Why a Conv or FusedConv is not to become a BlockedConv; empty where that would be faster, were
 /// all tensors in blocks.
@@ -20,6 +21,6 @@ std::string stays_plain(const Op& conv);
 /// The microseconds that it would save on one thread, and those that a conversion of a tensor
 /// costs: rough figures of the machines that this was measured on, of which the ratio matters.
 double blocked_gain(const Op& conv);
-double reorder_cost(const Shape& plain);
+double reorder_cost(const Operand& plain);
 
 }  // namespace mezzo::ops

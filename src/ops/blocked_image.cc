@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/pool_i8.h"
 #include "ops/blocked.h"
 #include "ops/element_runs.h"
 #include "ops/pooling.h"
+#include "ops/quantization.h"
 
 namespace mezzo::ops {
 namespace {
@@ -38,6 +40,14 @@ Choice blocked_pool(const Op& op, const Pool& pool) {
 }
 
 Choice blocked_max(Op& op) {
+  if (const DType dtype = op.in(0).dtype; dtype != DType::f32) {
+    return blocked_pool(op, [is_signed = dtype == DType::i8](std::int64_t batch,
+                                                             kernels::PoolShape shape, Run& run) {
+      shape.planes *= batch;
+      kernels::max_pool_i8(shape, kBlock, is_signed, run.in<std::uint8_t>(0),
+                           run.out<std::uint8_t>(0), run.pool());
+    });
+  }
   return blocked_pool(op, [](std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
     kernels::blocked_max_pool(batch, shape, run.in<float>(0), run.out<float>(0), run.pool());
   });
@@ -140,7 +150,7 @@ Choice blocked_nearest(Op& op) {
   };
 }
 
-Row& declare_pool(Row& row) {
+Row& declare_pool(Row& row, TypeSet types) {
   using Kind = FormalAttribute::Kind;
   return row.since(1)
       .attr("auto_pad", "NOTSET")
@@ -149,7 +159,7 @@ Row& declare_pool(Row& row) {
       .attr("kernel_shape", Kind::ints)
       .attr("pads", Kind::ints)
       .attr("strides", Kind::ints)
-      .in("X", DType::f32)
+      .in("X", types)
       .out("Y", like(0))
       .infer(infer_pool)
       .batched({0})
@@ -162,10 +172,10 @@ Row& declare_pool(Row& row) {
 MEZZO_FAMILY(blocked_image) {
   constexpr const char* kDomain = "mezzo";
   using Kind = FormalAttribute::Kind;
-  declare_pool(op("BlockedMaxPool", kDomain))
+  declare_pool(op("BlockedMaxPool", kDomain), kQuantized8 | DType::f32)
       .attr("storage_order", 0)
       .simd_kernel("blocked", blocked_max);
-  declare_pool(op("BlockedAveragePool", kDomain))
+  declare_pool(op("BlockedAveragePool", kDomain), DType::f32)
       .attr("count_include_pad", 0)
       .simd_kernel("blocked", blocked_average);
   op("BlockedGlobalAveragePool", kDomain)

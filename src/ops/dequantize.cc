@@ -6,6 +6,7 @@
 #include "base/convert.h"
 #include "kernels/quantized_i8.h"
 #include "ops/broadcast.h"
+#include "ops/element_runs.h"
 #include "ops/quantize_linear.h"
 #include "ops/shapes.h"
 
@@ -66,6 +67,14 @@ Choice dequantize_simd(Op& op) {
   if (!kQuantized8.contains(from) || op.in(1).dtype != DType::f32 || op.out(0).dtype != DType::f32)
     return refuse("not from 8-bit integers to float32");
   if (g.step != 0) return refuse("scales along the last axis");
+  if (op.band()) {
+    return Kernel([runs = ElementRuns(op), is_signed = from == DType::i8](Run& run) {
+      const QuantizationParameters parameters(run);
+      runs.each<std::uint8_t, float>(run, [&](const std::uint8_t* x, float* y, std::int64_t n) {
+        kernels::dequantize_8(x, is_signed, parameters.zero_point_at(0), parameters.scale[0], y, n);
+      });
+    });
+  }
   return Kernel([g, is_signed = from == DType::i8](Run& run) {
     const QuantizationParameters parameters(run);
     for_each_piece(g, run.pool(), [&](std::int64_t first, std::int64_t n, std::int64_t parameter) {
@@ -85,6 +94,7 @@ Row& declare_dequantize(Registry& op, TypeSet in, TypeSet scales, TypeSet out,
       .in("x_zero_point", like(0), Arity::optional)
       .out("y", out)
       .infer(infer_dequantize)
+      .banded(rows_of_quantized)
       .simd_kernel("simd i8", dequantize_simd)
       .kernel("reference", dequantize);
 }

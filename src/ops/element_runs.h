@@ -9,12 +9,16 @@
 
 namespace mezzo::ops {
 
-/// A banded row's `find`: float32 images, which SIMD kernels take. Each row of y comes from the
-/// same row of x.
-inline std::optional<RowWindow> rows_of_elements(const Op& op) {
-  if (op.in(0).dtype != DType::f32 || op.in_rank(0) < 3 || !simd_allowed()) return std::nullopt;
+/// A banded row's `find`: images of such types, which SIMD kernels take. Each row of y comes from
+/// the same row of x.
+inline std::optional<RowWindow> rows_of_types(const Op& op, TypeSet types) {
+  if (!types.contains(op.in(0).dtype) || op.in_rank(0) < 3 || !simd_allowed()) return std::nullopt;
   const std::int64_t rows = op.in_shape(0)[2];
   return RowWindow{rows, rows};
+}
+/// The same of float32.
+inline std::optional<RowWindow> rows_of_elements(const Op& op) {
+  return rows_of_types(op, DType::f32);
 }
 
 /// The planes [N, C] of an operator whose output has the shape of input 0 but, perhaps, for the
@@ -52,10 +56,10 @@ struct ElementRuns {
   }
 
   /// compute(x, y, n) for each run.
-  template <class Compute>
+  template <class X = float, class Y = X, class Compute>
   void each(const Run& run, const Compute& compute) const {
     for (std::int64_t i = 0; i < count; ++i)
-      compute(run.in<float>(0) + i * x_step, run.out<float>(0) + i * y_step, n);
+      compute(run.in<X>(0) + i * x_step, run.out<Y>(0) + i * y_step, n);
   }
 };
 

@@ -123,7 +123,11 @@ std::int64_t IntegerConv::multiply_adds() const {
 }
 
 IntegerConv integer_conv_of(const Op& op, const IntegerConvInputs& inputs) {
-  const Shape &x = op.in_shape(inputs.x), &w = op.in_shape(inputs.w);
+  return integer_conv_of(op, inputs, op.in_shape(inputs.x));
+}
+
+IntegerConv integer_conv_of(const Op& op, const IntegerConvInputs& inputs, const Shape& x) {
+  const Shape& w = op.in_shape(inputs.w);
   const std::int64_t groups = op.attr_int("group");
   if (w.size() != x.size() || x.size() < 3 || groups < 1 || w[0] % groups != 0 ||
       x[1] % groups != 0 || w[1] != x[1] / groups) {

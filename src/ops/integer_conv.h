@@ -28,7 +28,10 @@ struct IntegerConv {
   std::int64_t multiply_adds() const;
 };
 
-/// Reads shapes and attributes; throws Error(invalid_model) where they do not fit.
+/// Reads shapes and attributes, x being of shape `x`; throws Error(invalid_model) where they do not
+/// fit.
+IntegerConv integer_conv_of(const Op& op, const IntegerConvInputs& inputs, const Shape& x);
+/// The same where that is the shape of the input.
 IntegerConv integer_conv_of(const Op& op, const IntegerConvInputs& inputs);
 
 /// Takes `count` sums of one output channel, which belong at the row-major position `to` of the

@@ -5,9 +5,11 @@
 #include <limits>
 
 #include "kernels/pool_f32.h"
+#include "kernels/pool_i8.h"
 #include "ops/dispatch.h"
 #include "ops/op.h"
 #include "ops/pooling.h"
+#include "ops/quantization.h"
 #include "ops/shapes.h"
 #include "ops/window.h"
 
@@ -28,9 +30,11 @@ void infer(Op& op) {
   op.set_out(1, DType::i64, shape_of(x[0], x[1], windows));
 }
 
-// The SIMD kernels' description of pools along one or two axes of float32; a refusal for others.
-std::variant<Refusal, kernels::PoolShape> simd_shape(const Op& op) {
-  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+// The SIMD kernels' description of pools along one or two axes of such a type; a refusal for
+// others.
+std::variant<Refusal, kernels::PoolShape> simd_shape(const Op& op, TypeSet types) {
+  if (!types.contains(op.in(0).dtype))
+    return refuse(types == DType::f32 ? "not float32" : "not 8-bit integers");
   const Windows windows = pool_windows(op);
   if (windows.size() > 2) return refuse("more than two spatial axes");
   const std::int64_t planes = planes_of(op);
@@ -42,10 +46,21 @@ std::variant<Refusal, kernels::PoolShape> simd_shape(const Op& op) {
 
 Choice max_simd(Op& op) {
   if (op.has_out(1)) return refuse("the indices are wanted");
-  auto shape = simd_shape(op);
+  auto shape = simd_shape(op, DType::f32);
   if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
   return [shape = std::get<kernels::PoolShape>(shape)](Run& run) {
     kernels::max_pool(shape, run.in<float>(0), run.out<float>(0), run.pool());
+  };
+}
+
+Choice max_of_bytes(Op& op) {
+  if (op.has_out(1)) return refuse("the indices are wanted");
+  auto shape = simd_shape(op, kQuantized8);
+  if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
+  return [shape = std::get<kernels::PoolShape>(shape),
+          is_signed = op.in(0).dtype == DType::i8](Run& run) {
+    kernels::max_pool_i8(shape, 1, is_signed, run.in<std::uint8_t>(0), run.out<std::uint8_t>(0),
+                         run.pool());
   };
 }
 
@@ -159,7 +174,7 @@ bool counts_padding(const Op& op) {
 }
 
 Choice average_simd(Op& op) {
-  auto shape = simd_shape(op);
+  auto shape = simd_shape(op, DType::f32);
   if (auto* refusal = std::get_if<Refusal>(&shape)) return std::move(*refusal);
   return [shape = std::get<kernels::PoolShape>(shape),
           shares = window_shares_of(op, pool_windows(op))](Run& run) {
@@ -220,6 +235,7 @@ Row& max_pool(Registry& op, TypeSet types) {
       .out("Y", like(0))
       .infer(infer)
       .simd_kernel("simd", max_simd)
+      .simd_kernel("simd i8", max_of_bytes)
       .simd_kernel("slices", max_by_slices)
       .kernel("reference", max_reference);
 }

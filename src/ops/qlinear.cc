@@ -2,10 +2,13 @@
 // QLinearLeakyRelu, QLinearSigmoid, QLinearGlobalAveragePool, QLinearConcat, QLinearWhere.
 // Arithmetic is in float32, rounding half to even. A zero point that is omitted is 0.
 
-#include <array>
 #include <cmath>
 
+#include "kernels/elementwise_f32.h"
+#include "kernels/quantized_i8.h"
+#include "kernels/table_i8.h"
 #include "ops/broadcast.h"
+#include "ops/element_runs.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
 
@@ -50,19 +53,52 @@ float fused(float x, float y, float z) {
 
 // The order of the sums and their fusing are ONNX Runtime's: a quantised network amplifies a single
 // step of difference.
+kernels::Sum8 sum_of(const Run& run) {
+  kernels::Sum8 sum;
+  const float y_scale = scalar_of(run, 6);
+  sum.left = scalar_of(run, 1) / y_scale;
+  sum.right = scalar_of(run, 4) / y_scale;
+  const auto zero_a = static_cast<float>(zero_point_of(run, 2));
+  const auto zero_b = static_cast<float>(zero_point_of(run, 5));
+  sum.offset =
+      static_cast<float>(zero_point_of(run, 7)) - fused(sum.left, zero_a, sum.right * zero_b);
+  const IntRange bounds = bounds_of(run.op(), run.op().out(0).dtype);
+  sum.low = static_cast<float>(bounds.least);
+  sum.high = static_cast<float>(bounds.most);
+  return sum;
+}
+
 Choice add(Op& op) {
   return binary(op, [](Run& run) {
-    const float y_scale = scalar_of(run, 6);
-    const float left = scalar_of(run, 1) / y_scale, right = scalar_of(run, 4) / y_scale;
-    const auto zero_a = static_cast<float>(zero_point_of(run, 2));
-    const auto zero_b = static_cast<float>(zero_point_of(run, 5));
-    const float offset =
-        static_cast<float>(zero_point_of(run, 7)) - fused(left, zero_a, right * zero_b);
-    const Saturate saturate(run.op().out(0).dtype, 0);
+    const kernels::Sum8 sum = sum_of(run);
+    const Saturate saturate(sum.low, sum.high, 0);
     return [=](int a, int b) {
-      return saturate(
-          fused(static_cast<float>(a), left, fused(static_cast<float>(b), right, offset)));
+      return saturate(fused(static_cast<float>(a), sum.left,
+                            fused(static_cast<float>(b), sum.right, sum.offset)));
     };
+  });
+}
+
+std::optional<RowWindow> rows_of_sum(const Op& op) {
+  if (op.in_shape(0) != op.in_shape(3) || !kernels::has_fused_multiply_add()) return std::nullopt;
+  return rows_of_types(op, kQuantized8);
+}
+
+Choice add_simd(Op& op) {
+  if (op.in_shape(0) != op.in_shape(3)) return refuse("two shapes");
+  if (!kernels::has_fused_multiply_add()) return refuse("no fused multiply-add");
+  const bool is_signed = op.in(0).dtype == DType::i8;
+  const std::int64_t b_rows = op.band() ? op.band()->add_rows : 0;
+  return Kernel([runs = ElementRuns(op),
+                 b_step = b_rows * product(op.in_shape(0), 3, op.in_rank(0)), is_signed](Run& run) {
+    const kernels::Sum8 sum = sum_of(run);
+    const auto* b = run.in<std::uint8_t>(3);
+    runs.each<std::uint8_t>(run, [&](const std::uint8_t* a, std::uint8_t* y, std::int64_t n) {
+      run.pool().parallel_for(n, kernels::kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+        kernels::add_8(sum, is_signed, a + begin, b + begin, y + begin, end - begin);
+      });
+      b += b_step;
+    });
   });
 }
 
@@ -80,7 +116,7 @@ Choice multiply(Op& op) {
 // Functions of one tensor, as tables of their 256 values: X, X_scale, X_zero_point, Y_scale,
 // ------- Y_zero_point.
 
-using Table = std::array<std::uint8_t, 256>;
+using Table = kernels::ByteTable;
 
 // The table, by bit pattern, of f on numbers of `from` with results of `to`.
 template <class F>
@@ -99,6 +135,7 @@ Table table_of(DType from, float x_scale, int x_zero_point, DType to, float y_sc
 void look_up(const Table& table, const std::uint8_t* x, std::uint8_t* y, std::int64_t n,
              ThreadPool& pool) {
   pool.parallel_for(n, kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+    if (simd_allowed()) return kernels::look_up(table, x + begin, y + begin, end - begin);
     for (std::int64_t i = begin; i < end; ++i) y[i] = table[x[i]];
   });
 }
@@ -208,26 +245,57 @@ void infer_concat(Op& op) {
   op.set_out(0, op.in(1).dtype, shape);
 }
 
-Choice concat(Op& op) {
+// Calls take(i, x, y, n, run) for the pieces of input i, each n bytes that lie together in y.
+template <class Take>
+Kernel concat_by(const Op& op, const Take& take) {
   const Shape& out = op.out_shape(0);
   const int axis = normalize_axis(op.attr_int("axis"), static_cast<int>(out.size()));
   const std::int64_t outer = product(out, 0, axis);
   const std::int64_t stride = product(out, axis, static_cast<int>(out.size()));
-  return Kernel([=](Run& run) {
-    const DType dtype = run.op().in(1).dtype;
+  return [=](Run& run) {
     auto* y = run.out<std::uint8_t>(0);
     for (int i = 2; i < run.op().inputs(); i += 3) {
       const Shape& shape = run.op().in_shape(i);
       const std::int64_t width = product(shape, axis, static_cast<int>(shape.size()));
-      const Table table =
-          table_of(dtype, scalar_of(run, i + 1), zero_point_of(run, i + 2), dtype,
-                   scalar_of(run, 0), zero_point_of(run, 1), [](float x) { return x; });
+      const auto piece = take(run, i);
       const auto* x = run.in<std::uint8_t>(i);
-      for (std::int64_t o = 0; o < outer; ++o) {
-        look_up(table, x + o * width, y + o * stride, width, run.pool());
-      }
+      for (std::int64_t o = 0; o < outer; ++o) piece(x + o * width, y + o * stride, width);
       y += width;
     }
+  };
+}
+
+Choice concat(Op& op) {
+  return concat_by(op, [](Run& run, int i) {
+    const DType dtype = run.op().in(1).dtype;
+    const Table table =
+        table_of(dtype, scalar_of(run, i + 1), zero_point_of(run, i + 2), dtype, scalar_of(run, 0),
+                 zero_point_of(run, 1), [](float x) { return x; });
+    return [table, &run](const std::uint8_t* x, std::uint8_t* y, std::int64_t n) {
+      look_up(table, x, y, n, run.pool());
+    };
+  });
+}
+
+Choice concat_simd(Op& op) {
+  return concat_by(op, [](Run& run, int i) {
+    const DType dtype = run.op().in(1).dtype;
+    const Saturate saturate(dtype, zero_point_of(run, 1));
+    const kernels::Rescale8 args{
+        dtype == DType::i8,
+        zero_point_of(run, i + 2),
+        scalar_of(run, i + 1),
+        {scalar_of(run, 0), saturate.low(), saturate.high(), saturate.zero_point()}};
+    const bool same = args.scale == args.to.scale && args.zero_point == args.to.zero_point;
+    return [args, same, &run](const std::uint8_t* x, std::uint8_t* y, std::int64_t n) {
+      run.pool().parallel_for(n, kernels::kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+        if (same) {
+          std::copy(x + begin, x + end, y + begin);
+        } else {
+          kernels::rescale_8(args, x + begin, y + begin, end - begin);
+        }
+      });
+    };
   });
 }
 
@@ -263,9 +331,8 @@ Choice where(Op& op) {
 
 // Rows. ------------------------------------------------------------------------------------------
 
-void declare_binary(Registry& op, const char* name, Choice (*kernel)(Op&)) {
-  op(name, "com.microsoft")
-      .since(1)
+Row& declare_binary(Row& row) {
+  return row.since(1)
       .in("A", kQuantized8)
       .in("A_scale", DType::f32)
       .in("A_zero_point", like(0), Arity::optional)
@@ -278,7 +345,7 @@ void declare_binary(Registry& op, const char* name, Choice (*kernel)(Op&)) {
       .infer(infer_binary)
       .in_place(0)
       .in_place(3)
-      .kernel("reference", kernel);
+      .batched_by_shape();
 }
 
 Row& declare_unary(Registry& op, const char* name, Infer infer, Choice (*kernel)(Op&)) {
@@ -298,8 +365,16 @@ Row& declare_unary(Registry& op, const char* name, Infer infer, Choice (*kernel)
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(qlinear) {
-  declare_binary(op, "QLinearAdd", add);
-  declare_binary(op, "QLinearMul", multiply);
+  declare_binary(op("QLinearAdd", "com.microsoft"))
+      .banded(rows_of_sum)
+      .simd_kernel("simd", add_simd)
+      .kernel("reference", add);
+  // A sum that is clamped, which the pass `integers` makes.
+  bounds_attributes(declare_binary(op("QuantizedAdd", "mezzo")))
+      .banded(rows_of_sum)
+      .simd_kernel("simd", add_simd)
+      .kernel("reference", add);
+  declare_binary(op("QLinearMul", "com.microsoft")).kernel("reference", multiply);
   declare_unary(op, "QLinearLeakyRelu", infer_unary, leaky_relu).in_place(0).attr("alpha", 0.01F);
   declare_unary(op, "QLinearSigmoid", infer_unary, sigmoid).in_place(0);
   declare_unary(op, "QLinearGlobalAveragePool", infer_average, global_average)
@@ -312,6 +387,7 @@ MEZZO_FAMILY(qlinear) {
       .in_any("inputs", kQuantized8 | DType::f32)
       .out("Y", like(1))
       .infer(infer_concat)
+      .simd_kernel("simd", concat_simd)
       .kernel("reference", concat);
   op("QLinearWhere", "com.microsoft")
       .since(1)

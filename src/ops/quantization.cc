@@ -1,5 +1,7 @@
 #include "ops/quantization.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "base/convert.h"
@@ -80,6 +82,20 @@ DynamicRange quantize_dynamically(const float* x, std::int64_t n, std::uint8_t* 
     }
   });
   return range;
+}
+
+Row& bounds_attributes(Row& row) {
+  return row.attr("low", std::numeric_limits<int>::min())
+      .attr("high", std::numeric_limits<int>::max());
+}
+
+IntRange bounds_of(const Op& op, DType dtype) {
+  const IntRange range = range_of(dtype);
+  if (!op.declares("low")) return range;
+  const auto in_range = [&](const char* name) {
+    return static_cast<int>(std::clamp<std::int64_t>(op.attr_int(name), range.least, range.most));
+  };
+  return {in_range("low"), in_range("high")};
 }
 
 void require_scalar(const Op& op, int i) {

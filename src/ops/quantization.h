@@ -32,6 +32,9 @@ class Saturate {
       : low_(static_cast<float>(range_of(dtype).least - zero_point)),
         high_(static_cast<float>(range_of(dtype).most - zero_point)),
         zero_point_(zero_point) {}
+  /// The same with bounds of what is rounded: whole numbers.
+  Saturate(float low, float high, int zero_point)
+      : low_(low), high_(high), zero_point_(zero_point) {}
 
   /// The bounds are integers, so that clamping first and rounding then is the same as the reverse.
   int operator()(float value) const {
@@ -75,6 +78,12 @@ struct DynamicRange {
 /// DynamicQuantizeLinear does. `y` may be null.
 DynamicRange quantize_dynamically(const float* x, std::int64_t n, std::uint8_t* y,
                                   ThreadPool& pool);
+
+/// Attributes `low` and `high`: bounds of a quantised result besides those of its type.
+Row& bounds_attributes(Row& row);
+/// The bounds of the result of `op`, whose type is `dtype`, with those of the attributes if it
+/// declares them.
+IntRange bounds_of(const Op& op, DType dtype);
 
 /// Throws unless input `i` is omitted or has a single element.
 void require_scalar(const Op& op, int i);

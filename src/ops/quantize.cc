@@ -10,6 +10,7 @@
 #include "base/convert.h"
 #include "kernels/quantized_i8.h"
 #include "ops/broadcast.h"
+#include "ops/element_runs.h"
 #include "ops/quantize_linear.h"
 #include "ops/shapes.h"
 
@@ -150,14 +151,24 @@ Choice quantize_simd(Op& op) {
   if (op.in(0).dtype != DType::f32 || precision_of(op) != DType::f32 || !is_8_bits)
     return refuse("not from float32 to 8-bit integers, divided in float32");
   if (g.step != 0) return refuse("scales along the last axis");
-  return Kernel([g](Run& run) {
+  const auto args_at = [](const Run& run, const QuantizationParameters& all, std::int64_t i) {
+    const Saturate saturate(run.op().out(0).dtype, all.zero_point_at(i));
+    return kernels::Quantize8{all.scale[static_cast<std::size_t>(i)], saturate.low(),
+                              saturate.high(), saturate.zero_point()};
+  };
+  if (op.band()) {
+    return Kernel([runs = ElementRuns(op), args_at](Run& run) {
+      const kernels::Quantize8 args = args_at(run, QuantizationParameters(run), 0);
+      runs.each<float, std::uint8_t>(run, [&](const float* x, std::uint8_t* y, std::int64_t n) {
+        kernels::quantize_8(args, x, y, n);
+      });
+    });
+  }
+  return Kernel([g, args_at](Run& run) {
     const QuantizationParameters parameters(run);
     for_each_piece(g, run.pool(), [&](std::int64_t first, std::int64_t n, std::int64_t parameter) {
-      const auto at = static_cast<std::size_t>(parameter);
-      const Saturate saturate(run.op().out(0).dtype, parameters.zero_point_at(parameter));
-      const kernels::Quantize8 args{parameters.scale[at], saturate.low(), saturate.high(),
-                                    saturate.zero_point()};
-      kernels::quantize_8(args, run.in<float>(0) + first, run.out<std::uint8_t>(0) + first, n);
+      kernels::quantize_8(args_at(run, parameters, parameter), run.in<float>(0) + first,
+                          run.out<std::uint8_t>(0) + first, n);
     });
   });
 }
@@ -191,6 +202,7 @@ Row& declare_quantize(Registry& op, TypeSet in, TypeSet scales, TypeSet out,
       .in("y_zero_point", out, Arity::optional)
       .out("y", out)
       .infer(infer_quantize)
+      .banded(rows_of_quantized)
       .simd_kernel("simd i8", quantize_simd)
       .kernel("reference", quantize);
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/convert.h"
+#include "ops/element_runs.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
@@ -54,6 +55,13 @@ Granularity granularity_of(const Op& op) {
   }
   g.axis = std::max<std::int64_t>(g.axis, 1);
   return g;
+}
+
+std::optional<RowWindow> rows_of_quantized(const Op& op) {
+  const DType from = op.in(0).dtype, to = op.out(0).dtype;
+  const bool fits = from == DType::f32 ? kQuantized8.contains(to) : to == DType::f32;
+  if (!fits || element_count(op.in_shape(1)) != 1) return std::nullopt;
+  return rows_of_types(op, kQuantized8 | DType::f32);
 }
 
 DType type_attribute(const Op& op, const char* name) {

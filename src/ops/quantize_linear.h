@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "ops/broadcast.h"
@@ -36,6 +37,10 @@ struct Granularity {
 };
 /// Of the inputs x, scale and zero point. Throws Error(invalid_model) where they do not fit.
 Granularity granularity_of(const Op& op);
+
+/// A banded row's `find`, where SIMD kernels take all elements alike: one scale, between float32
+/// and 8-bit integers.
+std::optional<RowWindow> rows_of_quantized(const Op& op);
 
 /// The scales and zero points of a run.
 struct QuantizationParameters {

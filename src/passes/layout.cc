@@ -49,7 +49,7 @@ class Layout {
       if (gains[region(i)] > 0) {
         convert(i);
       } else if (part(i).gain > 0) {
-        program_.miss(part(i).stages->members[0],
+        program_.miss(part(i).stages ? part(i).stages->members[0] : i,
                       "converting to the blocked layout and back would cost more than it saves");
       }
     }
@@ -75,7 +75,7 @@ class Layout {
     return parent == i ? i : parent = region(parent);
   }
 
-  double cost(int slot) const { return ops::reorder_cost(program_.slot(slot).operand.shape); }
+  double cost(int slot) const { return ops::reorder_cost(program_.slot(slot).operand); }
 
   bool is_convolution(int i) const {
     return program_.is(i, "FusedConv", "com.microsoft") || program_.is(i, "Conv");
@@ -189,7 +189,7 @@ class Layout {
         result.out.resize(1);
         result.attributes = own.attributes;
       }
-    } else if (program_.is(i, "Concat")) {
+    } else if (program_.is(i, "Concat") || program_.is(i, "QLinearConcat", "com.microsoft")) {
       result.attributes = {attribute("axis", std::int64_t{1})};
     }
     return result;

@@ -5,6 +5,7 @@
 
 #include "base/shape.h"
 #include "ops/blocked.h"
+#include "ops/quantized_conv.h"
 #include "ops/resampling.h"
 
 namespace mezzo::passes {
@@ -17,6 +18,10 @@ struct OfImage {
 constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
                                {"AveragePool", "", "BlockedAveragePool"},
                                {"ScaleShift", kBlockedDomain, "BlockedScaleShift"}};
+
+bool is_free(const Program& program, int slot) {
+  return slot >= 0 && program.slot(slot).inside < 0 && !program.is_constant(slot);
+}
 
 bool is_mean_of_image(const Program& program, int i) {
   if (!program.is(i, "GlobalAveragePool") && !program.is(i, "ReduceMean")) return false;
@@ -53,19 +58,22 @@ LayoutPart by_channel(const Program& program, int i) {
 LayoutPart elementwise(const Program& program, int i) {
   // clang-format off
   static const std::set<std::string, std::less<>> kNames = {
-      "Abs", "Add", "Ceil", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "FakeQuantize", "Floor", "Gelu",
-      "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow",
-      "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign",
+      "Abs", "Add", "ByteTable", "Ceil", "Celu", "Clip", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "FakeQuantize",
+      "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg",
+      "PRelu", "Pow", "QLinearAdd", "QuantizeLinear", "QuantizedAdd", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign",
       "Sqrt", "Sub", "Swish", "Tanh", "ThresholdedRelu"};
   // clang-format on
   const Step& step = program.step(i);
-  if (!kNames.contains(step.op->row().name()) || !fits_blocks(program, step.out[0])) return {};
+  const auto fits = [&](int slot) {
+    return fits_blocks(program, slot) || bytes_fit_blocks(program, slot);
+  };
+  if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
   LayoutPart result{{}, {step.out[0]}};
   const Shape& shape = program.slot(step.out[0]).operand.shape;
   for (const int slot : step.in) {
     if (slot < 0) continue;
     const Shape& other = program.slot(slot).operand.shape;
-    if (fits_blocks(program, slot) && other == shape) {
+    if (fits(slot) && other == shape) {
       result.taken.push_back(slot);
     } else if (other.size() > 4 || element_count(other) != 1) {
       return {};
@@ -74,15 +82,39 @@ LayoutPart elementwise(const Program& program, int i) {
   return result.taken.empty() ? LayoutPart{} : result;
 }
 
+// A convolution of bytes; of few input channels they stay plain.
+LayoutPart quantized_conv(Program& program, int i) {
+  const Step& step = program.step(i);
+  const ops::Op& op = program.op(i);
+  if (const std::string reason = ops::quantized_stays_plain(op); !reason.empty()) {
+    program.miss(i, reason);
+    return {};
+  }
+  LayoutPart result{{}, {step.out[0]}, "BlockedQuantizedConv"};
+  result.gain = ops::quantized_gain(op);
+  if (ops::bytes_can_be_blocked(op.in(0))) result.taken = {step.in[0]};
+  const bool fit = bytes_fit_blocks(program, step.out[0]) &&
+                   (result.taken.empty() || bytes_fit_blocks(program, step.in[0]));
+  return fit ? std::move(result) : LayoutPart{};
+}
+
 // Of channels, which are then blocks.
 LayoutPart concat(const Program& program, int i) {
   const Step& step = program.step(i);
   const ops::Op& op = program.op(i);
+  const bool of_bytes = program.is(i, "QLinearConcat", "com.microsoft");
+  const auto fits = of_bytes ? bytes_fit_blocks : fits_blocks;
+  std::vector<int> parts = step.in;
+  if (of_bytes) {
+    // A scale and zero point, then triples of a part and its own.
+    parts.clear();
+    for (std::size_t k = 2; k < step.in.size(); k += 3) parts.push_back(step.in[k]);
+  }
   const std::int64_t axis = op.has_attr("axis") ? op.attr_int("axis") : 1;
-  const bool fit = std::all_of(step.in.begin(), step.in.end(),
-                               [&](int slot) { return fits_blocks(program, slot); });
-  if (!fits_blocks(program, step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
-  return {step.in, {step.out[0]}};
+  const bool fit =
+      std::all_of(parts.begin(), parts.end(), [&](int slot) { return fits(program, slot); });
+  if (!fits(program, step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
+  return {std::move(parts), {step.out[0]}};
 }
 
 // Of channels as well: a BlockedSlice for each part, of which this is the first.
@@ -99,12 +131,17 @@ LayoutPart split(const Program& program, int i) {
 }  // namespace
 
 bool fits_blocks(const Program& program, int slot) {
-  return slot >= 0 && program.slot(slot).inside < 0 && !program.is_constant(slot) &&
-         ops::can_be_blocked(program.slot(slot).operand);
+  return is_free(program, slot) && ops::can_be_blocked(program.slot(slot).operand);
 }
 
-LayoutPart layout_part(const Program& program, int i) {
+bool bytes_fit_blocks(const Program& program, int slot) {
+  return is_free(program, slot) && ops::bytes_can_be_blocked(program.slot(slot).operand);
+}
+
+LayoutPart layout_part(Program& program, int i) {
   if (program.is(i, "Split")) return split(program, i);
+  if (program.is(i, "QLinearConv") || program.is(i, "QuantizedConv", kBlockedDomain))
+    return quantized_conv(program, i);
   const std::vector<int>& out = program.step(i).out;
   if (std::any_of(out.begin() + 1, out.end(), [](int slot) { return slot >= 0; })) return {};
   const int x = program.in(i, 0), y = program.step(i).out[0];
@@ -113,7 +150,10 @@ LayoutPart layout_part(const Program& program, int i) {
     if (program.is(i, plain, domain) && fits_blocks(program, x) && fits_blocks(program, y))
       return {{x}, {y}, blocked};
   }
-  if (program.is(i, "Concat")) return concat(program, i);
+  if (program.is(i, "MaxPool") && bytes_fit_blocks(program, x) && bytes_fit_blocks(program, y))
+    return {{x}, {y}, "BlockedMaxPool"};
+  if (program.is(i, "Concat") || program.is(i, "QLinearConcat", "com.microsoft"))
+    return concat(program, i);
   if (fits_blocks(program, x) && fits_blocks(program, y)) {
     if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program.op(i))) {
       return {{x},

@@ -27,11 +27,12 @@ struct LayoutPart {
   bool takes(int slot) const { return contains(taken, slot); }
 };
 
-/// Whether a tensor can be in blocks.
+/// Whether a float32 tensor, or one of 8-bit integers, can be in blocks.
 bool fits_blocks(const Program& program, int slot);
+bool bytes_fit_blocks(const Program& program, int slot);
 
-/// The part of a step that is no convolution; one that takes no part where it can't.
-LayoutPart layout_part(const Program& program, int i);
+/// The part of a step that is no convolution of float32; one that takes no part where it can't.
+LayoutPart layout_part(Program& program, int i);
 
 /// The attributes of the BlockedSlice that gives `slot`, whose first block is number `begin`; and
 /// how many blocks it has.

@@ -178,6 +178,55 @@ TEST(MalformedOperators, ImagesInBlocks) {
   expect_errors(cases);
 }
 
+TEST(MalformedOperators, QuantizedConvolution) {
+  const In scale = Tensor::scalar(0.5F), two_scales = ramp({2}),
+           byte = Tensor::scalar<std::uint8_t>(3);
+  const In zero = Tensor::scalar<std::int8_t>(0), word = Tensor::scalar<std::int32_t>(0);
+  const In x = {Shape{1, 8, 5, 5}, DType::u8}, blocks = {Shape{1, 1, 5, 5, 8}, DType::u8};
+  const In w = Tensor(DType::i8, {16, 8, 3, 3}), small = Tensor(DType::i8, {16, 7, 3, 3});
+  const In fed = {Shape{16, 8, 3, 3}, DType::i8}, bias = Tensor(DType::i32, {15});
+  std::vector<Case> cases;
+  const auto add = [&](const char* op, std::vector<In> in, Attributes attributes = {}) {
+    cases.push_back({op, std::move(in), std::move(attributes), 1, 21, "mezzo"});
+  };
+  for (const auto& [op, image] :
+       {std::pair("QuantizedConv", x), {"BlockedQuantizedConv", blocks}}) {
+    add(op, {image, two_scales, byte, w, scale, zero, scale, byte});
+    add(op, {image, scale, zero, w, scale, zero, scale, byte});
+    add(op, {image, scale, word, w, scale, zero, scale, byte});
+    add(op, {image, scale, byte, small, scale, zero, scale, byte});
+    add(op, {image, scale, byte, w, two_scales, zero, scale, byte});
+    add(op, {image, scale, byte, w, scale, byte, scale, byte});
+    add(op, {image, scale, byte, w, scale, zero, two_scales, byte});
+    add(op, {image, scale, byte, w, scale, zero, scale, word});
+    add(op, {image, scale, byte, w, scale, zero, scale, byte, bias});
+    add(op, {image, scale, byte, w, scale, zero, scale, byte}, {l("pads", {-9, -9, 0, 0})});
+    add(op, {image, scale, byte, w, scale, zero, scale, byte}, {i("group", 3)});
+    add(op, {image, scale, byte, w, scale});
+  }
+  // In blocks: what only they refuse.
+  const char* op = "BlockedQuantizedConv";
+  const In ones = Tensor::scalar<std::int8_t>(1), other = {Shape{1, 1, 5, 5, 6}, DType::u8};
+  add(op, {blocks, scale, byte, fed, scale, zero, scale, byte});
+  add(op, {blocks, In(Shape{}), byte, w, scale, zero, scale, byte});
+  add(op, {blocks, scale, byte, w, scale, ones, scale, byte});
+  add(op, {x, scale, byte, w, scale, zero, scale, byte});
+  add(op, {other, scale, byte, w, scale, zero, scale, byte});
+  add(op, {In(Shape{1, 8, 5}, DType::u8), scale, byte, w, scale, zero, scale, byte});
+  add(op, {blocks, scale, byte, w, scale, zero, scale, byte}, {l("strides", {1, 3})});
+  add("QuantizedAdd", {x, scale, byte, In(Shape{1, 8, 5, 4}, DType::u8), scale, byte, scale, byte});
+  add("QuantizedAdd", {x, scale, byte, In(Shape{1, 8, 5, 5}, DType::i8), scale, byte, scale, byte});
+  Ints numbers(256, 7);
+  add("ByteTable", {x}, {l("table", {1, 2, 3})});
+  add("ByteTable", {x});
+  numbers[9] = 256;
+  add("ByteTable", {x}, {l("table", numbers)});
+  numbers[9] = 128;
+  add("ByteTable", {x}, {l("table", numbers), i("is_signed", 1)});
+  add("QuantizedAdd", {x, two_scales, byte, x, scale, byte, scale, byte});
+  expect_errors(cases);
+}
+
 TEST(MalformedOperators, Convolution) {
   const In x = Shape{1, 2, 5, 5}, w = ramp({4, 2, 3, 3}), b = ramp({4});
   std::vector<Case> cases;

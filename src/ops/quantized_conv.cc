@@ -1,0 +1,221 @@
+// BlockedQuantizedConv (mezzo 1), and what it shares with QLinearConv: see quantized_conv.h.
+
+#include "ops/quantized_conv.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/rounding.h"
+#include "base/shape.h"
+#include "kernels/target.h"
+#include "ops/blocked.h"
+#include "ops/blocked_image.h"
+#include "ops/convolution.h"
+#include "ops/quantization.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+
+void set_quantized_result(Op& op, const IntegerConv& conv, Shape y) {
+  for (const int i : {1, 6, 7}) require_scalar(op, i);
+  require_scalar_or_vector(op, 4, conv.out_channels);
+  op.set_out(0, op.has_in(7) ? op.in(7).dtype : DType::u8, std::move(y));
+}
+
+std::vector<kernels::ChannelScale> channel_scales(const std::function<Tensor(int)>& input,
+                                                  std::int64_t channels) {
+  const auto first = [&](int i) {
+    const Tensor tensor = input(i).to(DType::f32);
+    return tensor.values<float>()[0];
+  };
+  const Tensor w_scale = input(4).to(DType::f32), bias = input(kQuantizedConv.bias);
+  const float x_scale = first(1), y_scale = first(6);
+  const auto w_scales = w_scale.values<float>();
+  std::vector<kernels::ChannelScale> scales(static_cast<std::size_t>(channels));
+  for (std::size_t c = 0; c < scales.size(); ++c)
+    scales[c].multiplier = x_scale * w_scales[w_scales.size() == 1 ? 0 : c] / y_scale;
+  if (bias.has_value() && bias.dtype() == DType::i32) {
+    for (std::size_t c = 0; c < scales.size(); ++c)
+      scales[c].offset = bias.values<std::int32_t>()[c];
+  } else if (bias.has_value()) {
+    for (std::size_t c = 0; c < scales.size(); ++c)
+      scales[c].addend = bias.values<float>()[c] / y_scale;
+  }
+  return scales;
+}
+
+Row& declare_quantized_conv(Row& row) {
+  return bounds_attributes(convolution_attributes(row.since(1)))
+      .in("x", kQuantized8)
+      .in("x_scale", DType::f32)
+      .in("x_zero_point", like(0), Arity::optional)
+      .in("w", kQuantized8)
+      .in("w_scale", DType::f32)
+      .in("w_zero_point", like(3), Arity::optional)
+      .in("y_scale", DType::f32)
+      .in("y_zero_point", kQuantized8, Arity::optional)
+      .in("B", {DType::i32, DType::f32}, Arity::optional)
+      .out("y", kQuantized8);
+}
+
+namespace {
+
+// x is plain where it is not made of whole blocks.
+IntegerConv blocked_conv_of(const Op& op) {
+  const Shape& x = op.in_shape(0);
+  return integer_conv_of(op, kQuantizedConv, x.size() == 5 ? plain_shape(x) : x);
+}
+
+kernels::ConvShape shape_of_kernel(const IntegerConv& conv) {
+  return conv_shape(
+      {conv.batch, conv.in_channels, conv.out_channels, conv.groups, conv.windows, {}});
+}
+
+// Why the shape, or what is known of the inputs, is not for the kernel.
+std::string refusal(const Op& op, const IntegerConv& conv) {
+  if (conv.windows.size() != 2) return "not two spatial axes";
+  if (element_count(conv.shape()) == 0 || conv.terms() == 0) return "an empty tensor";
+  if (!kernels::blocked_conv_i8_applies(shape_of_kernel(conv)))
+    return "not whole blocks of channels, or other groups or steps";
+  for (int i = 1; i < op.inputs(); ++i) {
+    if (op.has_in(i) && !op.is_constant(i)) return "weights or parameters are computed";
+  }
+  return "";
+}
+
+// The zero point of channel c; none: 0.
+int zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c) {
+  if (zero_points.empty()) return 0;
+  return zero_points[zero_points.size() == 1 ? 0 : c];
+}
+
+std::vector<std::int32_t> integers(const Tensor* tensor) {
+  if (tensor == nullptr) return {};
+  const Tensor wide = tensor->to(DType::i32);
+  return {wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end()};
+}
+
+// Whether weights less their zero points are int8 again: as they are, or of uint8 around 128.
+bool are_bytes(const Op& op) {
+  const IntRange range = range_of(op.in(3).dtype);
+  const std::vector<std::int32_t> zero_points = integers(op.constant(5));
+  const int zero = zero_point_at(zero_points, 0);
+  return range.least - zero == -128 && std::all_of(zero_points.begin(), zero_points.end(),
+                                                   [&](int other) { return other == zero; });
+}
+
+// The sums of each output channel's weights, [out_channels] of int32, and the packed weights.
+Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::ConvShape& shape) {
+  const std::string key = "blocked i8 " + std::string(kernels::name_of(kernels::active_target())) +
+                          " " + std::to_string(conv.groups) +
+                          (conv.in_channels % kBlock == 0 ? "" : " plain");
+  return op.packed(kQuantizedConv.w, key, [&](const Tensor& weights) {
+    const auto count = static_cast<std::size_t>(weights.size());
+    const bool is_unsigned = weights.dtype() == DType::u8;
+    std::vector<std::int8_t> bytes(count);
+    const auto* from = static_cast<const std::uint8_t*>(weights.data());
+    for (std::size_t i = 0; i < count; ++i)
+      bytes[i] = static_cast<std::int8_t>(is_unsigned ? from[i] ^ 0x80 : from[i]);
+    const auto sums_bytes = checked_mul(conv.out_channels, sizeof(std::int32_t));
+    const std::int64_t begin = round_up(sums_bytes, std::int64_t{64});
+    Tensor packed = Tensor::uninitialized(
+        DType::u8,
+        {checked_add(begin, static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape)))});
+    auto* sums = static_cast<std::int32_t*>(packed.mutable_data());
+    for (std::int64_t c = 0; c < conv.out_channels; ++c) {
+      const auto* channel = bytes.data() + c * conv.terms();
+      sums[c] = std::accumulate(channel, channel + conv.terms(), std::int32_t{0});
+    }
+    ThreadPool pool = packing_pool(op, count);
+    kernels::pack_blocked_i8_weights(
+        shape, bytes.data(), static_cast<std::uint8_t*>(packed.mutable_data()) + begin, pool);
+    return packed;
+  });
+}
+
+void infer_blocked(Op& op) {
+  const IntegerConv conv = blocked_conv_of(op);
+  std::string reason = refusal(op, conv);
+  if ((op.in_rank(0) == 5) != (conv.in_channels % kBlock == 0)) reason = "x in another layout";
+  if (!reason.empty()) {
+    throw invalid("the convolution does not fit the blocked layout")
+        .expected("whole blocks of 8 channels, constant weights and parameters")
+        .got(reason);
+  }
+  if (!are_bytes(op)) {
+    throw invalid("the weights' zero points do not fit")
+        .expected("0 of int8, or 128 of uint8")
+        .got("others");
+  }
+  set_quantized_result(op, conv, blocked_shape(conv.shape()));
+}
+
+Choice blocked(Op& op) {
+  if (!bytes_pay()) return refuse("this CPU has no instruction for products of bytes");
+  const IntegerConv conv = blocked_conv_of(op);
+  const kernels::ConvShape shape = banded_shape(op, shape_of_kernel(conv));
+  kernels::BlockedConvI8 args;
+  args.x_signed = op.in(0).dtype == DType::i8;
+  args.x_zero_point = zero_point_at(integers(op.constant(2)), 0);
+  args.y_signed = op.out(0).dtype == DType::i8;
+  args.y_zero_point = zero_point_at(integers(op.constant(7)), 0);
+  const IntRange bounds = bounds_of(op, op.out(0).dtype);
+  args.low = bounds.least;
+  args.high = bounds.most;
+  std::vector<kernels::ChannelScale> scales = channel_scales(
+      [&](int i) { return op.has_in(i) ? *op.constant(i) : Tensor(); }, conv.out_channels);
+  const Tensor packed = packed_weights(op, conv, shape);
+  const auto* sums = static_cast<const std::int32_t*>(packed.data());
+  const auto zero_point = static_cast<std::uint32_t>(args.x_zero_point + (args.x_signed ? 128 : 0));
+  for (std::size_t c = 0; c < scales.size(); ++c) {
+    const std::uint32_t taken = zero_point * static_cast<std::uint32_t>(sums[c]);
+    scales[c].offset =
+        static_cast<std::int32_t>(static_cast<std::uint32_t>(scales[c].offset) - taken);
+  }
+  op.set_scratch(static_cast<std::int64_t>(kernels::blocked_i8_scratch_bytes(shape)));
+  const std::int64_t begin =
+      round_up(static_cast<std::int64_t>(scales.size() * sizeof(std::int32_t)), std::int64_t{64});
+  return [=, ordered = kernels::ordered_scales(shape, scales)](Run& run) {
+    kernels::BlockedConvI8 all = args;
+    all.x = run.in<std::uint8_t>(0);
+    all.packed_weights = static_cast<const std::uint8_t*>(packed.data()) + begin;
+    all.scales = &ordered;
+    all.y = run.out<std::uint8_t>(0);
+    kernels::blocked_conv_i8(shape, all, run.scratch(), run.pool());
+  };
+}
+
+}  // namespace
+
+bool bytes_pay() { return kernels::blocked_i8_pays(); }
+
+std::string quantized_stays_plain(const Op& op) {
+  if (op.in_rank(0) != 4) return "not two spatial axes";
+  if (std::string reason = refusal(op, integer_conv_of(op, kQuantizedConv)); !reason.empty())
+    return reason;
+  if (!are_bytes(op)) return "the weights have zero points of their own";
+  if (!bytes_pay()) return "this CPU has no instruction for products of bytes";
+  return "";
+}
+
+double quantized_gain(const Op& op) {
+  const IntegerConv conv = integer_conv_of(op, kQuantizedConv);
+  const double operations = 2e-3 * static_cast<double>(conv.multiply_adds());
+  // GF/s of the plain kernels, whose tiles have 32 pixels, and of those in blocks.
+  if (conv.groups > 1) return operations * (1 / 20.0 - 1 / 60.0);
+  const std::int64_t pixels = out_size(conv.windows);
+  const double filled =
+      static_cast<double>(pixels) / static_cast<double>(round_up(pixels, std::int64_t{32}));
+  return operations * (1 / (200 * filled) - 1 / 700.0);
+}
+
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(quantized_conv) {
+  declare_quantized_conv(op("BlockedQuantizedConv", "mezzo"))
+      .infer(infer_blocked)
+      .batched({0})
+      .banded([](const Op& op) { return row_window(blocked_conv_of(op).windows); })
+      .simd_kernel("bytes", blocked)
+      .multiply_adds([](const Op& op) { return blocked_conv_of(op).multiply_adds(); });
+}
