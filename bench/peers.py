@@ -28,7 +28,10 @@ sys.path[1:1] = [os.fspath(ROOT / "bench" / "models")]
 import engines as peers  # noqa: E402
 import first_result  # noqa: E402
 import generate  # noqa: E402
+import quantized  # noqa: E402
 from families import FAMILIES  # noqa: E402
+
+GROUPS = {"families": FAMILIES, "quantized": quantized.INT8}  # that are measured where they are asked for
 
 
 def install() -> None:
@@ -43,21 +46,21 @@ def install() -> None:
 
 
 def models(names: list[str]) -> dict[str, pathlib.Path]:
-    """The generated networks, and by name or with `--models all` the trained ones that are there; `families` stands for those of families.py."""
-    generated = [*generate.NETWORKS, *FAMILIES]
+    """The generated networks, and by name or with `--models all` the trained ones that are there; a group's name stands for its networks."""
+    generated = [*generate.NETWORKS, *FAMILIES, *quantized.INT8]
     found = {name: ROOT / "build" / "bench-models" / f"{name}.onnx" for name in generated}
     trained = [*sorted((SHARED / "models").glob("**/*.onnx")), ROOT / "build" / "demo" / "efficientnet_lite0.onnx"]
     found |= {path.stem: path for path in trained if path.exists() and path.stem not in found}
     if names == ["all"]:
-        names = [name for name in found if name not in FAMILIES]
-    names = [name for given in names for name in (FAMILIES if given == "families" else [given])]
+        names = [name for name in found if not any(name in group for group in GROUPS.values())]
+    names = [name for given in names for name in GROUPS.get(given, [given])]
     unknown = [name for name in names if name not in found]
     if unknown:
-        sys.exit(f"no model is called {', '.join(unknown)}; there are all, families, {', '.join(found)}")
+        sys.exit(f"no model is called {', '.join(unknown)}; there are all, {', '.join([*GROUPS, *found])}")
     chosen = {name: found[name] for name in names or generate.NETWORKS}
     for name in chosen:
         if name in generated:
-            generate.write(ROOT / "build" / "bench-models", name)
+            (quantized if name in quantized.INT8 else generate).write(ROOT / "build" / "bench-models", name)
     return chosen
 
 
@@ -151,7 +154,7 @@ def cpu() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="*", default=[], help="names; 'all' adds the trained ones that are there, 'families' are more networks")
+    parser.add_argument("--models", nargs="*", default=[], help="names; 'all' adds the trained ones that are there, 'families' and 'quantized' are more networks")
     parser.add_argument("--engines", nargs="*", default=list(peers.ENGINES), choices=list(peers.ENGINES))
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=10)

@@ -74,6 +74,8 @@ const std::vector<Pass>& all() {
       {"gelu", gelu},
       {"hard_swish", hard_swish},
       {"swish", swish},
+      {"byte_table", byte_table},
+      {"integers", integers},
       {"fake_quantize", fake_quantize},
       {"pad", pad},
       {"slice", slice},

@@ -37,6 +37,8 @@ void attention(Program& program);
 void gelu(Program& program);
 void swish(Program& program);
 void hard_swish(Program& program);
+void integers(Program& program);
+void byte_table(Program& program);
 void fake_quantize(Program& program);
 void concat(Program& program);
 void matmul_scale(Program& program);

@@ -170,7 +170,7 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   members.erase(std::unique(members.begin(), members.end()), members.end());
   for (const int member : members) {
     for (const int number : step(member).out) {
-      if (number < 0 || (replacement.of_any_type && !contains(replacement.out, number))) continue;
+      if (number < 0 || replacement.of_any_type) continue;
       if (slot(number).operand.dtype != DType::f32) return false;
     }
   }
@@ -192,6 +192,12 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     miss(last, error.what());
     return false;
   }
+  if (replacement.refuse != nullptr) {
+    if (const std::string reason = replacement.refuse(*op); !reason.empty()) {
+      miss(last, reason);
+      return false;
+    }
+  }
   for (std::size_t i = 0; i < replacement.out.size(); ++i) {
     if (replacement.out[i] < 0) continue;
     const ops::Operand& wanted = slot(replacement.out[i]).operand;
@@ -210,6 +216,24 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   fused.out = std::move(replacement.out);
   install(members, std::move(fused));
   return true;
+}
+
+void Program::drop_unread(int i, int other) {
+  Step& unread = step_at(i);
+  const bool read = std::any_of(unread.out.begin(), unread.out.end(), [&](int number) {
+    return number >= 0 &&
+           (!slot(number).users.empty() || !slot(number).kept.empty() || slot(number).viewed >= 0);
+  });
+  if (unread.removed || read) return;
+  unread.removed = true;
+  for (const int number : unread.in) {
+    if (number >= 0) std::erase(slot_at(number).users, i);
+  }
+  for (const int number : unread.out) {
+    if (number >= 0) slot_at(number).producer = -1;
+  }
+  std::vector<graph::NodeId>& nodes = step_at(other).nodes;
+  nodes.insert(nodes.end(), unread.nodes.begin(), unread.nodes.end());
 }
 
 int Program::add_slot(int of, Shape shape) {

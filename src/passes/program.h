@@ -60,7 +60,15 @@ struct Replacement {
   /// many elements: Reshape has no step that could be replaced.
   std::vector<std::pair<int, Shape>> in_as = {};
   std::optional<Shape> out_as = std::nullopt;
-  bool of_any_type = false;  ///< values that it no longer gives need not have been float32
+  bool of_any_type = false;  ///< the members' values need not be float32
+  /// Asked of the new operator: why it is not to be, or nothing.
+  std::function<std::string(const ops::Op&)> refuse = nullptr;
+};
+
+/// What a constant was computed from when planning.
+struct Origin {
+  const graph::Node* node = nullptr;
+  std::vector<int> in;  ///< slots; -1: omitted
 };
 
 /// Makes a constant from another one, `base`, which it may change, and what else it holds.
@@ -74,6 +82,8 @@ class Host {
   virtual int threads() = 0;
   virtual std::string name_of(graph::ValueId value) = 0;
   virtual std::string describe(graph::NodeId node) = 0;
+  /// Of a slot that a node gave whose inputs were all known; else nothing.
+  virtual std::optional<Origin> origin(int slot) = 0;
   /// The operand of a new slot in the working memory: another form of what slot `of` holds.
   virtual ops::Operand add_slot(int of, Shape shape) = 0;
   /// The operand of a new slot: a constant of `shape` that is made from `base` when somebody reads
@@ -82,6 +92,9 @@ class Host {
   virtual std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
                                              const std::string& key, Shape shape,
                                              Recipe recipe) = 0;
+  /// What `op` gives, output 0, for other inputs: `in`, or, where that is null, the constant that
+  /// the input is.
+  virtual Tensor evaluate(const ops::Op& op, const std::vector<const Tensor*>& in) = 0;
   /// What `make` makes of those slots' contents, under `key`: kept for later plans where they are
   /// constants of the file.
   virtual std::shared_ptr<const void> remembered(
@@ -113,6 +126,8 @@ class Program {
   /// Of a step with two inputs of which one is that number, the other slot; else -1.
   int beside_number(int i, double value) const;
   bool is_constant(int slot) const;
+  /// Of a constant: see Host::origin.
+  std::optional<Origin> origin(int slot) const { return host_.origin(slot); }
   /// The number that a slot is known to hold in its only element, if it is a float32.
   std::optional<float> number(int slot) const;
   /// Whether the slot is known to hold just that number, up to the rounding of a float32.
@@ -124,8 +139,12 @@ class Program {
 
   /// Replaces `members` by one step, in the place of the last of them, unless a value between them
   /// is wanted elsewhere or the new node does not give just what the members gave. Only for
-  /// float32 (but see Replacement::of_any_type). The reason of a refusal is noted for `explain`.
+  /// float32, but where Replacement::of_any_type. The reason of a refusal is noted for `explain`.
   bool fuse(std::vector<int> members, Replacement replacement);
+
+  /// Drops step `i`, nobody reading what it gives any more, and counts its nodes among those of
+  /// step `other`. Where somebody does, nothing happens.
+  void drop_unread(int i, int other);
 
   /// A new slot: another form of what slot `of` holds, of that shape.
   int add_slot(int of, Shape shape);
@@ -147,6 +166,11 @@ class Program {
   /// A new slot with a constant (see Host::derive), or -1.
   int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
              Recipe recipe);
+
+  /// What step `i` gives for other inputs: see Host::evaluate.
+  Tensor evaluate(int i, const std::vector<const Tensor*>& in) const {
+    return host_.evaluate(op(i), in);
+  }
 
   /// See Host::remembered.
   template <class T>

@@ -17,6 +17,17 @@ class Compiler::PassHost : public passes::Host {
   std::string name_of(ValueId value) override { return compiler_.graph_.value(value).name; }
   std::string describe(NodeId node) override { return compiler_.graph_.describe(node); }
 
+  std::optional<passes::Origin> origin(int slot) override {
+    const Slot& facts = compiler_.plan_->slots[at(slot)];
+    const bool is_own = facts.value >= 0 && at(facts.value) < compiler_.graph_.values().size();
+    const NodeId producer = is_own ? compiler_.graph_.value(facts.value).producer : graph::kNone;
+    if (facts.constant == nullptr || producer == graph::kNone) return std::nullopt;
+    passes::Origin origin{&compiler_.graph_.node(producer), {}};
+    for (const ValueId input : origin.node->inputs)
+      origin.in.push_back(input == graph::kNone ? -1 : compiler_.slot_of_[at(input)]);
+    return origin;
+  }
+
   ops::Operand add_slot(int of, Shape shape) override {
     const Slot& source = compiler_.plan_->slots[at(of)];
     const ops::Operand operand = {source.value, source.dtype, shape};
@@ -46,6 +57,20 @@ class Compiler::PassHost : public passes::Host {
     const ops::Operand operand = {value, slot.dtype, slot.shape, true, slot.constant.get()};
     c.add_slot(std::move(slot));
     return operand;
+  }
+
+  Tensor evaluate(const ops::Op& op, const std::vector<const Tensor*>& in) override {
+    std::vector<ops::Operand> operands;
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      operands.push_back(op.in(static_cast<int>(i)));
+      if (in[i] == nullptr) continue;
+      operands.back().shape = in[i]->shape();
+      operands.back().constant = in[i];
+    }
+    ops::Op other(op.node(), op.row(), std::move(operands), compiler_.store_.get(), 1);
+    op.row().infer_outputs(other);
+    ThreadPool alone(1);
+    return plan::evaluate(other, alone)[0];
   }
 
   std::shared_ptr<const void> remembered(

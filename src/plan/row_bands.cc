@@ -19,8 +19,8 @@ namespace {
 using ops::Band;
 using ops::RowWindow;
 
-// What is smaller stays in caches that all threads reach soon.
-constexpr double kLeastBytes = 128 << 10;
+// What has fewer elements is computed before threads have met.
+constexpr double kLeastElements = 32 << 10;
 // Each thread reads all weights: these are to be so many times smaller than x and y.
 constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
@@ -119,7 +119,8 @@ class RowSplitter {
     for (int k = 1; k < op.inputs(); ++k) {
       if (op.is_constant(k) && !is_summand(op, k)) weights += bytes_of_operand(op.in(k));
     }
-    if (bytes < kLeastBytes) return "a small image";
+    const std::int64_t elements = element_count(op.in_shape(0)) + element_count(op.out_shape(0));
+    if (static_cast<double>(elements) < kLeastElements) return "a small image";
     if (bytes < kLeastReuse * weights) return "as many weights as pixels";
     // All bands must have something to do, and about as much.
     std::int64_t most = 0;

@@ -218,6 +218,72 @@ inline SmallModel recurrent() {
   return {"recurrent", g.finish(), {{"x", GraphBuilder::random({6, 2, 5}, 3)}}};
 }
 
+// A network in QDQ form. Scales are powers of two and weights are small, so that sums are exact in
+// float32 in whatever order, and every kernel gives the same bits.
+inline SmallModel quantized(DType dtype) {
+  GraphBuilder g;
+  const bool is_signed = dtype == DType::i8;
+  const auto byte = [&](int value) { return Tensor::scalar<std::int32_t>(value).to(dtype); };
+  g.constant("zero", byte(is_signed ? -128 : 0)).constant("middle", byte(is_signed ? 5 : 131));
+  g.constant("s5", Tensor::scalar(0.03125F)).constant("s3", Tensor::scalar(0.125F));
+  g.constant("ws", Tensor::scalar(0.0625F)).constant("wz", Tensor::scalar<std::int8_t>(0));
+  g.input("x", DType::f32, {1, 3, 34, 35});
+  const auto dequantized = [&](const std::string& from, const std::string& scale,
+                               const std::string& zero) {
+    g.node("QuantizeLinear", {from, scale, zero}, {from + "_q"});
+    g.node("DequantizeLinear", {from + "_q", scale, zero}, {from + "_d"});
+    return from + "_d";
+  };
+  // Weights from -7 to 7.
+  const auto weights = [&](const std::string& name, const Shape& shape) {
+    std::vector<std::int8_t> values(static_cast<std::size_t>(element_count(shape)));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<std::int8_t>(static_cast<int>((i * 7 + i / 5 * 3) % 15) - 7);
+    std::vector<float> scales(static_cast<std::size_t>(shape[0]));
+    for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = i % 2 == 0 ? 0.0625F : 0.03125F;
+    g.constant(name, Tensor::of<std::int8_t>(shape, values));
+    g.constant(name + "_s", Tensor::of<float>({shape[0]}, scales));
+    g.constant(name + "_z", Tensor(DType::i8, {shape[0]}));
+    g.node("DequantizeLinear", {name, name + "_s", name + "_z"}, {name + "_d"},
+           {GraphBuilder::number("axis", 0)});
+    return name + "_d";
+  };
+  const auto pads = GraphBuilder::ints("pads", {1, 1, 1, 1}),
+             strides = GraphBuilder::ints("strides", {2, 2}),
+             window = GraphBuilder::ints("kernel_shape", {3, 3});
+  const std::string x = dequantized("x", "s5", "middle");
+  std::vector<float> bias(16, 0.25F);
+  bias[3] = -1;
+  g.constant("b0", Tensor::of<float>({16}, bias));
+  g.node("Conv", {x, weights("w0", {16, 3, 3, 3}), "b0"}, {"c0"}, {pads, strides});
+  g.node("Relu", {"c0"}, {"r0"});
+  g.node("MaxPool", {dequantized("r0", "s3", "zero")}, {"m0"}, {window, pads});
+  const std::string m0 = dequantized("m0", "s3", "zero");
+  g.node("Conv", {m0, weights("w1", {16, 1, 3, 3})}, {"c1"},
+         {pads, GraphBuilder::number("group", 16)});
+  g.constant("six", Tensor::scalar(6.0F)).constant("none", Tensor::scalar(0.0F));
+  g.node("Clip", {"c1", "none", "six"}, {"k1"});
+  g.node("Conv", {dequantized("k1", "s5", "middle"), weights("w2", {16, 16, 1, 1})}, {"c2"});
+  g.node("Add", {dequantized("c2", "s3", "middle"), m0}, {"a2"}).node("Relu", {"a2"}, {"r2"});
+  const std::string r2 = dequantized("r2", "s3", "zero");
+  // A function of r2 in two parts, which becomes a table.
+  g.node("HardSigmoid", {r2}, {"h2"});
+  g.node("Mul", {r2, dequantized("h2", "s5", "middle")}, {"g2"});
+  const std::string g2 = dequantized("g2", "s3", "zero");
+  // Not 3x3: Winograd's kernel rounds.
+  g.node("Conv", {g2, weights("w3", {24, 16, 3, 2})}, {"c3"},
+         {GraphBuilder::ints("pads", {1, 1, 1, 0})});
+  g.node("Concat", {r2, dequantized("c3", "s5", "middle")}, {"j3"},
+         {GraphBuilder::number("axis", 1)});
+  g.node("Conv", {dequantized("j3", "s3", "middle"), weights("w4", {8, 40, 1, 1})}, {"c4"});
+  g.node("AveragePool", {dequantized("c4", "s3", "middle")}, {"y"},
+         {GraphBuilder::ints("kernel_shape", {1, 2}), GraphBuilder::ints("strides", {1, 2})});
+  g.output("y");
+  return {is_signed ? "quantized int8" : "quantized uint8",
+          g.finish(),
+          {{"x", GraphBuilder::random({1, 3, 34, 35}, 71)}}};
+}
+
 inline std::vector<SmallModel> small_models() {
   std::vector<SmallModel> models;
   models.push_back(conv_net());
@@ -225,6 +291,8 @@ inline std::vector<SmallModel> small_models() {
   models.push_back(branches());
   models.push_back(data_dependent());
   models.push_back(recurrent());
+  models.push_back(quantized(DType::u8));
+  models.push_back(quantized(DType::i8));
   return models;
 }
 

@@ -1,0 +1,172 @@
+// A network in QDQ form computes in float32 what stands between two quantised tensors: here it
+// is computed from the integers themselves. Convolutions of what DequantizeLinear gives, behind
+// which comes a QuantizeLinear, sum products of bytes; sums of two tensors and maxima of windows
+// read and write bytes.
+//
+// What is dequantised stays there for whoever else wants it. Where the caller asks for a float32
+// tensor between the two, these steps stay as they are.
+#include <cmath>
+#include <limits>
+
+#include "ops/quantization.h"
+#include "ops/quantized_conv.h"
+#include "passes/conv.h"
+#include "passes/passes.h"
+#include "passes/quantization.h"
+
+namespace mezzo::passes {
+namespace {
+
+bool is_bytes(const Program& program, int slot) {
+  return slot >= 0 && ops::kQuantized8.contains(program.slot(slot).operand.dtype);
+}
+
+// The end of what becomes one step: a QuantizeLinear, and perhaps the Relu or Clip ahead of it,
+// whose bounds are then those of the quantised numbers.
+struct End {
+  int quantize, activation = -1;
+  QuantizationOf parameters;
+  int y, input;  // slots: what it gives, and what it takes
+  std::int64_t low, high;
+
+  std::vector<int> members(int first) const {
+    return activation < 0 ? std::vector<int>{first, quantize}
+                          : std::vector<int>{first, activation, quantize};
+  }
+};
+
+std::optional<End> end_of(const Program& program, int i) {
+  if (!quantizes_f32(program, i)) return std::nullopt;
+  const std::optional<QuantizationOf> parameters = quantization_of(program, i);
+  const int y = program.step(i).out[0];
+  if (!parameters || !is_bytes(program, y)) return std::nullopt;
+  if (program.in(i, 2) < 0 && program.slot(y).operand.dtype != DType::u8) return std::nullopt;
+  const ops::IntRange range = ops::range_of(program.slot(y).operand.dtype);
+  End end{i, -1, *parameters, y, program.in(i, 0), range.least, range.most};
+  const int producer = program.slot(end.input).producer;
+  const std::optional<Activation> activation =
+      producer < 0 ? std::nullopt : activation_of(program, producer);
+  if (!activation) return end;
+  float bounds[] = {0, std::numeric_limits<float>::infinity()};
+  if (activation->name == "Clip") {
+    bounds[0] = activation->parameters[0];
+    bounds[1] = activation->parameters[1];
+  } else if (activation->name != "Relu") {
+    return end;
+  }
+  // Rounding keeps the order, so the bounds may be rounded instead of what they bound.
+  const auto rounded = [&](float bound) {
+    const ops::Saturate saturate(program.slot(y).operand.dtype, parameters->zero_point);
+    return static_cast<std::int64_t>(saturate(bound / parameters->scale));
+  };
+  end.activation = producer;
+  end.input = program.in(producer, 0);
+  end.low = rounded(bounds[0]);
+  end.high = rounded(bounds[1]);
+  return end;
+}
+
+void add_bounds(const End& end, Replacement& replacement) {
+  replacement.attributes.push_back(attribute("low", end.low));
+  replacement.attributes.push_back(attribute("high", end.high));
+}
+
+void drop(Program& program, const Quantized& tensor, int other) {
+  if (tensor.step >= 0) program.drop_unread(tensor.step, other);
+}
+
+void convolution(Program& program, const End& end) {
+  const int conv = program.maker_of(end.input, "Conv");
+  if (conv < 0) return;
+  const std::optional<Quantized> x = quantized(program, program.in(conv, 0)),
+                                 w = quantized(program, program.in(conv, 1));
+  const int bias = program.in(conv, 2);
+  if (!x || !w || !is_bytes(program, x->q) || !is_bytes(program, w->q)) return;
+  if (bias >= 0 && !program.is_constant(bias)) return;
+  // Scales of the weights are by output channel.
+  const std::int64_t scales = element_count(program.slot(w->scale).operand.shape);
+  if (scales != 1 && w->axis != 0 && w->axis != -program.op(conv).in_rank(1)) return;
+  Replacement fused{.op_type = "QuantizedConv", .domain = "mezzo", .opset = 1};
+  fused.attributes = program.op(conv).node().attributes;
+  add_bounds(end, fused);
+  fused.of_any_type = true;
+  fused.refuse = ops::quantized_stays_plain;
+  fused.in = {x->q, x->scale, x->zero_point, w->q, w->scale, w->zero_point};
+  fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2), bias});
+  fused.out = {end.y};
+  if (!program.fuse(end.members(conv), std::move(fused))) return;
+  drop(program, *x, end.quantize);
+  drop(program, *w, end.quantize);
+}
+
+void sum(Program& program, const End& end) {
+  const int add = program.maker_of(end.input, "Add");
+  if (add < 0) return;
+  const std::optional<Quantized> a = quantized(program, program.in(add, 0)),
+                                 b = quantized(program, program.in(add, 1));
+  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q)) return;
+  if (program.op(add).in_shape(0) != program.op(add).in_shape(1)) return;
+  Replacement fused{.op_type = "QuantizedAdd", .domain = "mezzo", .opset = 1};
+  add_bounds(end, fused);
+  fused.of_any_type = true;
+  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
+  fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2)});
+  fused.out = {end.y};
+  if (!program.fuse(end.members(add), std::move(fused))) return;
+  drop(program, *a, end.quantize);
+  drop(program, *b, end.quantize);
+}
+
+// Maxima are the same of the integers, where these stand for the same numbers on both sides.
+void maximum(Program& program, const End& end) {
+  const int pool = program.maker_of(end.input, "MaxPool");
+  if (pool < 0 || end.activation >= 0 || program.op(pool).opset() < 12) return;
+  const std::optional<Quantized> x = quantized(program, program.in(pool, 0));
+  if (!x || x->step < 0 || quantization_of(program, x->step) != end.parameters) return;
+  if (program.slot(x->q).operand.dtype != program.slot(end.y).operand.dtype) return;
+  Replacement fused{.op_type = "MaxPool", .domain = "", .opset = program.op(pool).opset()};
+  fused.attributes = program.op(pool).node().attributes;
+  fused.of_any_type = true;
+  fused.in = {x->q};
+  fused.out = {end.y};
+  if (program.fuse(end.members(pool), std::move(fused))) drop(program, *x, end.quantize);
+}
+
+// Of parts with scales of their own.
+void join(Program& program, const End& end) {
+  const int concat = program.maker_of(end.input, "Concat");
+  const int y_zero_point = program.in(end.quantize, 2);
+  if (concat < 0 || end.activation >= 0 || y_zero_point < 0) return;
+  Replacement fused{.op_type = "QLinearConcat", .domain = "com.microsoft", .opset = 1};
+  fused.attributes = {attribute("axis", program.op(concat).attr_int("axis"))};
+  fused.of_any_type = true;
+  fused.in = {program.in(end.quantize, 1), y_zero_point};
+  std::vector<Quantized> parts;
+  for (const int slot : program.step(concat).in) {
+    const std::optional<Quantized> part = quantized(program, slot);
+    if (!part || part->zero_point < 0) return;
+    if (program.slot(part->q).operand.dtype != program.slot(end.y).operand.dtype) return;
+    fused.in.insert(fused.in.end(), {part->q, part->scale, part->zero_point});
+    parts.push_back(*part);
+  }
+  fused.out = {end.y};
+  if (!program.fuse(end.members(concat), std::move(fused))) return;
+  for (const Quantized& part : parts) drop(program, part, end.quantize);
+}
+
+}  // namespace
+
+void integers(Program& program) {
+  if (!ops::bytes_pay()) return;
+  for (int i = 0; i < program.size(); ++i) {
+    const std::optional<End> end = end_of(program, i);
+    if (!end) continue;
+    // At most one of them is what computes the end's input.
+    convolution(program, *end);
+    sum(program, *end);
+    maximum(program, *end);
+    join(program, *end);
+  }
+}
+
+}  // namespace mezzo::passes
