@@ -41,9 +41,8 @@ Choice blocked_pool(const Op& op, const Pool& pool) {
 
 Choice blocked_max(Op& op) {
   if (const DType dtype = op.in(0).dtype; dtype != DType::f32) {
-    return blocked_pool(op, [is_signed = dtype == DType::i8](std::int64_t batch,
-                                                             kernels::PoolShape shape, Run& run) {
-      shape.planes *= batch;
+    return blocked_pool(op, [is_signed = dtype == DType::i8](
+                                std::int64_t, const kernels::PoolShape& shape, Run& run) {
       kernels::max_pool_i8(shape, kBlock, is_signed, run.in<std::uint8_t>(0),
                            run.out<std::uint8_t>(0), run.pool());
     });

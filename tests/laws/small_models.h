@@ -227,7 +227,8 @@ inline SmallModel quantized(DType dtype) {
   g.constant("zero", byte(is_signed ? -128 : 0)).constant("middle", byte(is_signed ? 5 : 131));
   g.constant("s5", Tensor::scalar(0.03125F)).constant("s3", Tensor::scalar(0.125F));
   g.constant("ws", Tensor::scalar(0.0625F)).constant("wz", Tensor::scalar<std::int8_t>(0));
-  g.input("x", DType::f32, {1, 3, 34, 35});
+  const std::int64_t batch = is_signed ? 2 : 1;
+  g.input("x", DType::f32, {batch, 3, 34, 35});
   const auto dequantized = [&](const std::string& from, const std::string& scale,
                                const std::string& zero) {
     g.node("QuantizeLinear", {from, scale, zero}, {from + "_q"});
@@ -281,7 +282,7 @@ inline SmallModel quantized(DType dtype) {
   g.output("y");
   return {is_signed ? "quantized int8" : "quantized uint8",
           g.finish(),
-          {{"x", GraphBuilder::random({1, 3, 34, 35}, 71)}}};
+          {{"x", GraphBuilder::random({batch, 3, 34, 35}, 71)}}};
 }
 
 inline std::vector<SmallModel> small_models() {
