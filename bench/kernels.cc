@@ -340,8 +340,9 @@ void bench_rest(const Report& report, ThreadPool& pool) {
     const std::int64_t m = 128, cols = 384, k = 384;
     std::vector<std::int8_t> a(m * k, 3), b(k * cols, -5);
     std::vector<std::int32_t> c(m * cols);
-    Floats packed(packed_b_i8_bytes(k, cols) / 4);
-    pack_b_i8(k, cols, {b.data(), true, cols, 1}, packed.get(), pool);
+    const GemmI8Operand factor{b.data(), true, cols, 1};
+    Floats packed(packed_b_i8_bytes(k, cols, factor) / 4);
+    pack_b_i8(k, cols, factor, packed.get(), pool);
     GemmI8Operand operand;
     operand.data = packed.get();
     operand.packed = true;

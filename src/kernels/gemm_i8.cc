@@ -10,10 +10,13 @@
 #define HWY_TARGET_INCLUDE "kernels/gemm_i8.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_gemm_quads_inl.h"
 
-// Packing widens the bytes to int16 and takes the zero points off, so that any mix of signs and
-// zero points is the same product afterwards. The differences are at most 255 in magnitude: the sum
-// of two products fits int32 easily, and sums wrap as int32 does.
+// Where the CPU multiplies bytes, a B that is packed ahead may stay bytes: see
+// simd_gemm_quads_inl.h; its first line says which of the two it is. Else packing widens the bytes
+// to int16 and takes the zero points off, so that any mix of signs and zero points is the same
+// product afterwards. The differences are at most 255 in magnitude: the sum of two products fits
+// int32 easily, and sums wrap as int32 does.
 //
 // Two steps of k lie side by side as pairs, for the multiply-add of pairs that x86 (pmaddwd) and
 // Highway have.
@@ -21,8 +24,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
 
 using std::int16_t;
 using std::int32_t;
@@ -43,6 +44,10 @@ constexpr int64_t kMaxRows = 6;
 constexpr int64_t kMaxRows = 4;  // each sum takes two registers
 #endif
 constexpr int64_t kTaskWork = int64_t{1} << 19;
+
+// What a packed B begins with.
+constexpr int64_t kHeaderBytes = 64;
+constexpr int32_t kPairs = 0, kQuads = 1;
 
 struct ScratchA {};
 struct ScratchB {};
@@ -195,8 +200,11 @@ int64_t packed_a_size(int64_t m, int64_t k) {
   return checked_mul(packed_a_pairs(m, k), sizeof(int32_t));
 }
 
-int64_t packed_b_size(int64_t k, int64_t n) {
-  return checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
+int64_t packed_b_size(int64_t k, int64_t n, const GemmI8Operand* b) {
+  const int64_t pairs = checked_mul(packed_b_pairs(k, n), sizeof(int32_t)),
+                quads = quads_bytes(k, n);
+  if (b == nullptr) return kHeaderBytes + std::max(pairs, quads);
+  return kHeaderBytes + (suits_quads(*b, n) ? quads : pairs);
 }
 
 void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, ThreadPool& pool) {
@@ -205,7 +213,11 @@ void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, Thre
 }
 
 void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
-  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(packed),
+  auto* kind = static_cast<int32_t*>(packed);
+  *kind = suits_quads(b, n) ? kQuads : kPairs;
+  void* data = static_cast<char*>(packed) + kHeaderBytes;
+  if (*kind == kQuads) return pack_quads(k, n, b, data, pool);
+  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(data),
                pool);
 }
 
@@ -214,6 +226,9 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
   constexpr auto kHeights = std::make_integer_sequence<int, kMaxRows>{};
   static constexpr auto kPlain = tile_kernels<false>(kHeights),
                         kVnni = tile_kernels<kMayHaveVnni>(kHeights);
+  const auto* header = static_cast<const int32_t*>(b.data);
+  const void* data_b = header + kHeaderBytes / sizeof(int32_t);
+  if (b.packed && *header == kQuads) return gemm_quads(m, n, k, a, data_b, c, ldc, pool);
   const auto& tiles = has_vnni() ? kVnni : kPlain;
   const int64_t pairs = pairs_of(k), height = panel_height(m);
   const int32_t* packed_a = static_cast<const int32_t*>(a.data);
@@ -222,10 +237,10 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
     run_pack_a(m, k, a, target, pool);
     packed_a = target;
   }
-  const int32_t* packed_b = static_cast<const int32_t*>(b.data);
+  const int32_t* packed_b = static_cast<const int32_t*>(data_b);
   if (!b.packed) {
     int32_t* target = pairs_in(thread_scratch<ScratchB>(packed_b_pairs(k, n)));
-    run_pack_b(k, n, b, target, pool);
+    pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, target, pool);
     packed_b = target;
   }
   // A task is one panel of B with some panels of A, about 96 rows.
@@ -278,8 +293,12 @@ void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* pac
   MEZZO_DISPATCH(run_pack_a)(m, k, a, packed, pool);
 }
 
+std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n, const GemmI8Operand& b) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n, &b));
+}
+
 std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n));
+  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n, nullptr));
 }
 
 void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,

@@ -27,12 +27,15 @@ std::size_t packed_a_i8_bytes(std::int64_t m, std::int64_t k);
 void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* packed,
                ThreadPool& pool);
 
-/// Bytes of B [k, n] packed ahead (zero points included); the layout depends on the active target.
+/// Bytes of B [k, n] packed ahead (zero points included): of `b`, whose type and zero points count,
+/// or enough for any. The layout depends on them and on the active target.
+std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n, const GemmI8Operand& b);
 std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n);
 void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
                ThreadPool& pool);
 
-/// C [m, n] (row stride ldc) = (A - za) * (B - zb), exact modulo 2^32.
+/// C [m, n] (row stride ldc) = (A - za) * (B - zb), exact modulo 2^32. At most one of the two is
+/// packed.
 void gemm_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
              const GemmI8Operand& b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool);
 

@@ -53,7 +53,7 @@ Tensor packed_b(const Op& op, const IntegerProductInputs& inputs, const ProductS
     GemmI8Operand operand{b.data(), b.dtype() == DType::i8, product.n, 1};
     if (zero_points.size() == 1) operand.zero_point = zero_points[0];
     if (zero_points.size() > 1) operand.zero_points = zero_points.data();
-    Tensor packed = packed_memory(kernels::packed_b_i8_bytes(product.k, product.n));
+    Tensor packed = packed_memory(kernels::packed_b_i8_bytes(product.k, product.n, operand));
     kernels::pack_b_i8(product.k, product.n, operand, packed.mutable_data(), pool);
     return packed;
   };
@@ -176,14 +176,15 @@ Choice integer_product(Op& op, const IntegerProductInputs& inputs, MakeTakeRow f
     product.batch = 1;
   }
   const Tensor packed = simd ? packed_b(op, inputs, product) : Tensor();
-  op.set_scratch(checked_mul(checked_mul(product.m, product.n), 4));
+  if (finish != nullptr) op.set_scratch(checked_mul(checked_mul(product.m, product.n), 4));
   return Kernel([=, finish = std::move(finish)](Run& run) {
-    const TakeRow take = finish(run);
+    const TakeRow take = finish == nullptr ? nullptr : finish(run);
     const std::vector<std::int32_t> a_zeros = ints_of(run, inputs.a_zero_point);
     const std::vector<std::int32_t> b_zeros = ints_of(run, inputs.b_zero_point);
     const std::int64_t m = product.m, n = product.n, k = product.k;
-    auto* sums = static_cast<std::int32_t*>(run.scratch());
     for (std::int64_t i = 0; i < product.batch; ++i) {
+      auto* sums = take == nullptr ? run.out<std::int32_t>(0) + i * m * n
+                                   : static_cast<std::int32_t*>(run.scratch());
       const std::int64_t a_at = product.a_index[static_cast<std::size_t>(i)];
       const std::int64_t b_at = product.b_index[static_cast<std::size_t>(i)];
       GemmI8Operand a{run.in<std::uint8_t>(inputs.a) + a_at * m * k,
@@ -196,6 +197,7 @@ Choice integer_product(Op& op, const IntegerProductInputs& inputs, MakeTakeRow f
       if (!b_zero.is_scalar) b.zero_points = b_zeros.data() + b_at * b_zero.matrix_stride;
       if (packed.has_value()) b = packed_operand(packed.data());
       multiply_i8(m, n, k, a, b, sums, n, run.pool(), simd);
+      if (take == nullptr) continue;
       run.pool().parallel_for(m, 1 + 32768 / n, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
           take(i + r / rows, r % rows, sums + r * n, (i * m + r) * n);

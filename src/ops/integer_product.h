@@ -63,7 +63,8 @@ using TakeRow = std::function<void(std::int64_t product, std::int64_t row, const
                                    std::int64_t to)>;
 using MakeTakeRow = std::function<TakeRow(Run&)>;
 
-/// A chooser: the products of two inputs, row by row given to what `finish` makes for each run.
+/// A chooser: the products of two inputs, row by row given to what `finish` makes for each run;
+/// none: the sums are output 0.
 Choice integer_product(Op& op, const IntegerProductInputs& inputs, MakeTakeRow finish, bool simd);
 
 }  // namespace mezzo::ops

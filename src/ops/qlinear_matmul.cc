@@ -73,13 +73,6 @@ void infer_matmul_integer(Op& op) {
   op.set_out(0, DType::i32, product.shape);
 }
 
-TakeRow store_sums(Run& run) {
-  return [y = run.out<std::int32_t>(0), n = product_shape_of(run.op(), 0, 1).n](
-             std::int64_t, std::int64_t, const std::int32_t* sums, std::int64_t to) {
-    std::copy_n(sums, n, y + to);
-  };
-}
-
 // QLinearMatMul. ---------------------------------------------------------------------------------
 
 void infer_qlinear(Op& op) {
@@ -239,7 +232,7 @@ Row& both_kernels(Row& row) {
 }
 
 Choice matmul_integer(Op& op, bool simd) {
-  return integer_product(op, kMatMulInteger, store_sums, simd);
+  return integer_product(op, kMatMulInteger, nullptr, simd);
 }
 
 }  // namespace

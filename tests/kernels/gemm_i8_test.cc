@@ -28,7 +28,7 @@ int value(const std::vector<std::uint8_t>& bytes, bool is_signed, std::int64_t a
 TEST(GemmI8, EverySignLayoutAndZeroPoint) {
   for_each_target([] {
     for (const Case& c : kCases) {
-      for (int variant = 0; variant < 64; ++variant) {
+      for (int variant = 0; variant < 66; ++variant) {
         SCOPED_TRACE(std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) +
                      " variant " + std::to_string(variant));
         const std::vector<std::uint8_t> a = random_bytes(c.m * c.k, 1),
@@ -50,18 +50,27 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
           oa.zero_points = zeros_a.data();
           ob.zero_points = zeros_b.data();
         }
+        // uint8 around 128, in the last two.
+        if (variant >= 64) {
+          oa.zero_points = ob.zero_points = nullptr;
+          ob.zero_point = 128;
+          ob.is_signed = false;
+        }
         const std::int64_t ldc = c.n + 2;
-        std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77), packed = plain;
+        std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77);
+        std::vector<std::int32_t> with_a = plain, with_b = plain;
         gemm_i8(c.m, c.n, c.k, oa, ob, plain.data(), ldc, test_pool());
         AlignedFloats memory_a(packed_a_i8_bytes(c.m, c.k) + 4),
-            memory_b(packed_b_i8_bytes(c.k, c.n) + 4);
+            memory_b(packed_b_i8_bytes(c.k, c.n, ob) + 4);
+        EXPECT_LE(packed_b_i8_bytes(c.k, c.n, ob), packed_b_i8_bytes(c.k, c.n));
         pack_a_i8(c.m, c.k, oa, memory_a.data(), test_pool());
         pack_b_i8(c.k, c.n, ob, memory_b.data(), test_pool());
         GemmI8Operand ahead_a, ahead_b;
         ahead_a.data = memory_a.data();
         ahead_b.data = memory_b.data();
         ahead_a.packed = ahead_b.packed = true;
-        gemm_i8(c.m, c.n, c.k, ahead_a, ahead_b, packed.data(), ldc, test_pool());
+        gemm_i8(c.m, c.n, c.k, ahead_a, ob, with_a.data(), ldc, test_pool());
+        gemm_i8(c.m, c.n, c.k, oa, ahead_b, with_b.data(), ldc, test_pool());
         for (std::int64_t i = 0; i < c.m; ++i) {
           for (std::int64_t j = 0; j < ldc; ++j) {
             std::int64_t expected = 0;
@@ -76,8 +85,10 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
             }
             if (j >= c.n) expected = -77;
             ASSERT_EQ(plain[static_cast<std::size_t>(i * ldc + j)], expected) << i << ", " << j;
-            ASSERT_EQ(packed[static_cast<std::size_t>(i * ldc + j)], expected)
-                << i << ", " << j << ", packed";
+            ASSERT_EQ(with_a[static_cast<std::size_t>(i * ldc + j)], expected)
+                << i << ", " << j << ", A packed";
+            ASSERT_EQ(with_b[static_cast<std::size_t>(i * ldc + j)], expected)
+                << i << ", " << j << ", B packed";
           }
         }
       }

@@ -1,0 +1,220 @@
+// Products of bytes, four to a lane (simd_quads_inl.h): of an A that is read where it lies and a B
+// that was packed ahead, whose zero points int8 takes in: 0, or of uint8 128. Included per target,
+// like simd.h.
+//
+// B comes as [32 columns' sums...], then as panels of two vectors of columns, [step of four
+// k][column][4]. With the sums of its columns A's zero points are taken off.
+
+#if defined(MEZZO_KERNELS_SIMD_GEMM_QUADS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_GEMM_QUADS_INL
+#undef MEZZO_KERNELS_SIMD_GEMM_QUADS_INL
+#else
+#define MEZZO_KERNELS_SIMD_GEMM_QUADS_INL
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "base/rounding.h"
+#include "kernels/gemm_i8.h"
+#include "kernels/scratch.h"
+#include "kernels/simd_quads_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+inline constexpr std::int64_t kQuadColumns = 2 * std::int64_t{kQuadLanes};
+inline constexpr std::int64_t kQuadStepBytes = 4 * kQuadColumns;
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+inline constexpr int kMostQuadRows = 14;
+#else
+inline constexpr int kMostQuadRows = 6;
+#endif
+
+inline std::int64_t quad_steps(std::int64_t k) { return ceil_div(k, std::int64_t{4}); }
+inline std::int64_t quad_columns(std::int64_t n) { return round_up(n, kQuadColumns); }
+inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n) {
+  return checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4));
+}
+
+// Whether a B [k, n] is to be packed so.
+inline bool suits_quads(const GemmI8Operand& b, std::int64_t n) {
+  const std::int32_t natural = b.is_signed ? 0 : 128;
+  if (!has_quads()) return false;
+  if (b.zero_points == nullptr) return b.zero_point == natural;
+  return std::all_of(b.zero_points, b.zero_points + n,
+                     [&](std::int32_t zero) { return b.zero_point + zero == natural; });
+}
+
+// One panel, of `valid` columns.
+inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid,
+                             std::int64_t k, std::int32_t* sums, std::uint8_t* to) {
+  const auto* data = static_cast<const std::uint8_t*>(b.data) + first * b.col_stride;
+  const std::uint8_t flip = b.is_signed ? 0 : 0x80;
+  std::fill_n(sums, kQuadColumns, 0);
+  std::memset(to, 0, static_cast<std::size_t>(quad_steps(k) * kQuadStepBytes));
+  const hn::Full128<std::uint8_t> d;
+  const hn::Full128<std::uint16_t> d16;
+  const auto all_flip = hn::Set(d, flip);
+  std::int64_t p = 0;
+  // Steps of sixteen columns beside each other.
+  for (; b.col_stride == 1 && valid == kQuadColumns && kQuadColumns % 16 == 0 && p + 4 <= k;
+       p += 4) {
+    for (std::int64_t j = 0; j < kQuadColumns; j += 16) {
+      const auto row = [&](std::int64_t i) HWY_ATTR {
+        return hn::Xor(hn::LoadU(d, data + (p + i) * b.row_stride + j), all_flip);
+      };
+      const auto r0 = row(0), r1 = row(1), r2 = row(2), r3 = row(3);
+      const auto low01 = hn::BitCast(d16, hn::InterleaveLower(d, r0, r1)),
+                 high01 = hn::BitCast(d16, hn::InterleaveUpper(d, r0, r1)),
+                 low23 = hn::BitCast(d16, hn::InterleaveLower(d, r2, r3)),
+                 high23 = hn::BitCast(d16, hn::InterleaveUpper(d, r2, r3));
+      std::uint8_t* at = to + p * kQuadColumns + 4 * j;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d16, low01, low23)), d, at);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d16, low01, low23)), d, at + 16);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d16, high01, high23)), d, at + 32);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d16, high01, high23)), d, at + 48);
+    }
+  }
+  for (; p < k; ++p) {
+    std::uint8_t* at = to + p / 4 * kQuadStepBytes + p % 4;
+    for (std::int64_t j = 0; j < valid; ++j)
+      at[4 * j] = static_cast<std::uint8_t>(data[p * b.row_stride + j * b.col_stride] ^ flip);
+  }
+  const QuadI32 di;
+  const VecQuads ones = hn::Set(di, 0x01010101);
+  for (std::int64_t j = 0; j < kQuadColumns; j += kQuadLanes) {
+    VecQuads sum = hn::Zero(di);
+    for (std::int64_t s = 0; s < quad_steps(k); ++s)
+      add_quads(sum, ones, hn::BitCast(di, hn::LoadU(QuadU8(), to + s * kQuadStepBytes + 4 * j)));
+    hn::StoreU(sum, di, sums + j);
+  }
+}
+
+inline void pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
+                       ThreadPool& pool) {
+  auto* sums = static_cast<std::int32_t*>(packed);
+  auto* panels = reinterpret_cast<std::uint8_t*>(sums + quad_columns(n));
+  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 16) / (kQuadColumns * (k + 1)));
+  pool.parallel_for(quad_columns(n) / kQuadColumns, grain,
+                    [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+                      for (std::int64_t i = begin; i < end; ++i) {
+                        const std::int64_t first = i * kQuadColumns;
+                        pack_quads_panel(b, first, std::min(kQuadColumns, n - first), k,
+                                         sums + first, panels + i * quad_steps(k) * kQuadStepBytes);
+                      }
+                    });
+}
+
+// c [R][kQuadColumns], rows `ldc` apart, = A (rows `lda` apart) * B, less zeros[i] times the sums
+// of B's columns.
+template <int R, bool kSigned>
+HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t lda,
+                                const std::uint8_t* HWY_RESTRICT b, std::int64_t steps,
+                                const std::int32_t* column_sums, const std::int32_t* zeros,
+                                std::int32_t* c, std::int64_t ldc) {
+  const QuadI32 d;
+  const QuadU8 d8;
+  VecQuads sums[R][2];
+  MEZZO_UNROLL
+  for (int i = 0; i < R; ++i) sums[i][0] = sums[i][1] = hn::Zero(d);
+  // Rows by threes: one register and a multiple of `lda` reach each.
+  constexpr int kBases = (R + 2) / 3;
+  const std::uint8_t* bases[kBases];
+  MEZZO_UNROLL
+  for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * lda;
+  for (std::int64_t s = 0; s < steps; ++s, b += kQuadStepBytes) {
+    const VecQuads b0 = hn::BitCast(d, hn::LoadU(d8, b)),
+                   b1 = hn::BitCast(d, hn::LoadU(d8, b + kQuadStepBytes / 2));
+    MEZZO_UNROLL
+    for (int i = 0; i < R; ++i) {
+      const VecQuads ai = broadcast_quad<kSigned>(bases[i / 3] + i % 3 * lda);
+      add_quads(sums[i][0], ai, b0);
+      add_quads(sums[i][1], ai, b1);
+    }
+    MEZZO_UNROLL
+    for (int i = 0; i < kBases; ++i) bases[i] += 4;
+  }
+  const VecQuads first = hn::LoadU(d, column_sums), second = hn::LoadU(d, column_sums + kQuadLanes);
+  MEZZO_UNROLL
+  for (int i = 0; i < R; ++i) {
+    const VecQuads zero = hn::Set(d, zeros[i]);
+    hn::StoreU(hn::Sub(sums[i][0], hn::Mul(zero, first)), d, c + i * ldc);
+    hn::StoreU(hn::Sub(sums[i][1], hn::Mul(zero, second)), d, c + i * ldc + kQuadLanes);
+  }
+}
+
+using QuadsKernel = void (*)(const std::uint8_t*, std::int64_t, const std::uint8_t*, std::int64_t,
+                             const std::int32_t*, const std::int32_t*, std::int32_t*, std::int64_t);
+
+template <bool kSigned, int... R>
+constexpr std::array<QuadsKernel, sizeof...(R)> quads_kernels(std::integer_sequence<int, R...>) {
+  return {compute_quads<R + 1, kSigned>...};
+}
+
+struct ScratchQuadsA {};
+struct ScratchQuadsZeros {};
+
+inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
+                       const void* packed_b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool) {
+  constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
+  static constexpr auto kUnsigned = quads_kernels<false>(kHeights),
+                        kSigned = quads_kernels<true>(kHeights);
+  const auto& tiles = a.is_signed ? kSigned : kUnsigned;
+  const auto* column_sums = static_cast<const std::int32_t*>(packed_b);
+  const auto* panels = reinterpret_cast<const std::uint8_t*>(column_sums + quad_columns(n));
+  const std::int64_t steps = quad_steps(k);
+  // Signed bytes count as 128 more.
+  auto* zeros = reinterpret_cast<std::int32_t*>(thread_scratch<ScratchQuadsZeros>(m));
+  for (std::int64_t i = 0; i < m; ++i)
+    zeros[i] =
+        a.zero_point + (a.zero_points == nullptr ? 0 : a.zero_points[i]) + (a.is_signed ? 128 : 0);
+  const auto* rows = static_cast<const std::uint8_t*>(a.data);
+  std::int64_t lda = a.row_stride;
+  if (a.col_stride != 1 || k % 4 != 0) {
+    lda = 4 * steps;
+    auto* copy = reinterpret_cast<std::uint8_t*>(thread_scratch<ScratchQuadsA>(m * steps));
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t p = 0; p < lda; ++p)
+        copy[i * lda + p] = p < k ? rows[i * a.row_stride + p * a.col_stride] : std::uint8_t{0};
+    }
+    rows = copy;
+  }
+  // A task is one panel of B with some tiles of A's rows.
+  const std::int64_t tile_rows = ceil_div(std::max<std::int64_t>(m, 1),
+                                          ceil_div(m, std::int64_t{kMostQuadRows})),
+                     row_tiles = ceil_div(m, tile_rows), groups = ceil_div(m, std::int64_t{112}),
+                     tasks = groups * (quad_columns(n) / kQuadColumns);
+  const std::int64_t work =
+      std::max<std::int64_t>(1, std::min<std::int64_t>(m, 112) * kQuadColumns * steps);
+  pool.parallel_for(
+      tasks, std::max<std::int64_t>(1, (1 << 18) / work),
+      [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        HWY_ALIGN std::int32_t edge[kMostQuadRows * kQuadColumns];
+        for (std::int64_t t = begin; t < end; ++t) {
+          const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
+                             columns = std::min(kQuadColumns, n - column);
+          const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
+          for (std::int64_t tile = row_tiles * group / groups;
+               tile < row_tiles * (group + 1) / groups; ++tile) {
+            const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);
+            const bool whole = columns == kQuadColumns;
+            std::int32_t* to = c + row * ldc + column;
+            tiles[static_cast<std::size_t>(count - 1)](
+                rows + row * lda, lda, b, steps, column_sums + column, zeros + row,
+                whole ? to : edge, whole ? ldc : kQuadColumns);
+            if (whole) continue;
+            for (std::int64_t i = 0; i < count; ++i)
+              std::copy_n(edge + i * kQuadColumns, columns, to + i * ldc);
+          }
+        }
+      });
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
