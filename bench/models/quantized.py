@@ -15,17 +15,25 @@ import numpy as np
 import onnx
 from generate import write as write_float
 
-INT8 = {f"{name}_int8": name for name in ("squeezenet1.1", "mobilenet_v2", "resnet50", "mobilenet_v3", "efficientnet_b0", "yolov8n")}
+_NETWORKS = ("squeezenet1.1", "mobilenet_v2", "resnet50", "mobilenet_v3", "efficientnet_b0", "yolov8n", "minilm")
+INT8 = {f"{name}_int8": name for name in _NETWORKS}
 
 
 class _Inputs:
-    """A few random arrays for the only input, as the quantiser asks for them."""
+    """A few random arrays for each input, as the quantiser asks for them: numbers, or words and whether they count."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        item = onnx.load(path, load_external_data=False).graph.input[0]
+        inputs = onnx.load(path, load_external_data=False).graph.input
         random = np.random.default_rng(7)
-        shape = [dim.dim_value for dim in item.type.tensor_type.shape.dim]
-        self.feeds = [{item.name: random.standard_normal(shape).astype(np.float32)} for _ in range(3)]
+        self.feeds = [{item.name: self._array(item, random) for item in inputs} for _ in range(3)]
+
+    @staticmethod
+    def _array(item: onnx.ValueInfoProto, random: np.random.Generator) -> np.ndarray:
+        tensor = item.type.tensor_type
+        shape, dtype = [dim.dim_value for dim in tensor.shape.dim], onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        if np.issubdtype(dtype, np.floating):
+            return random.standard_normal(shape).astype(dtype)
+        return random.integers(0, 2 if "mask" in item.name else 1000, shape).astype(dtype)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return self.feeds.pop() if self.feeds else None

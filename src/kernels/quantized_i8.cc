@@ -211,6 +211,33 @@ void run_requantize(const Requantize& by_reference, const int32_t* sums, uint8_t
   });
 }
 
+void run_requantize_each(const Requantize& by_reference, const float* multipliers,
+                         const int32_t* offsets, const int32_t* sums, uint8_t* y, int64_t n) {
+  const Requantize args = by_reference;
+  const F32 d;
+  const I32 di;
+  const auto store = [&](const float* multiplier, VecI32 sum, uint8_t* to) HWY_ATTR {
+    store_bytes(hn::Mul(hn::ConvertTo(d, sum), hn::LoadU(d, multiplier)), args, to);
+  };
+  const auto sum_at = [&](int64_t i) HWY_ATTR {
+    const VecI32 sum = hn::LoadU(di, sums + i);
+    return offsets == nullptr ? sum : hn::Add(sum, hn::LoadU(di, offsets + i));
+  };
+  int64_t i = 0;
+  for (; i + kLaneCount <= n; i += kLaneCount) store(multipliers + i, sum_at(i), y + i);
+  if (i == n) return;
+  float rest[kLanes] = {};
+  int32_t last[kLanes] = {};
+  uint8_t bytes[kLanes];
+  for (int64_t j = i; j < n; ++j) {
+    rest[j - i] = multipliers[j];
+    const auto offset = static_cast<std::uint32_t>(offsets == nullptr ? 0 : offsets[j]);
+    last[j - i] = static_cast<int32_t>(static_cast<std::uint32_t>(sums[j]) + offset);
+  }
+  store(rest, hn::LoadU(di, last), bytes);
+  std::copy_n(bytes, n - i, y + i);
+}
+
 void run_quantize(const Quantize8& by_reference, const float* x, uint8_t* y, int64_t n) {
   const Quantize8 args = by_reference;
   each_vector(x, y, n,
@@ -243,7 +270,7 @@ void add_bytes(const Sum8& by_reference, const Byte* a, const Byte* b, uint8_t* 
   const F32 d;
   const hn::Rebind<Byte, F32> bytes;
   const VecI32 none = hn::Zero(I32());
-  const Bounds bounds{sum.low, sum.high, 0};
+  const Bounds bounds{sum.low, sum.high, sum.zero_point};
   const auto add = [&](const Byte* left, const Byte* right, uint8_t* to) HWY_ATTR {
     const VecF32 second = hn::MulAdd(widened(hn::LoadU(bytes, right), none), hn::Set(d, sum.right),
                                      hn::Set(d, sum.offset));
@@ -359,6 +386,7 @@ HWY_EXPORT(run_has_fused);
 HWY_EXPORT(run_widen_range);
 HWY_EXPORT(run_fake_quantize);
 HWY_EXPORT(run_requantize);
+HWY_EXPORT(run_requantize_each);
 HWY_EXPORT(run_spread_rows);
 HWY_EXPORT(run_sum_taps);
 }  // namespace
@@ -393,6 +421,11 @@ void fake_quantize(float scale, float low, float high, const float* x, float* y,
 
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_requantize)(args, sums, y, n);
+}
+
+void requantize_each(const Requantize& args, const float* multipliers, const std::int32_t* offsets,
+                     const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {
+  MEZZO_DISPATCH(run_requantize_each)(args, multipliers, offsets, sums, y, n);
 }
 
 void spread_rows(const SpreadRows& shape, const std::uint8_t* x, float* y) {

@@ -41,6 +41,11 @@ struct Requantize {
 /// of which the low byte is stored: that serves int8 and uint8. On the calling thread.
 void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* y, std::int64_t n);
 
+/// The same with a multiplier, and an offset (null: none), for each sum, in place of those of
+/// `args`, whose addend does not count.
+void requantize_each(const Requantize& args, const float* multipliers, const std::int32_t* offsets,
+                     const std::int32_t* sums, std::uint8_t* y, std::int64_t n);
+
 /// From bytes of one scale to those of another: y[i] is (x[i] - zero_point) * scale, quantised.
 struct Rescale8 {
   bool is_signed = false;
@@ -53,10 +58,12 @@ struct Rescale8 {
 void rescale_8(const Rescale8& args, const std::uint8_t* x, std::uint8_t* y, std::int64_t n);
 
 /// A sum of two tensors of bytes: round_half_even(clamp(a * left + (b * right + offset), low,
-/// high)). NaN becomes `low`.
+/// high))
+/// + zero_point. NaN becomes `low`.
 struct Sum8 {
   float left = 1, right = 1, offset = 0;
   float low = 0, high = 0;  ///< whole numbers
+  std::int32_t zero_point = 0;
 };
 
 /// Whether the active target multiplies and adds with one rounding.

@@ -79,6 +79,19 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
       hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d16, high01, high23)), d, at + 48);
     }
   }
+  // A transposed B has the four beside each other.
+  if (b.row_stride == 1) {
+    const std::uint32_t flips = flip * 0x01010101U;
+    for (std::int64_t j = 0; j < valid; ++j) {
+      for (p = 0; p + 4 <= k; p += 4) {
+        std::uint32_t four;
+        std::memcpy(&four, data + j * b.col_stride + p, sizeof(four));
+        four ^= flips;
+        std::memcpy(to + p * kQuadColumns + 4 * j, &four, sizeof(four));
+      }
+    }
+    p = k / 4 * 4;
+  }
   for (; p < k; ++p) {
     std::uint8_t* at = to + p / 4 * kQuadStepBytes + p % 4;
     for (std::int64_t j = 0; j < valid; ++j)

@@ -52,7 +52,8 @@ float fused(float x, float y, float z) {
 }
 
 // The order of the sums and their fusing are ONNX Runtime's: a quantised network amplifies a single
-// step of difference.
+// step of difference. So is, in QLinearAdd, the zero point inside of what is rounded; QuantizedAdd
+// stands for a QuantizeLinear, which adds it to what has been rounded.
 kernels::Sum8 sum_of(const Run& run) {
   kernels::Sum8 sum;
   const float y_scale = scalar_of(run, 6);
@@ -60,18 +61,20 @@ kernels::Sum8 sum_of(const Run& run) {
   sum.right = scalar_of(run, 4) / y_scale;
   const auto zero_a = static_cast<float>(zero_point_of(run, 2));
   const auto zero_b = static_cast<float>(zero_point_of(run, 5));
+  const int zero_point = zero_point_of(run, 7);
+  sum.zero_point = run.op().declares("low") ? zero_point : 0;
   sum.offset =
-      static_cast<float>(zero_point_of(run, 7)) - fused(sum.left, zero_a, sum.right * zero_b);
+      static_cast<float>(zero_point - sum.zero_point) - fused(sum.left, zero_a, sum.right * zero_b);
   const IntRange bounds = bounds_of(run.op(), run.op().out(0).dtype);
-  sum.low = static_cast<float>(bounds.least);
-  sum.high = static_cast<float>(bounds.most);
+  sum.low = static_cast<float>(bounds.least - sum.zero_point);
+  sum.high = static_cast<float>(bounds.most - sum.zero_point);
   return sum;
 }
 
 Choice add(Op& op) {
   return binary(op, [](Run& run) {
     const kernels::Sum8 sum = sum_of(run);
-    const Saturate saturate(sum.low, sum.high, 0);
+    const Saturate saturate(sum.low, sum.high, sum.zero_point);
     return [=](int a, int b) {
       return saturate(fused(static_cast<float>(a), sum.left,
                             fused(static_cast<float>(b), sum.right, sum.offset)));
@@ -99,6 +102,25 @@ Choice add_simd(Op& op) {
       });
       b += b_step;
     });
+  });
+}
+
+// The same B for each row of A, as of a bias.
+Choice add_rows(Op& op) {
+  const Shape& a = op.in_shape(0);
+  if (a.empty() || op.in_shape(3) != Shape{a.back()} || a.back() == 0)
+    return refuse("B is no row of A");
+  if (!kernels::has_fused_multiply_add()) return refuse("no fused multiply-add");
+  const bool is_signed = op.in(0).dtype == DType::i8;
+  return Kernel([n = a.back(), rows = element_count(a) / a.back(), is_signed](Run& run) {
+    const kernels::Sum8 sum = sum_of(run);
+    const auto* x = run.in<std::uint8_t>(0);
+    auto* y = run.out<std::uint8_t>(0);
+    run.pool().parallel_for(
+        rows, 1 + kernels::kCheapGrain / n, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin * n; i < end * n; i += n)
+            kernels::add_8(sum, is_signed, x + i, run.in<std::uint8_t>(3), y + i, n);
+        });
   });
 }
 
@@ -368,11 +390,13 @@ MEZZO_FAMILY(qlinear) {
   declare_binary(op("QLinearAdd", "com.microsoft"))
       .banded(rows_of_sum)
       .simd_kernel("simd", add_simd)
+      .simd_kernel("simd rows", add_rows)
       .kernel("reference", add);
   // A sum that is clamped, which the pass `integers` makes.
   bounds_attributes(declare_binary(op("QuantizedAdd", "mezzo")))
       .banded(rows_of_sum)
       .simd_kernel("simd", add_simd)
+      .simd_kernel("simd rows", add_rows)
       .kernel("reference", add);
   declare_binary(op("QLinearMul", "com.microsoft")).kernel("reference", multiply);
   declare_unary(op, "QLinearLeakyRelu", infer_unary, leaky_relu).in_place(0).attr("alpha", 0.01F);

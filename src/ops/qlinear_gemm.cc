@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/shape.h"
+#include "kernels/quantized_i8.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -130,6 +131,19 @@ Choice qgemm(Op& op, bool simd) {
     }
     const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, kYZero));
     auto* y = run.out<std::uint8_t>(0);  // both types store the low byte
+    // C is a row, or there is none.
+    const bool of_columns = !run.op().has_in(kC) || (gemm.c_row == 0 && gemm.c_column == 1);
+    if (simd && of_columns) {
+      const kernels::Requantize args{0, 1, saturate.low(), saturate.high(), saturate.zero_point()};
+      const std::int64_t n = gemm.n;
+      run.pool().parallel_for(gemm.m, 1 + 65536 / n, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin * n; i < end * n; i += n) {
+          kernels::requantize_each(args, scale.data(), run.in<std::int32_t>(kC), sums + i, y + i,
+                                   n);
+        }
+      });
+      return;
+    }
     each_sum(gemm, run, sums, [&](std::int64_t at, float sum, std::int64_t column) {
       y[at] = static_cast<std::uint8_t>(saturate(sum * scale[static_cast<std::size_t>(column)]));
     });

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/convert.h"
+#include "kernels/quantized_i8.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
@@ -29,6 +30,8 @@ class Parameter {
   }
 
   bool is_scalar() const { return layout_.is_scalar; }
+  /// Whether all products have the same.
+  bool is_for_all() const { return layout_.matrix_stride == 0; }
   /// Of the rows of that product: one value, or one for each.
   const float* of(std::int64_t product) const {
     if (layout_.is_scalar) return values_.data();
@@ -88,8 +91,20 @@ TakeRow requantize(Run& run) {
   const float y_scale = scalar_of(run, 6);
   const Saturate saturate(run.op().out(0).dtype, zero_point_of(run, 7));
   auto* y = run.out<std::uint8_t>(0);  // both 8-bit types store the low byte
+  const Parameter a_scale = of_a(run, 1, 0, product, 1), b_scale = of_b(run, 4, 3, product, 1);
+  // One multiplier for each column, the same in all products.
+  if (a_scale.is_scalar() && b_scale.is_for_all() && simd_allowed()) {
+    std::vector<float> multipliers(static_cast<std::size_t>(product.n));
+    for (std::size_t j = 0; j < multipliers.size(); ++j)
+      multipliers[j] = *a_scale.of(0) * b_scale.of(0)[b_scale.is_scalar() ? 0 : j] / y_scale;
+    const kernels::Requantize args{0, 1, saturate.low(), saturate.high(), saturate.zero_point()};
+    return [=, multipliers = std::move(multipliers), n = product.n](
+               std::int64_t, std::int64_t, const std::int32_t* sums, std::int64_t to) {
+      kernels::requantize_each(args, multipliers.data(), nullptr, sums, y + to, n);
+    };
+  }
   return scaled(
-      of_a(run, 1, 0, product, 1), of_b(run, 4, 3, product, 1), product.n,
+      a_scale, b_scale, product.n,
       [=](std::int64_t to, std::int64_t, std::int32_t sum, float scale) {
         y[to] = static_cast<std::uint8_t>(saturate(static_cast<float>(sum) * (scale / y_scale)));
       });

@@ -71,6 +71,11 @@ void add_bounds(const End& end, Replacement& replacement) {
   replacement.attributes.push_back(attribute("high", end.high));
 }
 
+// Whether it has one scale, which is known.
+bool has_one_scale(const Program& program, const Quantized& tensor) {
+  return program.number(tensor.scale).has_value();
+}
+
 void drop(Program& program, const Quantized& tensor, int other) {
   if (tensor.step >= 0) program.drop_unread(tensor.step, other);
 }
@@ -84,8 +89,8 @@ void convolution(Program& program, const End& end) {
   if (!x || !w || !is_bytes(program, x->q) || !is_bytes(program, w->q)) return;
   if (bias >= 0 && !program.is_constant(bias)) return;
   // Scales of the weights are by output channel.
-  const std::int64_t scales = element_count(program.slot(w->scale).operand.shape);
-  if (scales != 1 && w->axis != 0 && w->axis != -program.op(conv).in_rank(1)) return;
+  if (!has_one_scale(program, *w) && w->axis != 0 && w->axis != -program.op(conv).in_rank(1))
+    return;
   Replacement fused{.op_type = "QuantizedConv", .domain = "mezzo", .opset = 1};
   fused.attributes = program.op(conv).node().attributes;
   add_bounds(end, fused);
@@ -102,10 +107,20 @@ void convolution(Program& program, const End& end) {
 void sum(Program& program, const End& end) {
   const int add = program.maker_of(end.input, "Add");
   if (add < 0) return;
-  const std::optional<Quantized> a = quantized(program, program.in(add, 0)),
-                                 b = quantized(program, program.in(add, 1));
-  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q)) return;
-  if (program.op(add).in_shape(0) != program.op(add).in_shape(1)) return;
+  std::optional<Quantized> a = quantized(program, program.in(add, 0)),
+                           b = quantized(program, program.in(add, 1));
+  if (!a || !b) return;
+  const auto shape = [&](const Quantized& tensor) -> const Shape& {
+    return program.slot(tensor.q).operand.shape;
+  };
+  if (shape(*a).size() < shape(*b).size()) std::swap(a, b);
+  const DType type = program.slot(end.y).operand.dtype;
+  for (const Quantized& tensor : {*a, *b}) {
+    if (program.slot(tensor.q).operand.dtype != type) return;
+  }
+  // Of two alike, or of rows and one row.
+  const bool is_row = !shape(*a).empty() && shape(*b) == Shape{shape(*a).back()};
+  if (shape(*a) != shape(*b) && !is_row) return;
   Replacement fused{.op_type = "QuantizedAdd", .domain = "mezzo", .opset = 1};
   add_bounds(end, fused);
   fused.of_any_type = true;
@@ -115,6 +130,82 @@ void sum(Program& program, const End& end) {
   if (!program.fuse(end.members(add), std::move(fused))) return;
   drop(program, *a, end.quantize);
   drop(program, *b, end.quantize);
+}
+
+// By constant weights, which are packed ahead.
+void product(Program& program, const End& end) {
+  const int matmul = program.maker_of(end.input, "MatMul");
+  if (matmul < 0 || end.activation >= 0) return;
+  const std::optional<Quantized> a = quantized(program, program.in(matmul, 0)),
+                                 b = quantized(program, program.in(matmul, 1));
+  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q)) return;
+  const int y_zero_point = program.in(end.quantize, 2);
+  if (a->zero_point < 0 || b->zero_point < 0 || y_zero_point < 0) return;
+  // One scale for all of A, and one for each column of B at most.
+  const std::int64_t rank = program.op(matmul).in_rank(1);
+  if (!program.is_constant(b->q) || rank != 2 || !has_one_scale(program, *a)) return;
+  if (!has_one_scale(program, *b) && b->axis != 1 && b->axis != -1) return;
+  Replacement fused{.op_type = "QLinearMatMul", .domain = "", .opset = 10};
+  fused.of_any_type = true;
+  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
+  fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), y_zero_point});
+  fused.out = {end.y};
+  if (!program.fuse(end.members(matmul), std::move(fused))) return;
+  drop(program, *a, end.quantize);
+  drop(program, *b, end.quantize);
+}
+
+// Whether a bias counts in the units of the products that it is added to.
+bool fits_products(const Program& program, const Quantized& bias, const Quantized& a,
+                   const Quantized& b) {
+  if (program.slot(bias.q).operand.dtype != DType::i32) return false;
+  for (const int slot : {bias.scale, a.scale, b.scale, bias.zero_point}) {
+    if (slot >= 0 && !program.is_constant(slot)) return false;
+  }
+  if (bias.zero_point >= 0) {
+    const Tensor zeros = program.contents(bias.zero_point).to(DType::i32);
+    for (const std::int32_t zero : zeros.values<std::int32_t>()) {
+      if (zero != 0) return false;
+    }
+  }
+  const auto of_bias = program.contents(bias.scale).values<float>(),
+             of_b = program.contents(b.scale).values<float>();
+  const float of_a = program.contents(a.scale).values<float>()[0];
+  if (of_bias.size() != of_b.size() && of_bias.size() != 1 && of_b.size() != 1) return false;
+  for (std::size_t i = 0; i < std::max(of_bias.size(), of_b.size()); ++i) {
+    const float expected = of_a * of_b[of_b.size() == 1 ? 0 : i];
+    if (!(std::abs(of_bias[of_bias.size() == 1 ? 0 : i] - expected) <= 1e-5F * expected))
+      return false;
+  }
+  return true;
+}
+
+// The same with a bias.
+void gemm(Program& program, const End& end) {
+  const int step = program.maker_of(end.input, "Gemm");
+  if (step < 0 || end.activation >= 0) return;
+  const ops::Op& op = program.op(step);
+  const std::optional<Quantized> a = quantized(program, program.in(step, 0)),
+                                 b = quantized(program, program.in(step, 1));
+  const int c = program.in(step, 2), y_zero_point = program.in(end.quantize, 2);
+  const std::optional<Quantized> bias = quantized(program, c);
+  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q) || (c >= 0 && !bias)) return;
+  if (a->zero_point < 0 || b->zero_point < 0 || y_zero_point < 0 || !program.is_constant(b->q))
+    return;
+  if (op.attr_float("alpha") != 1 || op.attr_float("beta") != 1) return;
+  if (!has_one_scale(program, *a)) return;
+  const std::int64_t columns = op.attr_int("transB") != 0 ? 0 : 1;
+  if (!has_one_scale(program, *b) && b->axis != columns && b->axis != columns - 2) return;
+  if (bias && !fits_products(program, *bias, *a, *b)) return;
+  Replacement fused{.op_type = "QGemm", .domain = "com.microsoft", .opset = 1};
+  fused.attributes = {attribute("transA", op.attr_int("transA")),
+                      attribute("transB", op.attr_int("transB"))};
+  fused.of_any_type = true;
+  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
+  fused.in.insert(fused.in.end(), {bias ? bias->q : -1, program.in(end.quantize, 1), y_zero_point});
+  fused.out = {end.y};
+  if (!program.fuse(end.members(step), std::move(fused))) return;
+  for (const Quantized& tensor : {*a, *b}) drop(program, tensor, end.quantize);
 }
 
 // Maxima are the same of the integers, where these stand for the same numbers on both sides.
@@ -164,6 +255,8 @@ void integers(Program& program) {
     // At most one of them is what computes the end's input.
     convolution(program, *end);
     sum(program, *end);
+    product(program, *end);
+    gemm(program, *end);
     maximum(program, *end);
     join(program, *end);
   }

@@ -48,8 +48,12 @@ std::optional<float> Program::number(int slot_number) const {
   if (!is_constant(slot_number)) return std::nullopt;
   const Slot& facts = slot(slot_number);
   if (facts.operand.dtype != DType::f32 || facts.operand.constant->size() != 1) return std::nullopt;
-  const Tensor& tensor = host_.store().aligned(facts.operand.value, *facts.operand.constant);
-  return tensor.values<float>()[0];
+  return contents(slot_number).values<float>()[0];
+}
+
+const Tensor& Program::contents(int slot_number) const {
+  const ops::Operand& operand = slot(slot_number).operand;
+  return host_.store().aligned(operand.value, *operand.constant);
 }
 
 bool Program::is_number(int slot_number, double value) const {

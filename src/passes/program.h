@@ -130,6 +130,8 @@ class Program {
   std::optional<Origin> origin(int slot) const { return host_.origin(slot); }
   /// The number that a slot is known to hold in its only element, if it is a float32.
   std::optional<float> number(int slot) const;
+  /// The contents of a constant.
+  const Tensor& contents(int slot) const;
   /// Whether the slot is known to hold just that number, up to the rounding of a float32.
   bool is_number(int slot, double value) const;
   /// The contents of input `input` of step `i`, a constant.

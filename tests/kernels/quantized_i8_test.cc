@@ -43,6 +43,32 @@ TEST(Requantize, AddsBehindTheProduct) {
   });
 }
 
+TEST(Requantize, EachByItsOwn) {
+  for_each_target([] {
+    for (const std::size_t n : {1, 15, 16, 33}) {
+      std::vector<std::int32_t> sums(n), offsets(n);
+      std::vector<float> multipliers(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        sums[i] = static_cast<std::int32_t>(i * 37 % 101) - 50;
+        offsets[i] = static_cast<std::int32_t>(i) - 9;
+        multipliers[i] = i % 2 == 0 ? 0.5F : 4;
+      }
+      for (const bool has_offsets : {false, true}) {
+        std::vector<std::uint8_t> y(n + 1, 5);
+        requantize_each({0, 1, -20, 235, 20}, multipliers.data(),
+                        has_offsets ? offsets.data() : nullptr, sums.data(), y.data(),
+                        static_cast<std::int64_t>(n));
+        for (std::size_t i = 0; i < n; ++i) {
+          const auto sum = static_cast<float>(sums[i] + (has_offsets ? offsets[i] : 0));
+          const float value = std::clamp(sum * multipliers[i], -20.0F, 235.0F);
+          ASSERT_EQ(y[i], static_cast<int>(std::nearbyint(value)) + 20) << "element " << i;
+        }
+        EXPECT_EQ(y[n], 5);
+      }
+    }
+  });
+}
+
 // A sum in double of numbers that are exact in it, and what rounding leaves open near ties.
 template <class Byte>
 void check_sum(const Sum8& sum) {
@@ -62,14 +88,15 @@ void check_sum(const Sum8& sum) {
   for (std::size_t i = 0; i < y.size(); ++i) {
     const double value =
         static_cast<double>(a[i]) * sum.left + static_cast<double>(b[i]) * sum.right + sum.offset;
-    ASSERT_NEAR(y[i], std::clamp<double>(value, sum.low, sum.high), 0.50002) << "element " << i;
+    ASSERT_NEAR(y[i] - sum.zero_point, std::clamp<double>(value, sum.low, sum.high), 0.50002)
+        << "element " << i;
   }
 }
 
 TEST(Add8, SumsSaturate) {
   for_each_target([] {
     check_sum<std::uint8_t>({0.37F, 1.21F, -70.3F, 0, 255});
-    check_sum<std::uint8_t>({0.37F, -0.8F, 60, 9, 101});
+    check_sum<std::uint8_t>({0.37F, -0.8F, 60, -9, 101, 33});
     check_sum<std::int8_t>({0.9F, 0.77F, 4.25F, -128, 127});
   });
 }

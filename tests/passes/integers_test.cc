@@ -20,28 +20,90 @@ void expect_same(const Tensor& got, const Tensor& expected, const std::string& n
 }
 
 // Every value, alone and all at once, bit for bit.
+void expect_exact(const SmallModel& small, const std::vector<std::vector<std::string>>& switches) {
+  SCOPED_TRACE(small.name);
+  std::vector<std::string> values = {"y"};
+  for (const ValueInfo& value : small.model.values())
+    if (value.kind == ValueInfo::Kind::node_output) values.push_back(value.name);
+  const Outputs expected =
+      Session(small.model, {.threads = 1, .disabled_passes = {"all"}}).run(small.feeds, values);
+  for (const std::vector<std::string>& disabled : switches) {
+    for (const int threads : {1, 2, 3}) {
+      const Session session(small.model, {.threads = threads, .disabled_passes = disabled});
+      for (std::size_t i = 1; i < values.size(); ++i) {
+        const Outputs got = session.run(small.feeds, {"y", values[i]});
+        expect_same(got[0], expected[0], "y beside " + values[i]);
+        expect_same(got[1], expected[i], values[i]);
+      }
+      const Outputs all = session.run(small.feeds, values);
+      for (std::size_t i = 0; i < values.size(); ++i) expect_same(all[i], expected[i], values[i]);
+    }
+  }
+}
+
 TEST(IntegersPass, GivesWhatTheModelSays) {
   if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
-  for (const DType dtype : {DType::u8, DType::i8}) {
-    const SmallModel small = quantized(dtype);
-    SCOPED_TRACE(small.name);
-    std::vector<std::string> values = {"y"};
-    for (const ValueInfo& value : small.model.values())
-      if (value.kind == ValueInfo::Kind::node_output) values.push_back(value.name);
-    const Outputs expected =
-        Session(small.model, {.threads = 1, .disabled_passes = {"all"}}).run(small.feeds, values);
-    for (const std::vector<std::string>& disabled :
-         {std::vector<std::string>{}, {"layout"}, {"row_bands"}}) {
-      for (const int threads : {1, 2, 3}) {
-        const Session session(small.model, {.threads = threads, .disabled_passes = disabled});
-        for (std::size_t i = 1; i < values.size(); ++i) {
-          const Outputs got = session.run(small.feeds, {"y", values[i]});
-          expect_same(got[0], expected[0], "y beside " + values[i]);
-          expect_same(got[1], expected[i], values[i]);
-        }
-        const Outputs all = session.run(small.feeds, values);
-        for (std::size_t i = 0; i < values.size(); ++i) expect_same(all[i], expected[i], values[i]);
-      }
+  for (const DType dtype : {DType::u8, DType::i8})
+    expect_exact(quantized(dtype), {{}, {"layout"}, {"row_bands"}});
+}
+
+// Two layers of a transformer's kind: rows times a matrix, a bias behind it in QDQ form of its own;
+// and a Gemm whose bias counts in the units of its products, or does not.
+SmallModel products(bool transposed, float bias_scale) {
+  G g;
+  g.constant("s", Tensor::scalar(0.0625F)).constant("z", Tensor::scalar<std::uint8_t>(119));
+  g.constant("t", Tensor::scalar(0.125F));
+  const auto dequantized = [&](const std::string& from, const std::string& scale) {
+    g.node("QuantizeLinear", {from, scale, "z"}, {from + "_q"});
+    g.node("DequantizeLinear", {from + "_q", scale, "z"}, {from + "_d"});
+    return from + "_d";
+  };
+  const auto weights = [&](const std::string& name, const Shape& shape, std::int64_t axis) {
+    std::vector<std::int8_t> values(static_cast<std::size_t>(element_count(shape)));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<std::int8_t>(static_cast<int>((i * 11 + i / 7 * 5) % 31) - 15);
+    const std::int64_t count = shape[static_cast<std::size_t>(axis)];
+    g.constant(name, Tensor::of<std::int8_t>(shape, values));
+    g.constant(
+        name + "_s",
+        Tensor::of<float>({count}, std::vector<float>(static_cast<std::size_t>(count), 0.03125F)));
+    g.constant(name + "_z", Tensor(DType::i8, {count}));
+    g.node("DequantizeLinear", {name, name + "_s", name + "_z"}, {name + "_d"},
+           {G::number("axis", axis)});
+    return name + "_d";
+  };
+  g.input("x", DType::f32, {2, 5, 26});
+  g.node("MatMul", {dequantized("x", "s"), weights("w1", {26, 37}, 1)}, {"m1"});
+  std::vector<std::uint8_t> bias(37);
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<std::uint8_t>(100 + i);
+  g.constant("b1", Tensor::of<std::uint8_t>({37}, bias));
+  g.node("DequantizeLinear", {"b1", "s", "z"}, {"b1_d"});
+  g.node("Add", {"b1_d", dequantized("m1", "t")}, {"a1"}).node("Relu", {"a1"}, {"r1"});
+  g.constant("shape", Tensor::of<std::int64_t>({2}, {10, 37}));
+  g.node("Reshape", {dequantized("r1", "t"), "shape"}, {"f1"});
+  Tensor offsets(DType::i32, {9});
+  for (std::size_t i = 0; i < 9; ++i)
+    offsets.mutable_values<std::int32_t>()[i] = static_cast<int>(i) * 70 - 200;
+  g.constant("b2", offsets).constant("b2_s", Tensor::scalar(bias_scale));
+  g.node("DequantizeLinear", {"b2", "b2_s"}, {"b2_d"});
+  const Shape shape = transposed ? Shape{9, 37} : Shape{37, 9};
+  g.node("Gemm", {dequantized("f1", "s"), weights("w2", shape, transposed ? 0 : 1), "b2_d"}, {"g2"},
+         {G::number("transB", transposed ? 1 : 0)});
+  g.node("QuantizeLinear", {"g2", "t", "z"}, {"y"}).output("y");
+  return {"products", g.finish(), {{"x", G::random({2, 5, 26}, 17)}}};
+}
+
+TEST(IntegersPass, ProductsOfMatrices) {
+  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
+  constexpr float kUnit = 0.0625F * 0.03125F;
+  for (const bool transposed : {false, true}) {
+    for (const float bias_scale : {kUnit, 2 * kUnit}) {
+      const SmallModel small = products(transposed, bias_scale);
+      const std::string plan = Session(small.model, {.threads = 1}).explain(small.feeds);
+      EXPECT_NE(plan.find("as QLinearMatMul"), std::string::npos) << plan;
+      EXPECT_NE(plan.find("as QuantizedAdd"), std::string::npos) << plan;
+      EXPECT_EQ(plan.find("as QGemm") != std::string::npos, bias_scale == kUnit) << plan;
+      expect_exact(small, {{}});
     }
   }
 }
