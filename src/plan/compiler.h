@@ -97,6 +97,9 @@ class Compiler {
 
   // fold.cc
   bool fold(const graph::Node& node, const ops::Row& row, ops::Op& op, const std::vector<int>& in);
+  // False where the result is to be there. Else it is computed when a kernel reads it.
+  bool fold_when_read(const graph::Node& node, const ops::Row& row, const ops::Op& op,
+                      const std::vector<int>& in);
   std::vector<Tensor> results_of(ops::Op& op, const ops::Row& row);
   std::vector<std::shared_ptr<const Tensor>> folded_before(const graph::Node& node);
 

@@ -1,11 +1,15 @@
 // Nodes whose inputs are all known are computed when planning.
+#include <algorithm>
+
 #include "base/memory.h"
 #include "base/shape.h"
 #include "plan/compiler.h"
+#include "plan/constants.h"
 
 namespace mezzo::plan {
 
 using graph::kNone;
+using graph::NodeId;
 using graph::ValueId;
 
 namespace {
@@ -14,6 +18,8 @@ namespace {
 // arithmetic is a few numbers).
 constexpr std::int64_t kMaxSharedFold = std::int64_t{256} << 20;
 constexpr std::int64_t kMaxPlanFold = std::int64_t{1} << 20;
+// Elements of a weight that is worth not dequantising.
+constexpr std::int64_t kLeastDeferred = 1024;
 
 }  // namespace
 
@@ -33,6 +39,7 @@ bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
     bytes = checked_add(bytes, checked_mul(count, 16));
   }
   if (bytes > (shared ? kMaxSharedFold : kMaxPlanFold)) return false;
+  if (shared && fold_when_read(node, row, op, in)) return true;
   std::vector<std::shared_ptr<const Tensor>> results =
       shared ? folded_before(node) : decltype(folded_before(node)){};
   if (results.empty()) {
@@ -52,6 +59,43 @@ bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
     if (shared) shared_.insert(value);
     define(value, add_slot(std::move(slot)));
   }
+  return true;
+}
+
+// A quantised weight is a float32 tensor only for kernels that want it so, and for them, mostly, to
+// be packed; the others read the integers. Where kernels alone see it, nothing is computed here.
+bool Compiler::fold_when_read(const graph::Node& node, const ops::Row& row, const ops::Op& op,
+                              const std::vector<int>& in) {
+  if (node.op_type != "DequantizeLinear" || op.out(0).dtype != DType::f32) return false;
+  const ValueId value = node.outputs[0];
+  if (element_count(op.out(0).shape) < kLeastDeferred || resources_.folded(value) != nullptr)
+    return false;
+  const std::vector<ValueId>& fetched = request_.fetches;
+  if (graph_.value(value).is_output || patched_.contains(value) || observed_.contains(value) ||
+      std::find(fetched.begin(), fetched.end(), value) != fetched.end())
+    return false;
+  for (const NodeId reader : graph_.value(value).consumers) {
+    const std::string& name = graph_.node(reader).op_type;
+    if (graph_.node(reader).body != node.body) return false;  // it is handed to a body
+    if (name != "Conv" && name != "ConvTranspose" && name != "Gemm" && name != "MatMul")
+      return false;
+  }
+  std::vector<ops::Operand> operands;
+  for (int i = 0; i < op.inputs(); ++i) {
+    operands.push_back(op.in(i));
+    if (op.has_in(i)) operands.back().constant = op.constant(i);
+  }
+  store_->set_recipe(value, [this, &node, &row, operands](Tensor q) {
+    std::vector<ops::Operand> all = operands;
+    all[0].constant = &q;
+    ops::Op dequantize(node, row, std::move(all), store_.get(), resources_.pool().size());
+    row.infer_outputs(dequantize);
+    return evaluate(dequantize, resources_.pool())[0];
+  });
+  Slot slot = new_slot(value, DType::f32, op.out(0).shape, Slot::Place::constant);
+  slot.constant = plan_->slots[at(in[0])].constant;
+  shared_.insert(value);
+  define(value, add_slot(std::move(slot)));
   return true;
 }
 
