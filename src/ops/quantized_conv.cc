@@ -104,6 +104,11 @@ bool are_bytes(const Op& op) {
                                                    [&](int other) { return other == zero; });
 }
 
+// Where the packed weights begin, behind the sums of each output channel's.
+std::int64_t weights_begin(std::int64_t channels) {
+  return round_up(checked_mul(channels, sizeof(std::int32_t)), std::int64_t{64});
+}
+
 // The sums of each output channel's weights, [out_channels] of int32, and the packed weights.
 Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::ConvShape& shape) {
   const std::string key = "blocked i8 " + std::string(kernels::name_of(kernels::active_target())) +
@@ -111,24 +116,26 @@ Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::Conv
                           (conv.in_channels % kBlock == 0 ? "" : " plain");
   return op.packed(kQuantizedConv.w, key, [&](const Tensor& weights) {
     const auto count = static_cast<std::size_t>(weights.size());
-    const bool is_unsigned = weights.dtype() == DType::u8;
-    std::vector<std::int8_t> bytes(count);
-    const auto* from = static_cast<const std::uint8_t*>(weights.data());
-    for (std::size_t i = 0; i < count; ++i)
-      bytes[i] = static_cast<std::int8_t>(is_unsigned ? from[i] ^ 0x80 : from[i]);
-    const auto sums_bytes = checked_mul(conv.out_channels, sizeof(std::int32_t));
-    const std::int64_t begin = round_up(sums_bytes, std::int64_t{64});
+    const auto* bytes = static_cast<const std::int8_t*>(weights.data());
+    std::vector<std::int8_t> shifted;
+    if (weights.dtype() == DType::u8) {
+      const auto values = weights.values<std::uint8_t>();
+      for (const std::uint8_t value : values)
+        shifted.push_back(static_cast<std::int8_t>(value ^ 0x80));
+      bytes = shifted.data();
+    }
+    const std::int64_t begin = weights_begin(conv.out_channels);
     Tensor packed = Tensor::uninitialized(
         DType::u8,
         {checked_add(begin, static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape)))});
     auto* sums = static_cast<std::int32_t*>(packed.mutable_data());
     for (std::int64_t c = 0; c < conv.out_channels; ++c) {
-      const auto* channel = bytes.data() + c * conv.terms();
+      const auto* channel = bytes + c * conv.terms();
       sums[c] = std::accumulate(channel, channel + conv.terms(), std::int32_t{0});
     }
     ThreadPool pool = packing_pool(op, count);
     kernels::pack_blocked_i8_weights(
-        shape, bytes.data(), static_cast<std::uint8_t*>(packed.mutable_data()) + begin, pool);
+        shape, bytes, static_cast<std::uint8_t*>(packed.mutable_data()) + begin, pool);
     return packed;
   });
 }
@@ -173,8 +180,7 @@ Choice blocked(Op& op) {
         static_cast<std::int32_t>(static_cast<std::uint32_t>(scales[c].offset) - taken);
   }
   op.set_scratch(static_cast<std::int64_t>(kernels::blocked_i8_scratch_bytes(shape)));
-  const std::int64_t begin =
-      round_up(static_cast<std::int64_t>(scales.size() * sizeof(std::int32_t)), std::int64_t{64});
+  const std::int64_t begin = weights_begin(conv.out_channels);
   return [=, ordered = kernels::ordered_scales(shape, scales)](Run& run) {
     kernels::BlockedConvI8 all = args;
     all.x = run.in<std::uint8_t>(0);

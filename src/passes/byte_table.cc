@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ops/quantization.h"
+#include "passes/elementwise.h"
 #include "passes/passes.h"
 #include "passes/quantization.h"
 
@@ -69,7 +70,7 @@ class Chain {
     if (producer >= 0 && state_.steps.contains(producer)) return true;
     if (const int dequantize = program_.maker_of(slot, "DequantizeLinear"); dequantize >= 0)
       return follow_bytes(dequantize);
-    if (!is_elementwise(producer)) return false;
+    if (!works_by_element(producer)) return false;
     for (const int input : program_.step(producer).in) {
       if (!follow(input)) return false;
     }
@@ -97,27 +98,10 @@ class Chain {
     return true;
   }
 
-  bool is_elementwise(int i) const {
-    static const std::set<std::string, std::less<>> kNames = {"Abs",       "Add",
-                                                              "Ceil",      "Celu",
-                                                              "Clip",      "Div",
-                                                              "Elu",       "Erf",
-                                                              "Exp",       "Floor",
-                                                              "Gelu",      "HardSigmoid",
-                                                              "HardSwish", "LeakyRelu",
-                                                              "Log",       "Max",
-                                                              "Min",       "Mish",
-                                                              "Mul",       "Neg",
-                                                              "Pow",       "Reciprocal",
-                                                              "Relu",      "Round",
-                                                              "Selu",      "Sigmoid",
-                                                              "Sign",      "Softplus",
-                                                              "Softsign",  "Sqrt",
-                                                              "Sub",       "Swish",
-                                                              "Tanh",      "ThresholdedRelu"};
+  bool works_by_element(int i) const {
     if (i < 0 || program_.step(i).removed || program_.step(i).op == nullptr) return false;
     const ops::Op& op = program_.op(i);
-    return kNames.contains(op.row().name()) && op.out(0).dtype == DType::f32;
+    return is_elementwise(op.row().name()) && op.out(0).dtype == DType::f32;
   }
 
   struct State {

@@ -76,8 +76,24 @@ bool has_one_scale(const Program& program, const Quantized& tensor) {
   return program.number(tensor.scale).has_value();
 }
 
-void drop(Program& program, const Quantized& tensor, int other) {
-  if (tensor.step >= 0) program.drop_unread(tensor.step, other);
+// The inputs of an operator that takes tensors with the scale and zero point of each behind it.
+std::vector<int> inputs_of(const std::vector<Quantized>& tensors) {
+  std::vector<int> in;
+  for (const Quantized& tensor : tensors)
+    in.insert(in.end(), {tensor.q, tensor.scale, tensor.zero_point});
+  return in;
+}
+
+// Puts `fused` in the place of step `first` and the end, and drops what only dequantised `tensors`
+// for them.
+void replace(Program& program, const End& end, int first, Replacement fused,
+             const std::vector<Quantized>& tensors) {
+  fused.of_any_type = true;
+  fused.out = {end.y};
+  if (!program.fuse(end.members(first), std::move(fused))) return;
+  for (const Quantized& tensor : tensors) {
+    if (tensor.step >= 0) program.drop_unread(tensor.step, end.quantize);
+  }
 }
 
 void convolution(Program& program, const End& end) {
@@ -94,14 +110,10 @@ void convolution(Program& program, const End& end) {
   Replacement fused{.op_type = "QuantizedConv", .domain = "mezzo", .opset = 1};
   fused.attributes = program.op(conv).node().attributes;
   add_bounds(end, fused);
-  fused.of_any_type = true;
   fused.refuse = ops::quantized_stays_plain;
-  fused.in = {x->q, x->scale, x->zero_point, w->q, w->scale, w->zero_point};
+  fused.in = inputs_of({*x, *w});
   fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2), bias});
-  fused.out = {end.y};
-  if (!program.fuse(end.members(conv), std::move(fused))) return;
-  drop(program, *x, end.quantize);
-  drop(program, *w, end.quantize);
+  replace(program, end, conv, std::move(fused), {*x, *w});
 }
 
 void sum(Program& program, const End& end) {
@@ -123,36 +135,37 @@ void sum(Program& program, const End& end) {
   if (shape(*a) != shape(*b) && !is_row) return;
   Replacement fused{.op_type = "QuantizedAdd", .domain = "mezzo", .opset = 1};
   add_bounds(end, fused);
-  fused.of_any_type = true;
-  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
+  fused.in = inputs_of({*a, *b});
   fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2)});
-  fused.out = {end.y};
-  if (!program.fuse(end.members(add), std::move(fused))) return;
-  drop(program, *a, end.quantize);
-  drop(program, *b, end.quantize);
+  replace(program, end, add, std::move(fused), {*a, *b});
 }
 
-// By constant weights, which are packed ahead.
+// The factors of a MatMul or Gemm by constant weights, which are packed ahead: one scale for all of
+// A, and one for each column of B (its axis `columns`) at most. All zero points are there.
+std::optional<std::vector<Quantized>> factors_of(const Program& program, const End& end, int step,
+                                                 std::int64_t columns) {
+  const std::optional<Quantized> a = quantized(program, program.in(step, 0)),
+                                 b = quantized(program, program.in(step, 1));
+  if (end.activation >= 0 || program.in(end.quantize, 2) < 0 || !a || !b) return std::nullopt;
+  for (const Quantized& factor : {*a, *b}) {
+    if (!is_bytes(program, factor.q) || factor.zero_point < 0) return std::nullopt;
+  }
+  if (!program.is_constant(b->q) || program.op(step).in_rank(1) != 2) return std::nullopt;
+  const bool by_column = b->axis == columns || b->axis == columns - 2;
+  if (!has_one_scale(program, *a) || (!has_one_scale(program, *b) && !by_column))
+    return std::nullopt;
+  return std::vector{*a, *b};
+}
+
 void product(Program& program, const End& end) {
   const int matmul = program.maker_of(end.input, "MatMul");
-  if (matmul < 0 || end.activation >= 0) return;
-  const std::optional<Quantized> a = quantized(program, program.in(matmul, 0)),
-                                 b = quantized(program, program.in(matmul, 1));
-  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q)) return;
-  const int y_zero_point = program.in(end.quantize, 2);
-  if (a->zero_point < 0 || b->zero_point < 0 || y_zero_point < 0) return;
-  // One scale for all of A, and one for each column of B at most.
-  const std::int64_t rank = program.op(matmul).in_rank(1);
-  if (!program.is_constant(b->q) || rank != 2 || !has_one_scale(program, *a)) return;
-  if (!has_one_scale(program, *b) && b->axis != 1 && b->axis != -1) return;
+  if (matmul < 0) return;
+  const auto factors = factors_of(program, end, matmul, 1);
+  if (!factors) return;
   Replacement fused{.op_type = "QLinearMatMul", .domain = "", .opset = 10};
-  fused.of_any_type = true;
-  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
-  fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), y_zero_point});
-  fused.out = {end.y};
-  if (!program.fuse(end.members(matmul), std::move(fused))) return;
-  drop(program, *a, end.quantize);
-  drop(program, *b, end.quantize);
+  fused.in = inputs_of(*factors);
+  fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2)});
+  replace(program, end, matmul, std::move(fused), *factors);
 }
 
 // Whether a bias counts in the units of the products that it is added to.
@@ -183,29 +196,21 @@ bool fits_products(const Program& program, const Quantized& bias, const Quantize
 // The same with a bias.
 void gemm(Program& program, const End& end) {
   const int step = program.maker_of(end.input, "Gemm");
-  if (step < 0 || end.activation >= 0) return;
+  if (step < 0) return;
   const ops::Op& op = program.op(step);
-  const std::optional<Quantized> a = quantized(program, program.in(step, 0)),
-                                 b = quantized(program, program.in(step, 1));
-  const int c = program.in(step, 2), y_zero_point = program.in(end.quantize, 2);
-  const std::optional<Quantized> bias = quantized(program, c);
-  if (!a || !b || !is_bytes(program, a->q) || !is_bytes(program, b->q) || (c >= 0 && !bias)) return;
-  if (a->zero_point < 0 || b->zero_point < 0 || y_zero_point < 0 || !program.is_constant(b->q))
-    return;
   if (op.attr_float("alpha") != 1 || op.attr_float("beta") != 1) return;
-  if (!has_one_scale(program, *a)) return;
-  const std::int64_t columns = op.attr_int("transB") != 0 ? 0 : 1;
-  if (!has_one_scale(program, *b) && b->axis != columns && b->axis != columns - 2) return;
-  if (bias && !fits_products(program, *bias, *a, *b)) return;
+  const auto factors = factors_of(program, end, step, op.attr_int("transB") != 0 ? 0 : 1);
+  const int c = program.in(step, 2);
+  const std::optional<Quantized> bias = quantized(program, c);
+  if (!factors || (c >= 0 && !bias)) return;
+  if (bias && !fits_products(program, *bias, (*factors)[0], (*factors)[1])) return;
   Replacement fused{.op_type = "QGemm", .domain = "com.microsoft", .opset = 1};
   fused.attributes = {attribute("transA", op.attr_int("transA")),
                       attribute("transB", op.attr_int("transB"))};
-  fused.of_any_type = true;
-  fused.in = {a->q, a->scale, a->zero_point, b->q, b->scale, b->zero_point};
-  fused.in.insert(fused.in.end(), {bias ? bias->q : -1, program.in(end.quantize, 1), y_zero_point});
-  fused.out = {end.y};
-  if (!program.fuse(end.members(step), std::move(fused))) return;
-  for (const Quantized& tensor : {*a, *b}) drop(program, tensor, end.quantize);
+  fused.in = inputs_of(*factors);
+  fused.in.insert(fused.in.end(),
+                  {bias ? bias->q : -1, program.in(end.quantize, 1), program.in(end.quantize, 2)});
+  replace(program, end, step, std::move(fused), *factors);
 }
 
 // Maxima are the same of the integers, where these stand for the same numbers on both sides.
@@ -217,10 +222,8 @@ void maximum(Program& program, const End& end) {
   if (program.slot(x->q).operand.dtype != program.slot(end.y).operand.dtype) return;
   Replacement fused{.op_type = "MaxPool", .domain = "", .opset = program.op(pool).opset()};
   fused.attributes = program.op(pool).node().attributes;
-  fused.of_any_type = true;
   fused.in = {x->q};
-  fused.out = {end.y};
-  if (program.fuse(end.members(pool), std::move(fused))) drop(program, *x, end.quantize);
+  replace(program, end, pool, std::move(fused), {*x});
 }
 
 // Of parts with scales of their own.
@@ -228,21 +231,19 @@ void join(Program& program, const End& end) {
   const int concat = program.maker_of(end.input, "Concat");
   const int y_zero_point = program.in(end.quantize, 2);
   if (concat < 0 || end.activation >= 0 || y_zero_point < 0) return;
-  Replacement fused{.op_type = "QLinearConcat", .domain = "com.microsoft", .opset = 1};
-  fused.attributes = {attribute("axis", program.op(concat).attr_int("axis"))};
-  fused.of_any_type = true;
-  fused.in = {program.in(end.quantize, 1), y_zero_point};
   std::vector<Quantized> parts;
   for (const int slot : program.step(concat).in) {
     const std::optional<Quantized> part = quantized(program, slot);
     if (!part || part->zero_point < 0) return;
     if (program.slot(part->q).operand.dtype != program.slot(end.y).operand.dtype) return;
-    fused.in.insert(fused.in.end(), {part->q, part->scale, part->zero_point});
     parts.push_back(*part);
   }
-  fused.out = {end.y};
-  if (!program.fuse(end.members(concat), std::move(fused))) return;
-  for (const Quantized& part : parts) drop(program, part, end.quantize);
+  Replacement fused{.op_type = "QLinearConcat", .domain = "com.microsoft", .opset = 1};
+  fused.attributes = {attribute("axis", program.op(concat).attr_int("axis"))};
+  fused.in = {program.in(end.quantize, 1), y_zero_point};
+  const std::vector<int> triples = inputs_of(parts);
+  fused.in.insert(fused.in.end(), triples.begin(), triples.end());
+  replace(program, end, concat, std::move(fused), parts);
 }
 
 }  // namespace

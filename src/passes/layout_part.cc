@@ -7,6 +7,7 @@
 #include "ops/blocked.h"
 #include "ops/quantized_conv.h"
 #include "ops/resampling.h"
+#include "passes/elementwise.h"
 
 namespace mezzo::passes {
 namespace {
@@ -56,18 +57,16 @@ LayoutPart by_channel(const Program& program, int i) {
 // Operators whose result at each place depends on what the inputs hold at that place, and perhaps
 // on numbers.
 LayoutPart elementwise(const Program& program, int i) {
-  // clang-format off
-  static const std::set<std::string, std::less<>> kNames = {
-      "Abs", "Add", "ByteTable", "Ceil", "Celu", "Clip", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "FakeQuantize",
-      "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg",
-      "PRelu", "Pow", "QLinearAdd", "QuantizeLinear", "QuantizedAdd", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign",
-      "Sqrt", "Sub", "Swish", "Tanh", "ThresholdedRelu"};
-  // clang-format on
+  // Those besides the operators of float32.
+  static const std::set<std::string, std::less<>> kOthers = {
+      "ByteTable",  "DequantizeLinear", "FakeQuantize", "PRelu",
+      "QLinearAdd", "QuantizeLinear",   "QuantizedAdd"};
   const Step& step = program.step(i);
   const auto fits = [&](int slot) {
     return fits_blocks(program, slot) || bytes_fit_blocks(program, slot);
   };
-  if (!kNames.contains(step.op->row().name()) || !fits(step.out[0])) return {};
+  const std::string& name = step.op->row().name();
+  if ((!is_elementwise(name) && !kOthers.contains(name)) || !fits(step.out[0])) return {};
   LayoutPart result{{}, {step.out[0]}};
   const Shape& shape = program.slot(step.out[0]).operand.shape;
   for (const int slot : step.in) {

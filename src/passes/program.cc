@@ -142,20 +142,25 @@ std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
   return op;
 }
 
+void Program::remove(int i) {
+  Step& old = step_at(i);
+  old.removed = true;
+  for (const int number : old.in) {
+    if (number >= 0) std::erase(slot_at(number).users, i);
+  }
+  for (const int number : old.out) {
+    if (number >= 0) slot_at(number).producer = -1;
+  }
+}
+
 void Program::install(const std::vector<int>& members, Step fused) {
   const int last = members.back();
   for (const int member : members) {
     Step& old = step_at(member);
-    old.removed = true;
+    remove(member);
     fused.nodes.insert(fused.nodes.end(), old.nodes.begin(), old.nodes.end());
     fused.passes.insert(fused.passes.end(), old.passes.begin(), old.passes.end());
     fused.misses.insert(fused.misses.end(), old.misses.begin(), old.misses.end());
-    for (const int number : old.in) {
-      if (number >= 0) std::erase(slot_at(number).users, member);
-    }
-    for (const int number : old.out) {
-      if (number >= 0) slot_at(number).producer = -1;
-    }
   }
   for (const int number : fused.in) {
     if (number < 0) continue;
@@ -229,13 +234,7 @@ void Program::drop_unread(int i, int other) {
            (!slot(number).users.empty() || !slot(number).kept.empty() || slot(number).viewed >= 0);
   });
   if (unread.removed || read) return;
-  unread.removed = true;
-  for (const int number : unread.in) {
-    if (number >= 0) std::erase(slot_at(number).users, i);
-  }
-  for (const int number : unread.out) {
-    if (number >= 0) slot_at(number).producer = -1;
-  }
+  remove(i);
   std::vector<graph::NodeId>& nodes = step_at(other).nodes;
   nodes.insert(nodes.end(), unread.nodes.begin(), unread.nodes.end());
 }

@@ -195,6 +195,8 @@ class Program {
   // Takes the attributes.
   std::shared_ptr<const graph::Node> node_of(Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
+  // Step `i` neither reads nor writes a slot from here on.
+  void remove(int i);
   // Puts `fused` in the place of the last of `members`, and notes who reads and writes what.
   void install(const std::vector<int>& members, Step fused);
 

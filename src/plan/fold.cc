@@ -83,7 +83,7 @@ bool Compiler::fold_when_read(const graph::Node& node, const ops::Row& row, cons
   std::vector<ops::Operand> operands;
   for (int i = 0; i < op.inputs(); ++i) {
     operands.push_back(op.in(i));
-    if (op.has_in(i)) operands.back().constant = op.constant(i);
+    if (i > 0 && op.has_in(i)) operands.back().constant = op.constant(i);
   }
   store_->set_recipe(value, [this, &node, &row, operands](Tensor q) {
     std::vector<ops::Operand> all = operands;

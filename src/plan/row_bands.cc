@@ -20,7 +20,7 @@ using ops::Band;
 using ops::RowWindow;
 
 // What has fewer elements is computed before threads have met.
-constexpr double kLeastElements = 32 << 10;
+constexpr std::int64_t kLeastElements = 32 << 10;
 // Each thread reads all weights: these are to be so many times smaller than x and y.
 constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
@@ -120,7 +120,7 @@ class RowSplitter {
       if (op.is_constant(k) && !is_summand(op, k)) weights += bytes_of_operand(op.in(k));
     }
     const std::int64_t elements = element_count(op.in_shape(0)) + element_count(op.out_shape(0));
-    if (static_cast<double>(elements) < kLeastElements) return "a small image";
+    if (elements < kLeastElements) return "a small image";
     if (bytes < kLeastReuse * weights) return "as many weights as pixels";
     // All bands must have something to do, and about as much.
     std::int64_t most = 0;
