@@ -331,10 +331,12 @@ void bench_rest(const Report& report, ThreadPool& pool) {
   }
   if (report.wanted("f16")) {
     std::vector<mezzo::Half> half(n);
-    report.bytes("f32 to f16", 6.0 * n,
-                 median_time([&] { f32_to_f16(x.get(), half.data(), n, pool); }));
-    report.bytes("f16 to f32", 6.0 * n,
-                 median_time([&] { f16_to_f32(half.data(), y.get(), n, pool); }));
+    report.bytes("f32 to f16", 6.0 * n, median_time([&] {
+                   array_converter(mezzo::DType::f32, mezzo::DType::f16)(x.get(), half.data(), n);
+                 }));
+    report.bytes("f16 to f32", 6.0 * n, median_time([&] {
+                   array_converter(mezzo::DType::f16, mezzo::DType::f32)(half.data(), y.get(), n);
+                 }));
   }
   if (report.wanted("gemm_i8")) {
     const std::int64_t m = 128, cols = 384, k = 384;

@@ -1,7 +1,10 @@
 #include "kernels/convert.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+
+#include "base/convert.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convert.cc"
@@ -29,13 +32,52 @@ void convert_range(const From* x, To* y, int64_t n, const Step& step) {
   }
 }
 
-}  // namespace
-
 // 16-bit floats are handled as the integers that hold them, since that is what is stored.
 using U16 = hn::Rebind<std::uint16_t, F32>;
 using U32 = hn::Rebind<std::uint32_t, F32>;
+using I32 = hn::Rebind<std::int32_t, F32>;
+using VecI32 = hn::Vec<I32>;
 
-void f16_to_f32_range(const Half* x, float* y, int64_t n) {
+// Lanes to elements of the output, which are as wide, wider or bytes (of which the low bits count).
+HWY_INLINE void store_whole(VecI32 v, std::int32_t* y) { hn::StoreU(v, I32(), y); }
+HWY_INLINE void store_whole(VecI32 v, std::uint8_t* y) {
+  const hn::Rebind<std::uint8_t, F32> bytes;
+  hn::StoreU(hn::TruncateTo(bytes, hn::BitCast(U32(), v)), bytes, y);
+}
+HWY_INLINE void store_whole(VecI32 v, int64_t* y) {
+  const hn::Half<I32> half;
+  const hn::Rebind<int64_t, decltype(half)> wide;
+  hn::StoreU(hn::PromoteTo(wide, hn::LowerHalf(half, v)), wide, y);
+  hn::StoreU(hn::PromoteTo(wide, hn::UpperHalf(half, v)), wide, y + kLanes / 2);
+}
+
+// Truncates. What 32 bits do not hold (NaN, too) is rare and left to base, by runs of so many
+// elements.
+template <DType kTo, class To>
+void f32_to_whole(const float* x, To* y, int64_t n) {
+  constexpr int64_t kRun = 512;
+  constexpr auto kLimit = std::bit_cast<std::int32_t>(0x1p31F);
+  for (int64_t begin = 0; begin < n; begin += kRun) {
+    const int64_t count = std::min(kRun, n - begin);
+    VecI32 largest = hn::Zero(I32());
+    convert_range(x + begin, y + begin, count, [&](const float* from, To* to) HWY_ATTR {
+      const VecF32 v = hn::LoadU(F32(), from);
+      // The patterns of magnitudes are in their order, and NaN's are above all.
+      largest = hn::Max(largest, hn::BitCast(I32(), hn::Abs(v)));
+      store_whole(hn::ConvertTo(I32(), v), to);
+    });
+    if (!hn::AllTrue(I32(), hn::Lt(largest, hn::Set(I32(), kLimit))))
+      convert(DType::f32, x + begin, kTo, y + begin, count);
+  }
+}
+
+// A kernel as those who ask by type call it.
+template <class From, class To, void (*kRange)(const From*, To*, int64_t)>
+void untyped(const void* x, void* y, int64_t n) {
+  kRange(static_cast<const From*>(x), static_cast<To*>(y), n);
+}
+
+void f16_to_f32(const Half* x, float* y, int64_t n) {
   convert_range(x, y, n, [](const Half* from, float* to) HWY_ATTR {
 #if HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2
     // Before AVX2 there is no instruction for it.
@@ -49,7 +91,7 @@ void f16_to_f32_range(const Half* x, float* y, int64_t n) {
   });
 }
 
-void f32_to_f16_range(const float* x, Half* y, int64_t n) {
+void f32_to_f16(const float* x, Half* y, int64_t n) {
   convert_range(x, y, n, [](const float* from, Half* to) HWY_ATTR {
 #if HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2
     for (std::size_t i = 0; i < kLanes; ++i) to[i] = to_half(from[i]);
@@ -61,7 +103,7 @@ void f32_to_f16_range(const float* x, Half* y, int64_t n) {
   });
 }
 
-void bf16_to_f32_range(const BFloat16* x, float* y, int64_t n) {
+void bf16_to_f32(const BFloat16* x, float* y, int64_t n) {
   convert_range(x, y, n, [](const BFloat16* from, float* to) HWY_ATTR {
     const F32 d;
     const auto bits = hn::LoadU(U16(), reinterpret_cast<const std::uint16_t*>(from));
@@ -69,7 +111,7 @@ void bf16_to_f32_range(const BFloat16* x, float* y, int64_t n) {
   });
 }
 
-void f32_to_bf16_range(const float* x, BFloat16* y, int64_t n) {
+void f32_to_bf16(const float* x, BFloat16* y, int64_t n) {
   convert_range(x, y, n, [](const float* from, BFloat16* to) HWY_ATTR {
     const F32 d;
     const U32 du;
@@ -88,42 +130,54 @@ void f32_to_bf16_range(const float* x, BFloat16* y, int64_t n) {
   });
 }
 
+// NaN is true.
+void f32_to_bool(const float* x, std::uint8_t* y, int64_t n) {
+  convert_range(x, y, n, [](const float* from, std::uint8_t* to) HWY_ATTR {
+    const VecF32 v = hn::LoadU(F32(), from);
+    // (Ne is false of NaN on some machines.)
+    const auto is_zero = hn::RebindMask(I32(), hn::Eq(v, hn::Zero(F32())));
+    store_whole(hn::IfThenZeroElse(is_zero, hn::Set(I32(), 1)), to);
+  });
+}
+
+}  // namespace
+
+ConvertArray find_converter(DType from, DType to) {
+  if (from == DType::f16 && to == DType::f32) return untyped<Half, float, f16_to_f32>;
+  if (from == DType::bf16 && to == DType::f32) return untyped<BFloat16, float, bf16_to_f32>;
+  if (from != DType::f32) return nullptr;
+  using std::uint8_t, std::int32_t;
+  switch (to) {
+    case DType::f16:
+      return untyped<float, Half, f32_to_f16>;
+    case DType::bf16:
+      return untyped<float, BFloat16, f32_to_bf16>;
+    case DType::i32:
+      return untyped<float, int32_t, f32_to_whole<DType::i32, int32_t>>;
+    case DType::i64:
+      return untyped<float, int64_t, f32_to_whole<DType::i64, int64_t>>;
+    // Bytes are the low ones of the same whole numbers, signed or not.
+    case DType::i8:
+    case DType::u8:
+      return untyped<float, uint8_t, f32_to_whole<DType::u8, uint8_t>>;
+    case DType::boolean:
+      return untyped<float, uint8_t, f32_to_bool>;
+    default:
+      return nullptr;
+  }
+}
+
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
-
-HWY_EXPORT(f16_to_f32_range);
-HWY_EXPORT(f32_to_f16_range);
-HWY_EXPORT(bf16_to_f32_range);
-HWY_EXPORT(f32_to_bf16_range);
-
-// Elements worth handing to another thread.
-constexpr std::int64_t kGrain = 32 << 10;
-
-template <class From, class To>
-void in_parallel(void (*range)(const From*, To*, std::int64_t), const From* x, To* y,
-                 std::int64_t n, ThreadPool& pool) {
-  pool.parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    range(x + begin, y + begin, end - begin);
-  });
+HWY_EXPORT(find_converter);
 }
 
-}  // namespace
-
-void f16_to_f32(const Half* x, float* y, std::int64_t n, ThreadPool& pool) {
-  in_parallel(MEZZO_DISPATCH(f16_to_f32_range), x, y, n, pool);
-}
-void f32_to_f16(const float* x, Half* y, std::int64_t n, ThreadPool& pool) {
-  in_parallel(MEZZO_DISPATCH(f32_to_f16_range), x, y, n, pool);
-}
-void bf16_to_f32(const BFloat16* x, float* y, std::int64_t n, ThreadPool& pool) {
-  in_parallel(MEZZO_DISPATCH(bf16_to_f32_range), x, y, n, pool);
-}
-void f32_to_bf16(const float* x, BFloat16* y, std::int64_t n, ThreadPool& pool) {
-  in_parallel(MEZZO_DISPATCH(f32_to_bf16_range), x, y, n, pool);
+ConvertArray array_converter(DType from, DType to) {
+  return MEZZO_DISPATCH(find_converter)(from, to);
 }
 
 }  // namespace mezzo::kernels

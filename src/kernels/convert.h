@@ -1,18 +1,19 @@
-// Arrays of 16-bit floats from and to float32.
+// Arrays of one element type from those of another.
 #pragma once
 
 #include <cstdint>
 
-#include "base/thread_pool.h"
 #include "mezzo/dtype.h"
 
 namespace mezzo::kernels {
 
-/// Widening is exact. Narrowing rounds to nearest, ties to even; overflow gives infinity; NaN stays
-/// NaN. The arrays must not overlap.
-void f16_to_f32(const Half* x, float* y, std::int64_t n, ThreadPool& pool);
-void f32_to_f16(const float* x, Half* y, std::int64_t n, ThreadPool& pool);
-void bf16_to_f32(const BFloat16* x, float* y, std::int64_t n, ThreadPool& pool);
-void f32_to_bf16(const float* x, BFloat16* y, std::int64_t n, ThreadPool& pool);
+/// Converts n elements, on the calling thread. The arrays must not overlap.
+using ConvertArray = void (*)(const void* x, void* y, std::int64_t n);
+
+/// The active target's vector kernel that gives what base's `convert` gives; null where there is
+/// none. Between float32 and the 16-bit floats: widening is exact; narrowing rounds to nearest,
+/// ties to even; overflow gives infinity; NaN stays NaN. From float32 to whole numbers (i32, i64,
+/// i8, u8) and truth values.
+ConvertArray array_converter(DType from, DType to);
 
 }  // namespace mezzo::kernels

@@ -14,7 +14,7 @@
 
 #include "base/convert.h"
 #include "kernels/convert.h"
-#include "ops/broadcast.h"
+#include "ops/convert_elements.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/shapes.h"
@@ -199,25 +199,15 @@ Kernel from_strings(DType to, std::int64_t count, const CastRules& rules) {
 
 // Kernels. ---------------------------------------------------------------------------------------
 
-Choice cast_half(Op& op) {
+Choice cast_vectors(Op& op) {
   const DType from = op.in(0).dtype, to = op.out(0).dtype;
-  const std::int64_t n = element_count(op.in_shape(0));
-  using kernels::bf16_to_f32, kernels::f16_to_f32, kernels::f32_to_bf16, kernels::f32_to_f16;
-  if (from == DType::f16 && to == DType::f32) {
-    return Kernel([n](Run& run) { f16_to_f32(run.in<Half>(0), run.out<float>(0), n, run.pool()); });
+  if (kernels::array_converter(from, to) == nullptr) {
+    return refuse("not from float32 to integers or between it and a 16-bit float");
   }
-  if (from == DType::bf16 && to == DType::f32) {
-    return Kernel(
-        [n](Run& run) { bf16_to_f32(run.in<BFloat16>(0), run.out<float>(0), n, run.pool()); });
-  }
-  if (from == DType::f32 && to == DType::f16) {
-    return Kernel([n](Run& run) { f32_to_f16(run.in<float>(0), run.out<Half>(0), n, run.pool()); });
-  }
-  if (from == DType::f32 && to == DType::bf16) {
-    return Kernel(
-        [n](Run& run) { f32_to_bf16(run.in<float>(0), run.out<BFloat16>(0), n, run.pool()); });
-  }
-  return refuse("not between float32 and a 16-bit float");
+  const std::int64_t count = element_count(op.in_shape(0));
+  return Kernel([=](Run& run) {
+    convert_elements(from, run.in_data(0), to, run.out_data(0), count, run.pool());
+  });
 }
 
 Choice cast(Op& op) {
@@ -230,18 +220,8 @@ Choice cast(Op& op) {
   }
   if (to == DType::string) return to_strings(from, count);
   if (from == DType::string) return from_strings(to, count, rules);
-  // Threads take multiples of 64 elements, so that each has whole bytes of packed types.
-  constexpr std::int64_t kBlock = 64;
   return Kernel([=](Run& run) {
-    const auto* in = run.in<std::uint8_t>(0);
-    auto* out = run.out<std::uint8_t>(0);
-    run.pool().parallel_for((count + kBlock - 1) / kBlock, kElementwiseGrain / (4 * kBlock),
-                            [&](std::int64_t begin, std::int64_t end) {
-                              const std::int64_t first = begin * kBlock;
-                              const std::int64_t n = std::min(end * kBlock, count) - first;
-                              convert(from, in + bytes_of(from, first), to,
-                                      out + bytes_of(to, first), n, rules);
-                            });
+    convert_elements(from, run.in_data(0), to, run.out_data(0), count, run.pool(), rules);
   });
 }
 
@@ -251,7 +231,7 @@ Row& declare_cast(Registry& op, TypeSet types, Kind to) {
       .in("input", types)
       .out("output", types)
       .infer(infer_cast)
-      .simd_kernel("simd half", cast_half)
+      .simd_kernel("simd convert", cast_vectors)
       .kernel("reference", cast);
 }
 
@@ -261,7 +241,7 @@ Row& declare_cast_like(Registry& op, TypeSet types) {
       .in("target_type", types)
       .out("output", like(1))
       .infer(infer_cast_like)
-      .simd_kernel("simd half", cast_half)
+      .simd_kernel("simd convert", cast_vectors)
       .kernel("reference", cast);
 }
 

@@ -1,6 +1,7 @@
 #include "ops/convert_elements.h"
 
-#include "base/convert.h"
+#include <algorithm>
+
 #include "kernels/convert.h"
 #include "ops/broadcast.h"
 #include "ops/movement.h"
@@ -9,30 +10,22 @@
 namespace mezzo::ops {
 
 void convert_elements(DType from, const void* source, DType to, void* target, std::int64_t count,
-                      ThreadPool& pool) {
-  const auto is = [&](DType source_type, DType target_type) {
-    return simd_allowed() && from == source_type && to == target_type;
-  };
-  if (from == to) {
-    copy_all(from, source, target, count, pool);
-  } else if (is(DType::f16, DType::f32)) {
-    kernels::f16_to_f32(static_cast<const Half*>(source), static_cast<float*>(target), count, pool);
-  } else if (is(DType::f32, DType::f16)) {
-    kernels::f32_to_f16(static_cast<const float*>(source), static_cast<Half*>(target), count, pool);
-  } else if (is(DType::bf16, DType::f32)) {
-    kernels::bf16_to_f32(static_cast<const BFloat16*>(source), static_cast<float*>(target), count,
-                         pool);
-  } else if (is(DType::f32, DType::bf16)) {
-    kernels::f32_to_bf16(static_cast<const float*>(source), static_cast<BFloat16*>(target), count,
-                         pool);
-  } else if (bits_of(from) < 8 || bits_of(to) < 8) {
-    convert(from, source, to, target, count);
-  } else {
-    pool.parallel_for(count, kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
-      convert(from, static_cast<const char*>(source) + bytes_of(from, begin), to,
-              static_cast<char*>(target) + bytes_of(to, begin), end - begin);
-    });
-  }
+                      ThreadPool& pool, const CastRules& rules) {
+  if (from == to) return copy_all(from, source, target, count, pool);
+  const kernels::ConvertArray by_vectors =
+      simd_allowed() ? kernels::array_converter(from, to) : nullptr;
+  // Threads take multiples of 64 elements, so that each has whole bytes of packed types.
+  constexpr std::int64_t kBlock = 64;
+  const std::int64_t grain = by_vectors != nullptr ? kElementwiseGrain : kElementwiseGrain / 4;
+  pool.parallel_for((count + kBlock - 1) / kBlock, grain / kBlock,
+                    [&](std::int64_t begin, std::int64_t end) {
+                      const std::int64_t first = begin * kBlock;
+                      const std::int64_t n = std::min(end * kBlock, count) - first;
+                      const void* in = static_cast<const char*>(source) + bytes_of(from, first);
+                      void* out = static_cast<char*>(target) + bytes_of(to, first);
+                      if (by_vectors != nullptr) return by_vectors(in, out, n);
+                      convert(from, in, to, out, n, rules);
+                    });
 }
 
 }  // namespace mezzo::ops

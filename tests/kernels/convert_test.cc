@@ -8,6 +8,12 @@
 namespace mezzo::kernels {
 namespace {
 
+// y may be longer than x.
+template <DType kFrom, DType kTo, class X, class Y>
+void convert_all(const std::vector<X>& x, std::vector<Y>& y) {
+  array_converter(kFrom, kTo)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+}
+
 // The value of a half, from its fields (IEEE 754-2019, table 3.5).
 double half_value(std::uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
@@ -40,7 +46,7 @@ TEST(Convert, EveryHalfWidensExactly) {
     std::vector<Half> x(65536 + 5);
     for (std::size_t i = 0; i < x.size(); ++i) x[i].bits = static_cast<std::uint16_t>(i);
     std::vector<float> y(x.size() + 1, kUntouched);
-    f16_to_f32(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    convert_all<DType::f16, DType::f32>(x, y);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const double expected = half_value(x[i].bits);
       if (std::isnan(expected)) {
@@ -58,7 +64,7 @@ TEST(Convert, FloatsRoundToTheNearestHalf) {
   const std::vector<float> x = floats_around_halves();
   for_each_target([&] {
     std::vector<Half> y(x.size() + 1, Half{0x1234});
-    f32_to_f16(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    convert_all<DType::f32, DType::f16>(x, y);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const std::uint16_t bits = y[i].bits & 0x7fff;
       ASSERT_EQ((y[i].bits & 0x8000) != 0, std::signbit(x[i])) << x[i];
@@ -89,9 +95,9 @@ TEST(Convert, Bfloat16IsTheUpperHalfRounded) {
   }
   for_each_target([&] {
     std::vector<BFloat16> y(x.size());
-    f32_to_bf16(x.data(), y.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    convert_all<DType::f32, DType::bf16>(x, y);
     std::vector<float> back(x.size());
-    bf16_to_f32(y.data(), back.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    convert_all<DType::bf16, DType::f32>(y, back);
     for (std::size_t i = 0; i < x.size(); ++i) {
       const auto bits = std::bit_cast<std::uint32_t>(x[i]);
       ASSERT_EQ(std::bit_cast<std::uint32_t>(back[i]), static_cast<std::uint32_t>(y[i].bits) << 16);
@@ -114,9 +120,52 @@ TEST(Convert, NanStaysNan) {
     x.push_back(std::bit_cast<float>(bits));
   for_each_target([&] {
     std::vector<Half> half(x.size());
-    f32_to_f16(x.data(), half.data(), static_cast<std::int64_t>(x.size()), test_pool());
+    convert_all<DType::f32, DType::f16>(x, half);
     for (Half h : half) EXPECT_TRUE(std::isnan(half_value(h.bits))) << h.bits;
   });
+}
+
+// Truncated, and modulo 2^32 or 2^8 where 64 bits hold the whole number; the rest as
+// base/convert.h says. Each odd number stands at each place of a vector and of the rest.
+TEST(Convert, FloatsAreTruncatedToIntegers) {
+  const std::vector<float> odd = {0.99f,        -0.99f,   -1.5f,     255.9f,  256.f,    -129.f,
+                                  2147483520.f, -0x1p31f, 0x1p31f,   0x1p40f, -0x1p40f, 1e30f,
+                                  -1e30f,       INFINITY, -INFINITY, NAN,     -0.0f,    1e-40f};
+  for (float strange : odd) {
+    for (std::size_t at = 0; at < 37; ++at) {
+      std::vector<float> x(37);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = 1.75f * static_cast<float>(i) - 20;
+      x[at] = strange;
+      for_each_target([&] {
+        std::vector<std::int64_t> wide(38, 77);
+        std::vector<std::int32_t> whole(38, 77);
+        std::vector<std::uint8_t> bytes(38, 77), truth(38, 77);
+        std::vector<std::int8_t> signed_bytes(38, 77);
+        convert_all<DType::f32, DType::i64>(x, wide);
+        convert_all<DType::f32, DType::i32>(x, whole);
+        convert_all<DType::f32, DType::u8>(x, bytes);
+        convert_all<DType::f32, DType::i8>(x, signed_bytes);
+        convert_all<DType::f32, DType::boolean>(x, truth);
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const bool fits = std::abs(x[i]) < 0x1p63f;
+          const std::int64_t expected = fits ? static_cast<std::int64_t>(x[i])
+                                        : std::isnan(x[i])
+                                            ? 0
+                                            : std::numeric_limits<std::int64_t>::min();
+          ASSERT_EQ(wide[i], expected) << x[i];
+          ASSERT_EQ(whole[i], static_cast<std::int32_t>(expected)) << x[i];
+          ASSERT_EQ(bytes[i], static_cast<std::uint8_t>(expected)) << x[i];
+          ASSERT_EQ(signed_bytes[i], static_cast<std::int8_t>(expected)) << x[i];
+          ASSERT_EQ(truth[i], x[i] == 0 ? 0 : 1) << x[i];
+        }
+        ASSERT_EQ(wide.back(), 77);
+        ASSERT_EQ(whole.back(), 77);
+        ASSERT_EQ(bytes.back(), 77);
+        ASSERT_EQ(signed_bytes.back(), 77);
+        ASSERT_EQ(truth.back(), 77);
+      });
+    }
+  }
 }
 
 }  // namespace
