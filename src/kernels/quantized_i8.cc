@@ -20,10 +20,13 @@ using VecI32 = hn::Vec<I32>;
 
 constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 
-// The whole numbers next to `value`, in bounds. NaN gives the lower one.
-HWY_INLINE VecI32 rounded_between(VecF32 low, VecF32 high, VecF32 value) {
-  value = hn::IfThenElse(hn::Gt(value, low), value, low);
-  return hn::NearestInt(hn::Min(value, high));
+// `value` in bounds. NaN gives the lower one.
+HWY_INLINE VecF32 between(VecF32 low, VecF32 high, VecF32 value) {
+#if HWY_ARCH_X86
+  return hn::Min(hn::Max(value, low), high);  // the second operand where one is NaN
+#else
+  return hn::Min(hn::IfThenElse(hn::Gt(value, low), value, low), high);
+#endif
 }
 
 struct Bounds {
@@ -36,7 +39,9 @@ template <class Args>
 HWY_INLINE void store_bytes(VecF32 value, const Args& bounds, uint8_t* y) {
   const F32 d;
   const hn::Rebind<uint8_t, F32> d8;
-  const VecI32 rounded = rounded_between(hn::Set(d, bounds.low), hn::Set(d, bounds.high), value);
+  value = between(hn::Set(d, bounds.low), hn::Set(d, bounds.high), value);
+  // At this magnitude floats are whole numbers, whose low byte ends the pattern.
+  const auto rounded = hn::BitCast(I32(), hn::Add(value, hn::Set(d, 0x1.8p23F)));
   const VecI32 result = hn::Add(rounded, hn::Set(I32(), bounds.zero_point));
   hn::StoreU(hn::TruncateTo(d8, hn::BitCast(U32(), result)), d8, y);
 }
@@ -357,7 +362,7 @@ void run_fake_quantize(float scale, float low, float high, const float* x, float
   const F32 d;
   const VecF32 step = hn::Set(d, scale), least = hn::Set(d, low), most = hn::Set(d, high);
   const auto result = [&](VecF32 v) HWY_ATTR {
-    return hn::Mul(hn::ConvertTo(d, rounded_between(least, most, hn::Div(v, step))), step);
+    return hn::Mul(hn::ConvertTo(d, hn::NearestInt(between(least, most, hn::Div(v, step)))), step);
   };
   int64_t i = 0;
   for (; i + kLaneCount <= n; i += kLaneCount) hn::StoreU(result(hn::LoadU(d, x + i)), d, y + i);
