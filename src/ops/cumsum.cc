@@ -1,6 +1,7 @@
 // CumSum and CumProd. Spec: ai.onnx CumSum-11, -14 (16-bit floats), CumProd-26.
 #include <algorithm>
 
+#include "kernels/cumulative_f32.h"
 #include "ops/axis_split.h"
 #include "ops/matrix_product.h"
 #include "ops/shapes.h"
@@ -42,6 +43,35 @@ void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int6
   }
 }
 
+// Calls columns_of(first element, n, stride, columns) for groups of at most `most` columns of x.
+template <class Columns>
+void each_group(Run& run, bool reverse, std::int64_t most, const Columns& columns_of) {
+  const auto [outer, n, inner] = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+  if (n == 0) return;
+  const std::int64_t first = reverse ? (n - 1) * inner : 0, stride = reverse ? -inner : inner;
+  run.pool().parallel_for(
+      outer * inner, grain_for(n), [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin, columns; i < end; i += columns) {
+          columns = std::min({most, end - i, inner - i % inner});
+          columns_of(i / inner * n * inner + i % inner + first, n, stride, columns);
+        }
+      });
+}
+
+template <bool product>
+Choice simd(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const bool exclusive = op.attr_int("exclusive") != 0, reverse = op.attr_int("reverse") != 0;
+  return Kernel([exclusive, reverse](Run& run) {
+    constexpr std::int64_t kMost = 1 << 20;
+    each_group(run, reverse, kMost,
+               [&](std::int64_t at, std::int64_t n, std::int64_t stride, std::int64_t columns) {
+                 kernels::cumulate({product, exclusive, n, stride, columns}, run.in<float>(0) + at,
+                                   run.out<float>(0) + at);
+               });
+  });
+}
+
 template <bool product>
 Choice reference(Op& op) {
   const bool exclusive = op.attr_int("exclusive") != 0, reverse = op.attr_int("reverse") != 0;
@@ -50,28 +80,20 @@ Choice reference(Op& op) {
             [&](auto type) {
               using T = decltype(type);
               kernel = [exclusive, reverse](Run& run) {
-                const Shape& shape = run.op().in_shape(0);
-                const auto [outer, n, inner] = split_at(shape, axis_of(run.op(), run.in_ints(1)));
-                if (n == 0) return;
-                const std::int64_t first = reverse ? (n - 1) * inner : 0;
-                const std::int64_t stride = reverse ? -inner : inner;
-                run.pool().parallel_for(
-                    outer * inner, grain_for(n),
-                    [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t i = begin, columns; i < end; i += columns) {
-                        columns = std::min({kColumns, end - i, inner - i % inner});
-                        const std::int64_t at = i / inner * n * inner + i % inner + first;
-                        accumulate<T, product>(run.in<T>(0) + at, run.out<T>(0) + at, n, stride,
-                                               columns, exclusive);
-                      }
-                    });
+                each_group(run, reverse, kColumns,
+                           [&](std::int64_t at, std::int64_t n, std::int64_t stride,
+                               std::int64_t columns) {
+                             accumulate<T, product>(run.in<T>(0) + at, run.out<T>(0) + at, n,
+                                                    stride, columns, exclusive);
+                           });
               };
             });
   if (!kernel) return refuse("computed in float32 or wider");
   return kernel;
 }
 
-void declare(Row& row, Chooser kernel) {
+template <bool product>
+void declare(Row& row) {
   row.attr("exclusive", 0)
       .attr("reverse", 0)
       .in("x", kFloatsBf16 | TypeSet{DType::i32, DType::i64, DType::u32, DType::u64})
@@ -79,13 +101,14 @@ void declare(Row& row, Chooser kernel) {
       .out("y", like(0))
       .infer(infer)
       .in_place(0)
-      .kernel("reference", std::move(kernel));
+      .simd_kernel("simd columns", simd<product>)
+      .kernel("reference", reference<product>);
 }
 
 }  // namespace
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(cumsum) {
-  declare(op("CumSum").since(11, 14), reference<false>);
-  declare(op("CumProd").since(26), reference<true>);
+  declare<false>(op("CumSum").since(11, 14));
+  declare<true>(op("CumProd").since(26));
 }
