@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/reduce_f32.cc"
@@ -36,15 +37,25 @@ struct Product {
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return hn::Mul(a, b); }
 };
-struct Maximum {
+// Where one element is NaN, the result is.
+struct MaximumOrNan {
   static constexpr float kStart = -std::numeric_limits<float>::infinity();
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return max_or_nan(a, b); }
 };
-struct Minimum {
+struct MinimumOrNan {
   static constexpr float kStart = std::numeric_limits<float>::infinity();
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return min_or_nan(a, b); }
+};
+// Of numbers alone; `OrNan` serves the others.
+struct Maximum : MaximumOrNan {
+  using OrNan = MaximumOrNan;
+  static VecF32 combine(VecF32 a, VecF32 b) { return hn::Max(a, b); }
+};
+struct Minimum : MinimumOrNan {
+  using OrNan = MinimumOrNan;
+  static VecF32 combine(VecF32 a, VecF32 b) { return hn::Min(a, b); }
 };
 
 // All lanes combined, in halves. Not through memory: a load waits for the stores that it overlaps
@@ -60,49 +71,98 @@ float combine_lanes(VecF32 v) {
   return hn::GetLane(v);
 }
 
+// What the elements so far come to, lane by lane.
+template <class Op>
+class Reduced {
+ public:
+  HWY_INLINE Reduced() : value_(hn::Set(F32(), Op::kStart)) {}
+  HWY_INLINE void take(VecF32 v) { value_ = Op::combine(value_, Op::element(v)); }
+  HWY_INLINE void take(const Reduced& other) { value_ = Op::combine(value_, other.value_); }
+  HWY_INLINE VecF32 lanes() const { return value_; }
+  HWY_INLINE float all() const { return combine_lanes<Op>(value_); }
+
+ private:
+  VecF32 value_;
+};
+
+// The same for numbers alone. A sum beside it, off the chain of comparisons, is NaN where an
+// element is (and where there are infinities of both signs).
+template <class Op>
+class ReducedNumbers {
+ public:
+  HWY_INLINE ReducedNumbers() : value_(hn::Set(F32(), Op::kStart)), sum_(hn::Zero(F32())) {}
+  HWY_INLINE void take(VecF32 v) {
+    value_ = Op::combine(value_, v);
+    sum_ = hn::Add(sum_, v);
+  }
+  HWY_INLINE void take(const ReducedNumbers& other) {
+    value_ = Op::combine(value_, other.value_);
+    sum_ = hn::Add(sum_, other.sum_);
+  }
+  HWY_INLINE bool may_have_nan() const { return !hn::AllFalse(F32(), hn::IsNaN(sum_)); }
+  HWY_INLINE VecF32 lanes() const { return value_; }
+  HWY_INLINE float all() const { return combine_lanes<Op>(value_); }
+
+ private:
+  VecF32 value_, sum_;
+};
+
+template <class Op>
+concept OfNumbers = requires {
+  typename Op::OrNan;
+};
+
+template <class Op>
+using StateOf = std::conditional_t<OfNumbers<Op>, ReducedNumbers<Op>, Reduced<Op>>;
+
 template <class Op>
 float reduce_row(const float* x, int64_t n) {
   const F32 d;
-  const VecF32 start = hn::Set(d, Op::kStart);
-  VecF32 total = start;
+  StateOf<Op> total;
   int64_t i = 0;
-  while (i + kLaneCount <= n) {
-    const int64_t end = std::min(n / kLaneCount * kLaneCount, i + kRun * kLaneCount);
-    VecF32 a = start, b = start, c = start, e = start;
-    for (; i + 4 * kLaneCount <= end; i += 4 * kLaneCount) {
-      a = Op::combine(a, Op::element(hn::LoadU(d, x + i)));
-      b = Op::combine(b, Op::element(hn::LoadU(d, x + i + kLaneCount)));
-      c = Op::combine(c, Op::element(hn::LoadU(d, x + i + 2 * kLaneCount)));
-      e = Op::combine(e, Op::element(hn::LoadU(d, x + i + 3 * kLaneCount)));
+  while (i + 4 * kLaneCount <= n) {
+    StateOf<Op> a, b, c, e;
+    for (const int64_t end = std::min(n, i + kRun * kLaneCount); i + 4 * kLaneCount <= end;
+         i += 4 * kLaneCount) {
+      a.take(hn::LoadU(d, x + i));
+      b.take(hn::LoadU(d, x + i + kLaneCount));
+      c.take(hn::LoadU(d, x + i + 2 * kLaneCount));
+      e.take(hn::LoadU(d, x + i + 3 * kLaneCount));
     }
-    for (; i < end; i += kLaneCount) a = Op::combine(a, Op::element(hn::LoadU(d, x + i)));
-    total = Op::combine(total, Op::combine(Op::combine(a, b), Op::combine(c, e)));
+    a.take(b);
+    c.take(e);
+    a.take(c);
+    total.take(a);
   }
+  for (; i + kLaneCount <= n; i += kLaneCount) total.take(hn::LoadU(d, x + i));
   if (i < n) {
     const auto rest = static_cast<std::size_t>(n - i);
-    total = Op::combine(
-        total, hn::IfThenElse(hn::FirstN(d, rest), Op::element(load_n(d, x + i, rest)), start));
+    total.take(hn::IfThenElse(hn::FirstN(d, rest), load_n(d, x + i, rest), hn::Set(d, Op::kStart)));
   }
-  return combine_lanes<Op>(total);
+  if constexpr (OfNumbers<Op>) {
+    if (total.may_have_nan()) return reduce_row<typename Op::OrNan>(x, n);
+  }
+  return total.all();
 }
 
 // Reduces n rows of `width` floats, `stride` apart, for up to a vector's width.
 template <class Op>
 VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width) {
   const F32 d;
-  const VecF32 start = hn::Set(d, Op::kStart);
-  VecF32 total = start;
+  StateOf<Op> total;
   for (int64_t p = 0; p < n;) {
-    VecF32 run = start;
+    StateOf<Op> run;
     for (const int64_t end = std::min(n, p + kRun); p < end; ++p) {
       const float* row = x + p * stride;
-      run = Op::combine(
-          run, Op::element(width == kLaneCount ? hn::LoadU(d, row)
-                                               : load_n(d, row, static_cast<std::size_t>(width))));
+      run.take(width == kLaneCount ? hn::LoadU(d, row)
+                                   : load_n(d, row, static_cast<std::size_t>(width)));
     }
-    total = Op::combine(total, run);
+    total.take(run);
   }
-  return total;
+  if constexpr (OfNumbers<Op>) {
+    if (total.may_have_nan()) return reduce_column<typename Op::OrNan>(x, n, stride, width);
+  }
+  return total.lanes();
 }
 
 template <class Op>

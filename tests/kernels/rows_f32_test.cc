@@ -232,5 +232,22 @@ TEST(ReduceF32, NanWinsWhereverItStands) {
   });
 }
 
+// Infinities of both signs have a sum that is NaN, but extremes that are not.
+TEST(ReduceF32, InfinitiesAreNumbers) {
+  for_each_target([] {
+    for (std::int64_t inner : {1, 5, 16}) {
+      for (std::int64_t n : {2, 5, 37, 300}) {
+        std::vector<float> x = random_floats(n * inner, 1), y(static_cast<std::size_t>(inner));
+        x[0] = kInfinity;
+        x[static_cast<std::size_t>((n - 1) * inner)] = -kInfinity;
+        reduce(Reduce::max, x.data(), y.data(), 1, n, inner, test_pool());
+        ASSERT_EQ(y[0], kInfinity) << "n " << n << " inner " << inner;
+        reduce(Reduce::min, x.data(), y.data(), 1, n, inner, test_pool());
+        ASSERT_EQ(y[0], -kInfinity) << "n " << n << " inner " << inner;
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace mezzo::kernels
