@@ -38,9 +38,15 @@ HWY_INLINE VecF32 power_of_two(VecI32 n) {
   return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(I32(), 127))));
 }
 
+// x = n log(2) + r with |r| <= log(2) / 2, and exp(r) = 1 + r + r^2 tail.
 struct ReducedExp {
-  VecF32 n;
-  VecF32 minus_one;  // exp(r) - 1, where x = n log(2) + r and |r| <= log(2) / 2
+  VecF32 n, r, tail;
+
+  HWY_INLINE VecF32 minus_one() const { return hn::MulAdd(hn::Mul(r, r), tail, r); }  // exp(r) - 1
+  HWY_INLINE VecF32 significand() const {                                             // exp(r)
+    const VecF32 one = hn::Set(F32(), 1.0f);
+    return hn::MulAdd(hn::MulAdd(r, tail, one), r, one);
+  }
 };
 
 // x must be NaN or within +-150.
@@ -50,20 +56,19 @@ HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
   // log(2) in two parts: the first has so few bits that its products with n are exact.
   VecF32 r = hn::NegMulAdd(rounded, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(rounded, hn::Set(d, -2.12194440e-4f), r);
-  const VecF32 tail = polynomial(r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f,
-                                 8.368745116e-03f, 1.381453999e-03f);
-  return {rounded, hn::MulAdd(hn::Mul(r, r), tail, r)};
+  return {rounded, r,
+          polynomial(r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f, 8.368745116e-03f,
+                     1.381453999e-03f)};
 }
 
 // The exponential itself, for -150 <= n <= 128.
 HWY_INLINE VecF32 exp_of(const ReducedExp& e) {
-  const VecF32 significand = hn::Add(e.minus_one, hn::Set(F32(), 1.0f));
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  return VecF32{_mm512_scalef_ps(significand.raw, e.n.raw)};
+  return VecF32{_mm512_scalef_ps(e.significand().raw, e.n.raw)};
 #else
   // 2^n in two factors: n goes from denormals to infinity.
   const VecI32 n = hn::ConvertTo(I32(), e.n), half = hn::ShiftRight<1>(n);
-  return hn::Mul(hn::Mul(significand, power_of_two(half)), power_of_two(hn::Sub(n, half)));
+  return hn::Mul(hn::Mul(e.significand(), power_of_two(half)), power_of_two(hn::Sub(n, half)));
 #endif
 }
 
@@ -73,8 +78,7 @@ HWY_INLINE VecF32 exp_ordinary(VecF32 x) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   return exp_of(e);
 #else
-  const VecF32 power = power_of_two(hn::ConvertTo(I32(), e.n));
-  return hn::MulAdd(power, e.minus_one, power);
+  return hn::Mul(e.significand(), power_of_two(hn::ConvertTo(I32(), e.n)));
 #endif
 }
 
@@ -91,7 +95,8 @@ HWY_INLINE VecF32 exp_f32(VecF32 x) {
   // hundred times as long, and a masked softmax is full of them. Above 89 it is infinity.
   const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
   const VecF32 kept = hn::IfThenZeroElse(vanishes, x);
-  const ReducedExp e = reduce_exp(clamp(kept, hn::Set(d, -104.0f), hn::Set(d, 89.0f)));
+  // (Min gives the second operand where one is NaN.)
+  const ReducedExp e = reduce_exp(hn::Min(hn::Set(d, 89.0f), kept));
   return hn::IfThenZeroElse(vanishes, exp_of(e));
 }
 
@@ -100,7 +105,7 @@ HWY_INLINE VecF32 expm1_small(VecF32 x) {
   const F32 d;
   const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
   const VecF32 scale = power_of_two(hn::ConvertTo(I32(), e.n));
-  return hn::MulAdd(scale, e.minus_one, hn::Sub(scale, hn::Set(d, 1.0f)));
+  return hn::MulAdd(scale, e.minus_one(), hn::Sub(scale, hn::Set(d, 1.0f)));
 }
 
 HWY_INLINE VecF32 log_f32(VecF32 x) {
