@@ -118,6 +118,16 @@ void every_other(const char* __restrict source, char* __restrict target, std::in
   for (std::int64_t i = 0; i < count; ++i) copy_element<N>(source + 2 * i * N, target + i * N);
 }
 
+// Elements of two arrays in turns.
+template <int N>
+void interleave(const char* __restrict even, const char* __restrict odd, char* __restrict target,
+                std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    copy_element<N>(even + i * N, target + 2 * i * N);
+    copy_element<N>(odd + i * N, target + (2 * i + 1) * N);
+  }
+}
+
 // Repeats the element at `source` over `bytes` bytes.
 template <int N>
 void fill(const char* source, char* target, std::int64_t bytes) {
@@ -183,12 +193,17 @@ void StridedCopy::choose_inner() {
     pieces_ = (run_bytes_ + piece_ - 1) / piece_;
   } else {
     element_ = run_bytes_;
-    const auto contiguous = std::find_if(axes_.begin(), axes_.end(),
-                                         [&](const Axis& a) { return a.source == element_; });
-    if (contiguous != axes_.end() && contiguous + 1 != axes_.end() &&
-        axes_.back().target == element_) {
+    const auto contiguous_in = [&](std::int64_t Axis::*stride) {
+      return std::find_if(axes_.begin(), axes_.end(),
+                          [&](const Axis& a) { return a.*stride == element_; });
+    };
+    const auto in_source = contiguous_in(&Axis::source), in_target = contiguous_in(&Axis::target);
+    if (in_source != in_target && in_source != axes_.end() && in_target != axes_.end()) {
       inner_ = Inner::transpose;
-      std::rotate(contiguous, contiguous + 1, axes_.end() - 1);
+      const Axis rows = *in_source, columns = *in_target;
+      axes_.erase(std::max(in_source, in_target));
+      axes_.erase(std::min(in_source, in_target));
+      axes_.insert(axes_.end(), {rows, columns});
       outer_axes_ = axes_.size() - 2;
       const std::int64_t tile = std::max<std::int64_t>(kTileBytes / element_, 1);
       const std::int64_t row_bytes = axes_.back().extent * element_;
@@ -234,6 +249,18 @@ void StridedCopy::run_transpose(const Span& span) const {
   constexpr std::int64_t kTile = std::max<std::int64_t>(kTileBytes / kBytes, 1);
   const Axis& rows = axes_[axes_.size() - 2];
   const Axis& columns = axes_.back();
+  // Between pairs and two arrays: half of a block of depth, say.
+  if (rows.extent == 2 && columns.source == 2 * kBytes) {
+    for (std::int64_t r = span.begin; r < span.end; ++r) {
+      every_other<kBytes>(span.source + r * kBytes, span.target + r * rows.target, columns.extent);
+    }
+    return;
+  }
+  if (columns.extent == 2 && rows.target == 2 * kBytes) {
+    const char* source = span.source + span.begin * kBytes;
+    return interleave<kBytes>(source, source + columns.source,
+                              span.target + span.begin * rows.target, span.end - span.begin);
+  }
   const bool few_sets = rows.target % kFewSets == 0 || columns.source % kFewSets == 0;
   for (std::int64_t r = span.begin; r < span.end; r += kTile) {
     const std::int64_t row_count = std::min(kTile, span.end - r);

@@ -69,6 +69,40 @@ TEST_P(StridedCopyTest, Permutations) {
   }
 }
 
+// The axes may be listed in any order; pairs of elements are taken apart and put together.
+TEST_P(StridedCopyTest, AxesInAnyOrder) {
+  for (const Shape& shape : {Shape{2, 37}, Shape{3, 2, 21}, Shape{4, 5, 2, 9}}) {
+    const Ints strides = strides_of(shape);
+    const std::int64_t count = element_count(shape);
+    std::vector<std::size_t> listed(shape.size());
+    std::iota(listed.begin(), listed.end(), 0);
+    do {
+      std::vector<std::size_t> perm(shape.size());
+      std::iota(perm.begin(), perm.end(), 0);
+      do {
+        // Axis perm[a] of the source is axis a of the target.
+        Shape target;
+        for (const std::size_t axis : perm) target.push_back(shape[axis]);
+        const Ints target_strides = strides_of(target);
+        Shape extents;
+        Ints from, to;
+        for (const std::size_t a : listed) {
+          extents.push_back(target[a]);
+          from.push_back(strides[perm[a]]);
+          to.push_back(target_strides[a]);
+        }
+        check(extents, from, to, count, count);
+      } while (std::next_permutation(perm.begin(), perm.end()));
+    } while (std::next_permutation(listed.begin(), listed.end()));
+  }
+}
+
+TEST_P(StridedCopyTest, OverlappingWindows) {
+  check({6, 30}, {1, 1}, {30, 1}, 35, 180);
+  check({6, 30}, {1, 1}, {1, 6}, 35, 180);
+  check({6, 2, 30}, {1, 40, 1}, {1, 6, 12}, 80, 360);
+}
+
 TEST_P(StridedCopyTest, LargeCopiesAreCutIntoPieces) {
   check({1200, 700}, {1, 1200}, {700, 1}, 840000, 840000);
   check({2, 400000}, {400000, 1}, {400001, 1}, 800000, 800002);
