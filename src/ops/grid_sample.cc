@@ -141,25 +141,36 @@ struct Share {
   G weight;
 };
 
-// What the value at a position of the grid is made of, in any plane.
+// What the values at some positions are made of, in any plane.
 template <class G>
-void shares_at(const GridSampling& how, const Shape& x, const G* position,
-               std::vector<Share<G>>& shares) {
-  shares.assign(1, {0, G{1}});
-  std::vector<Share<G>> next;
+struct Recipe {
+  struct Range {
+    std::size_t begin, end;
+  };
+  std::vector<Share<G>> shares;
+  std::vector<Range> positions;  // the shares of each
+};
+
+// `normalized` is a position of the grid, which lists the innermost axis first.
+template <class G>
+void add_position(const GridSampling& how, const Shape& x, const G* normalized, Recipe<G>& recipe) {
+  auto& shares = recipe.shares;
+  std::size_t begin = shares.size();
+  shares.push_back({0, G{1}});
+  // Each axis splits the shares so far into its own, behind them.
   const std::size_t axes = x.size() - 2;
   for (std::size_t d = 0; d < axes; ++d) {
-    // The grid lists the innermost axis first.
-    const AxisTaps<G> taps = taps_at(how, position[axes - 1 - d], x[d + 2]);
-    next.clear();
-    for (const Share<G>& share : shares) {
+    const AxisTaps<G> taps = taps_at(how, normalized[axes - 1 - d], x[d + 2]);
+    const std::size_t end = shares.size();
+    for (; begin < end; ++begin) {
+      const Share<G> whole = shares[begin];
       for (std::size_t k = 0; k < static_cast<std::size_t>(taps.count); ++k) {
         if (taps.index[k] < 0) continue;
-        next.push_back({share.at * x[d + 2] + taps.index[k], share.weight * taps.weight[k]});
+        shares.push_back({whole.at * x[d + 2] + taps.index[k], whole.weight * taps.weight[k]});
       }
     }
-    shares.swap(next);
   }
+  recipe.positions.push_back({begin, shares.size()});
 }
 
 template <class T, class G>
@@ -170,6 +181,28 @@ T as_element(G value) {
     constexpr auto kLeast = std::numeric_limits<T>::min(), kMost = std::numeric_limits<T>::max();
     if (!(value > static_cast<G>(kLeast))) return kLeast;
     return value >= static_cast<G>(kMost) ? kMost : static_cast<T>(value);
+  }
+}
+
+// Values in kPlanes planes: several at once, since where the shares lie is the same in each.
+template <std::int64_t kPlanes, class T, class G>
+void sample_planes(const Recipe<G>& recipe, const T* planes, std::int64_t plane_step, T* to,
+                   std::int64_t to_step) {
+  for (const auto [begin, end] : recipe.positions) {
+    std::array<G, kPlanes> sums{};
+    for (std::size_t k = begin; k < end; ++k) {
+      const Share<G> share = recipe.shares[k];
+      const T* from = planes + share.at;
+      for (G& sum : sums) {
+        sum += share.weight * static_cast<G>(*from);
+        from += plane_step;
+      }
+    }
+    T* out = to++;
+    for (const G sum : sums) {
+      *out = as_element<T>(sum);
+      out += to_step;
+    }
   }
 }
 
@@ -189,22 +222,16 @@ void sample_run(const GridSampling& how, Run& run) {
   }
   // Some positions at a time, plane by plane: what they are made of lies close together.
   const auto sample = [&](std::int64_t n, std::int64_t first, std::int64_t count) {
-    std::vector<Share<G>> all, shares;
-    std::vector<std::size_t> begins = {0};
-    for (std::int64_t i = 0; i < count; ++i) {
-      shares_at(how, x, run.in<G>(1) + (n * positions + first + i) * axes, shares);
-      all.insert(all.end(), shares.begin(), shares.end());
-      begins.push_back(all.size());
-    }
-    for (std::int64_t c = n * channels; c < (n + 1) * channels; ++c) {
-      const T* plane = run.in<T>(0) + c * in_plane;
-      T* to = run.out<T>(0) + c * positions + first;
-      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-        G sum = 0;
-        for (std::size_t k = begins[i]; k < begins[i + 1]; ++k)
-          sum += all[k].weight * static_cast<G>(plane[all[k].at]);
-        to[i] = as_element<T>(sum);
-      }
+    Recipe<G> recipe;
+    for (std::int64_t i = 0; i < count; ++i)
+      add_position(how, x, run.in<G>(1) + (n * positions + first + i) * axes, recipe);
+    const T* planes = run.in<T>(0) + n * channels * in_plane;
+    T* to = run.out<T>(0) + n * channels * positions + first;
+    constexpr std::int64_t kPlanes = 4;
+    for (std::int64_t c = 0, done; c < channels; c += done) {
+      done = channels - c < kPlanes ? 1 : kPlanes;
+      const auto sample_some = done == 1 ? sample_planes<1, T, G> : sample_planes<kPlanes, T, G>;
+      sample_some(recipe, planes + c * in_plane, in_plane, to + c * positions, positions);
     }
   };
   const std::int64_t blocks = (positions + kBlock - 1) / kBlock;
