@@ -42,6 +42,8 @@ struct Item {
 // Whether `a` comes before `b`.
 template <class T, bool largest>
 struct Before {
+  // Whether `later` does not come before `value`, which stands at a lower index; false of NaN.
+  static bool is_no_better(T later, T value) { return largest ? later <= value : later >= value; }
   bool operator()(const Item<T>& a, const Item<T>& b) const {
     if (largest ? a.value > b.value : a.value < b.value) return true;
     if (a.value == b.value) return a.index < b.index;
@@ -50,6 +52,15 @@ struct Before {
     return largest ? a_nan : b_nan;
   }
 };
+
+// Whether none of n elements comes before `worst`, plainly: without a branch for each, so that the
+// compiler takes vectors.
+template <class T, class Before>
+bool none_better(const T* x, std::int64_t n, T worst, Before before) {
+  int better = 0;
+  for (std::int64_t i = 0; i < n; ++i) better |= before.is_no_better(x[i], worst) ? 0 : 1;
+  return better == 0;
+}
 
 // The first k of x [n], `stride` apart, in their order, as the first of `items` [n].
 template <class T, class Before>
@@ -63,12 +74,19 @@ void choose(const T* x, std::int64_t n, std::int64_t stride, std::int64_t k, Bef
     // Few of many: a heap of the best so far, whose top is the worst of them.
     for (std::int64_t i = 0; i < k; ++i) first[i] = {x[i * stride], i};
     std::make_heap(first, first + k, before);
-    for (std::int64_t i = k; i < n; ++i) {
-      const Item<T> item = {x[i * stride], i};
-      if (!before(item, *first)) continue;
-      std::pop_heap(first, first + k, before);
-      first[k - 1] = item;
-      std::push_heap(first, first + k, before);
+    constexpr std::int64_t kBlock = 32;
+    for (std::int64_t begin = k; begin < n; begin += kBlock) {
+      const std::int64_t end = std::min(n, begin + kBlock);
+      if (stride == 1 && end == begin + kBlock &&
+          none_better(x + begin, kBlock, first->value, before))
+        continue;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Item<T> item = {x[i * stride], i};
+        if (!before(item, *first)) continue;
+        std::pop_heap(first, first + k, before);
+        first[k - 1] = item;
+        std::push_heap(first, first + k, before);
+      }
     }
   }
   std::sort(first, first + k, before);
