@@ -80,6 +80,10 @@ void infer_gather_elements(Op& op) {
 template <class Element, class Index>
 void gather_row(const Element* from, std::int64_t column_stride, std::int64_t axis_stride,
                 std::int64_t extent, const Index* indices, std::int64_t n, Element* to) {
+  if (column_stride == 0 && axis_stride == 1) {
+    for (std::int64_t j = 0; j < n; ++j) to[j] = from[checked_index(indices[j], extent)];
+    return;
+  }
   for (std::int64_t j = 0; j < n; ++j, from += column_stride)
     to[j] = from[checked_index(indices[j], extent) * axis_stride];
 }

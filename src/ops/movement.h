@@ -116,7 +116,10 @@ void on_whole_bytes(DType dtype, const void* source, std::int64_t source_count, 
 /// out of range.
 inline std::int64_t checked_index(std::int64_t index, std::int64_t extent) {
   const std::int64_t from_front = index + (index < 0 ? extent : 0);
-  if (from_front < 0 || from_front >= extent) throw_bad_index(index, extent);
+  // One comparison: as unsigned numbers, negative ones are the largest.
+  if (static_cast<std::uint64_t>(from_front) >= static_cast<std::uint64_t>(extent)) {
+    throw_bad_index(index, extent);
+  }
   return from_front;
 }
 
