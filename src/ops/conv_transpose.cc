@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/shape.h"
 #include "kernels/gemm_f32.h"
@@ -60,57 +61,89 @@ std::int64_t multiply_adds(const Op& op) {
                      checked_mul(conv.group_out(), kernel_size(conv.windows)));
 }
 
-// to[o * stride] += from[o] for o of [begin, end).
-void add_apart(const float* from, float* to, std::int64_t stride, std::int64_t begin,
-               std::int64_t end) {
-  for (std::int64_t o = begin; o < end; ++o) to[o * stride] += from[o];
-}
+// How sums meet the elements of Y that they belong to.
+enum class Placing { add, set };
 
-// to[2 * o] += first[o] and to[2 * o + 1] += second[o]: whole vectors, unlike one after the other.
-void add_interleaved(const float* first, const float* second, float* to, std::int64_t begin,
-                     std::int64_t end) {
+// to[o * stride] = what is there, or `base`, + from[o] for o of [begin, end).
+template <Placing kPlacing>
+void place_apart(const float* __restrict from, float base, float* __restrict to,
+                 std::int64_t stride, std::int64_t begin, std::int64_t end) {
   for (std::int64_t o = begin; o < end; ++o) {
-    to[2 * o] += first[o];
-    to[2 * o + 1] += second[o];
+    float& element = to[o * stride];
+    element = (kPlacing == Placing::add ? element : base) + from[o];
   }
 }
 
-// Adds columns [channel * taps + tap][rows * row length of X] of the rows of X from `row` on to the
-// places of Y that they belong to.
+// The same of first[o] at to[2 * o] and second[o] behind it: whole vectors, unlike one after the
+// other.
+template <Placing kPlacing>
+void place_interleaved(const float* __restrict first, const float* __restrict second, float base,
+                       float* __restrict to, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    float* pair = to + 2 * o;
+    pair[0] = (kPlacing == Placing::add ? pair[0] : base) + first[o];
+    pair[1] = (kPlacing == Placing::add ? pair[1] : base) + second[o];
+  }
+}
+
+// Whether each element of Y belongs to one tap of one element of X.
+bool is_tiled(const Windows& windows) {
+  return std::all_of(windows.begin(), windows.end(), [](const WindowAxis& axis) {
+    return axis.dilation == 1 && axis.kernel == axis.stride &&
+           axis.in + axis.pad_begin <= axis.out * axis.kernel;
+  });
+}
+
+// Brings columns [channel * taps + tap][rows * row length of X] of the rows of X from `row` on to
+// the places of Y that they belong to. `bias` (of each channel, or null) counts where they are set.
+template <Placing kPlacing>
 void col2im(const Windows& windows, const float* columns, std::int64_t channels, std::int64_t row,
-            std::int64_t rows, float* y, ThreadPool& pool) {
+            std::int64_t rows, const float* bias, float* y, ThreadPool& pool) {
   const WindowAxis& last = windows.back();
   const int lead = static_cast<int>(windows.size()) - 1;
   const std::int64_t taps = kernel_size(windows), width = rows * last.out;
   const std::int64_t plane = in_size(windows), lead_taps = taps / last.kernel;
   const bool in_pairs = last.stride == 2 && last.dilation == 1;
+  // What is the same for all channels: the places of each tap in a row of Y, and the row of Y for
+  // each other tap and row of columns, or -1.
+  std::vector<Taps> in_row;
+  for (std::int64_t tap = 0; tap < last.kernel; ++tap) in_row.push_back(outputs_inside(last, tap));
+  std::vector<std::int64_t> y_rows;
+  for (std::int64_t tap = 0; tap < lead_taps; ++tap) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      y_rows.push_back(input_index(windows, lead, output_position(windows, lead, row + r), tap));
+    }
+  }
   // Tap `tap` of the last axis, and the one behind it if `pair`, of a row of Y and of columns.
-  const auto add = [&](std::int64_t tap, bool pair, const float* from, float* to) {
-    const Taps inside = outputs_inside(last, tap);
+  const auto place = [&](std::int64_t tap, bool pair, const float* from, float base, float* to) {
+    const Taps& inside = in_row[static_cast<std::size_t>(tap)];
     const std::int64_t shift = tap * last.dilation - last.pad_begin;
-    if (!pair) return add_apart(from, to + shift, last.stride, inside.begin, inside.end);
-    const Taps next = outputs_inside(last, tap + 1);
+    if (!pair) {
+      return place_apart<kPlacing>(from, base, to + shift, last.stride, inside.begin, inside.end);
+    }
+    const Taps& next = in_row[static_cast<std::size_t>(tap) + 1];
     const std::int64_t begin = std::max(inside.begin, next.begin),
                        end = std::max(begin, std::min(inside.end, next.end));
-    const auto add_rest = [&](const Taps& own, const float* rest, float* at) {
-      add_apart(rest, at, 2, own.begin, std::min(begin, own.end));
-      add_apart(rest, at, 2, std::max(end, own.begin), own.end);
+    const auto place_rest = [&](const Taps& own, const float* rest, float* at) {
+      place_apart<kPlacing>(rest, base, at, 2, own.begin, std::min(begin, own.end));
+      place_apart<kPlacing>(rest, base, at, 2, std::max(end, own.begin), own.end);
     };
-    add_interleaved(from, from + width, to + shift, begin, end);
-    add_rest(inside, from, to + shift);
-    add_rest(next, from + width, to + shift + 1);
+    place_interleaved<kPlacing>(from, from + width, base, to + shift, begin, end);
+    place_rest(inside, from, to + shift);
+    place_rest(next, from + width, to + shift + 1);
   };
   pool.parallel_for(
       channels, 1 + 32768 / (taps * width + 1), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin * lead_taps; i < end * lead_taps; ++i) {
           const std::int64_t channel = i / lead_taps, lead_tap = i % lead_taps;
+          const float base = bias != nullptr ? bias[channel] : 0.0F;
           for (std::int64_t tap = 0, count; tap < last.kernel; tap += count) {
             count = in_pairs && tap + 1 < last.kernel ? 2 : 1;
             const float* from = columns + (i * last.kernel + tap) * width;
             for (std::int64_t r = 0; r < rows; ++r, from += last.out) {
-              const std::int64_t y_row =
-                  input_index(windows, lead, output_position(windows, lead, row + r), lead_tap);
-              if (y_row >= 0) add(tap, count == 2, from, y + channel * plane + y_row * last.in);
+              const std::int64_t y_row = y_rows[static_cast<std::size_t>(lead_tap * rows + r)];
+              if (y_row < 0) continue;
+              place(tap, count == 2, from, base, y + channel * plane + y_row * last.in);
             }
           }
         }
@@ -136,8 +169,9 @@ Choice by_gemm(Op& op) {
   const std::int64_t k = conv.group_in(), row_length = conv.windows.back().out;
   const std::int64_t all_rows = conv.x_plane() / row_length;
   const std::int64_t row_bytes = checked_mul(checked_mul(m, row_length), sizeof(float));
+  // So many at a time that their product stays in a second-level cache.
   const std::int64_t rows =
-      std::clamp<std::int64_t>((std::int64_t{1} << 20) / row_bytes, 1, all_rows);
+      std::clamp<std::int64_t>((std::int64_t{1} << 18) / row_bytes, 1, all_rows);
   op.set_scratch(checked_mul(rows, row_bytes));
   const auto group_floats =
       static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
@@ -156,10 +190,12 @@ Choice by_gemm(Op& op) {
       return result;
     });
   }
-  return [conv, m, k, rows, all_rows, row_length, packed, group_floats](Run& run) {
+  const bool tiled = is_tiled(conv.windows);
+  return [=](Run& run) {
     const std::int64_t x_plane = conv.x_plane(), y_plane = conv.y_plane();
     auto* columns = static_cast<float*>(run.scratch());
-    fill_with_bias(conv, run.in<float>(2), run.out<float>(0), run.pool());
+    const auto* bias = run.in<float>(2);
+    if (!tiled) fill_with_bias(conv, bias, run.out<float>(0), run.pool());
     for (std::int64_t image = 0; image < conv.batch * conv.groups; ++image) {
       const std::int64_t g = image % conv.groups;
       const kernels::GemmOperand weights =
@@ -170,8 +206,10 @@ Choice by_gemm(Op& op) {
         const std::int64_t count = std::min(rows, all_rows - row), n = count * row_length;
         const float* x = run.in<float>(0) + image * k * x_plane + row * row_length;
         kernels::gemm(m, n, k, weights, {x, x_plane, 1, false}, columns, n, {}, run.pool());
-        col2im(conv.windows, columns, conv.group_out(), row, count,
-               run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
+        const auto to_image = tiled ? col2im<Placing::set> : col2im<Placing::add>;
+        to_image(conv.windows, columns, conv.group_out(), row, count,
+                 bias != nullptr ? bias + g * conv.group_out() : nullptr,
+                 run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
       }
     }
   };
