@@ -112,10 +112,10 @@ class RowsFirst {
 
   int64_t work_of_plane() const { return s_.out_h * (s_.in_w * s_.k_h + s_.out_w * s_.k_w); }
 
-  // Memory for run_plane: two rows, all padding.
+  // Memory for run_plane: three rows, all padding.
   float* make_rows() const {
-    float* rows = thread_scratch<ScratchPlane>(2 * row_floats());
-    std::fill(rows, rows + 2 * row_floats(), Op::kFill);
+    float* rows = thread_scratch<ScratchPlane>(3 * row_floats());
+    std::fill(rows, rows + 3 * row_floats(), Op::kFill);
     return rows;
   }
 
@@ -136,12 +136,13 @@ class RowsFirst {
   template <int KH, int KW>
   HWY_INLINE bool run(const float* x, float* y, float* rows) const {
     const F32 d;
-    float *row = rows, *next = rows + row_floats();
+    float *row = rows, *next = rows + row_floats(), *last = rows + 2 * row_floats();
     Watch watch{hn::Zero(d), hn::Zero(d), hn::Zero(d)};
     combine_rows<KH>(x, -s_.pad_top, row, watch);
-    for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w, std::swap(row, next)) {
-      // One row ahead: what was stored just now would have to be waited for.
-      if (oh + 1 < s_.out_h) combine_rows<KH>(x, (oh + 1) * s_.stride_h - s_.pad_top, next, watch);
+    if (s_.out_h > 1) combine_rows<KH>(x, s_.stride_h - s_.pad_top, next, watch);
+    for (int64_t oh = 0; oh < s_.out_h; ++oh, y += s_.out_w) {
+      // Two rows ahead: what was stored just now would have to be waited for.
+      if (oh + 2 < s_.out_h) combine_rows<KH>(x, (oh + 2) * s_.stride_h - s_.pad_top, last, watch);
       const VecF32 weight = hn::Set(d, row_weights_ != nullptr ? row_weights_[oh] : 1.0f);
       for (int64_t ow = 0; ow < s_.out_w; ow += kLaneCount) {
         VecF32 v;
@@ -153,15 +154,19 @@ class RowsFirst {
         }
         const int64_t rest = s_.out_w - ow;
         const auto n = static_cast<std::size_t>(std::min(rest, kLaneCount));
+        const bool whole = rest >= kLaneCount;
         if (col_weights_ != nullptr) {
-          v = hn::Mul(v, hn::Mul(load_n(d, col_weights_ + ow, n), weight));
+          const float* from = col_weights_ + ow;
+          v = hn::Mul(v, hn::Mul(whole ? hn::LoadU(d, from) : load_n(d, from, n), weight));
         }
-        if (rest >= kLaneCount) {
+        if (whole) {
           hn::StoreU(v, d, y + ow);
         } else {
           store_n(v, d, y + ow, n);
         }
       }
+      std::swap(row, next);
+      std::swap(next, last);
     }
     return !Op::kFiniteOnly || watch.all_finite();
   }

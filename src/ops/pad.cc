@@ -133,19 +133,33 @@ struct Layout {
 
 Layout lay_out(const Shape& shape, std::vector<PaddedAxis> axes) {
   Layout layout;
-  layout.strides = strides_of(shape);
+  const std::vector<std::int64_t> strides = strides_of(shape);
   while (axes.size() > 1) {
     const std::int64_t extent = shape[axes.size() - 1];
     if (axes.back().kept != extent || axes.back().extent != extent) break;
     layout.unit *= extent;
     axes.pop_back();
   }
+  // Outside of the rows, neighbours that are not padded count as one axis.
+  bool after_whole = false;
+  for (std::size_t a = 0; a < axes.size(); ++a) {
+    const std::int64_t extent = shape[a];
+    const bool whole = a + 1 < axes.size() && axes[a].kept == extent && axes[a].extent == extent;
+    if (whole && after_whole) {
+      layout.axes.back().extent *= extent;
+      layout.axes.back().kept *= extent;
+      layout.strides.back() = strides[a];
+    } else {
+      layout.axes.push_back(axes[a]);
+      layout.strides.push_back(strides[a]);
+    }
+    after_whole = whole;
+  }
   const PaddedAxis& inner = axes.back();
   layout.width = inner.extent;
   layout.before = std::clamp<std::int64_t>(inner.start, 0, inner.extent);
   layout.kept = std::min(inner.kept, inner.extent - layout.before);
   for (std::size_t a = 0; a + 1 < axes.size(); ++a) layout.rows *= axes[a].extent;
-  layout.axes = std::move(axes);
   return layout;
 }
 
@@ -164,12 +178,12 @@ class Padder {
     const Element* in = source_;
     for (std::size_t a = layout_.axes.size() - 1; a-- > 0;) {
       const PaddedAxis& axis = layout_.axes[a];
-      const std::int64_t index = axis.source(row % axis.extent);
+      const std::int64_t index = axis.source(a == 0 ? row : row % axis.extent);
       if (index < 0) {
         std::fill_n(out, layout_.width * layout_.unit, constant_);
         return;
       }
-      row /= axis.extent;
+      if (a > 0) row /= axis.extent;
       in += index * layout_.strides[a];
     }
     margin(in, out, 0, layout_.before);
