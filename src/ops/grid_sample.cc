@@ -227,11 +227,13 @@ void sample_run(const GridSampling& how, Run& run) {
       add_position(how, x, run.in<G>(1) + (n * positions + first + i) * axes, recipe);
     const T* planes = run.in<T>(0) + n * channels * in_plane;
     T* to = run.out<T>(0) + n * channels * positions + first;
-    constexpr std::int64_t kPlanes = 4;
-    for (std::int64_t c = 0, done; c < channels; c += done) {
-      done = channels - c < kPlanes ? 1 : kPlanes;
-      const auto sample_some = done == 1 ? sample_planes<1, T, G> : sample_planes<kPlanes, T, G>;
-      sample_some(recipe, planes + c * in_plane, in_plane, to + c * positions, positions);
+    constexpr std::array kSamplers = {sample_planes<1, T, G>, sample_planes<2, T, G>,
+                                      sample_planes<3, T, G>, sample_planes<4, T, G>};
+    constexpr auto kMost = static_cast<std::int64_t>(kSamplers.size());
+    for (std::int64_t c = 0, at_once; c < channels; c += at_once) {
+      at_once = std::min(kMost, channels - c);
+      kSamplers[static_cast<std::size_t>(at_once) - 1](recipe, planes + c * in_plane, in_plane,
+                                                       to + c * positions, positions);
     }
   };
   const std::int64_t blocks = (positions + kBlock - 1) / kBlock;
