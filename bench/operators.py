@@ -35,7 +35,7 @@ def cases() -> list[tuple]:
     listed: list[tuple] = []
 
     def case(op: str, *feeds: np.ndarray, label: str = "", constants: dict | None = None, outputs: int = 1, **attributes) -> None:
-        listed.append((f"{op} {label}".strip(), op, {f"x{i}": feed for i, feed in enumerate(feeds)}, constants or {}, attributes, outputs))
+        listed.append((f"{op} {label}".strip(), op, {f"x{i}": np.asarray(feed) for i, feed in enumerate(feeds)}, constants or {}, attributes, outputs))
 
     for op in (
         "Abs Neg Exp Erf Sin Cos Atan Tan Floor Round Sign Sigmoid Tanh Relu Softplus Softsign Elu Selu HardSigmoid HardSwish LeakyRelu Reciprocal "
@@ -91,6 +91,55 @@ def cases() -> list[tuple]:
     case("ConvTranspose", draw(1, 64, 28, 28), label="4x4", constants={"w": draw(64, 32, 4, 4)}, strides=[2, 2], pads=[1] * 4)
     for op, gates in (("LSTM", 4), ("GRU", 3)):
         case(op, draw(50, 1, 64), constants={"w": 0.1 * draw(1, gates * 128, 64), "r": 0.1 * draw(1, gates * 128, 128)}, hidden_size=128)
+    # Integers and truth values, as shapes, masks and token numbers have them.
+    tokens = RANDOM.integers(0, 30000, (8, 4096))
+    for op in ("Add", "Mul", "Div", "Mod"):
+        case(op, tokens, tokens[::-1] + 1, label="of int64")
+    for op in ("Equal", "Less", "GreaterOrEqual"):
+        case(op, tokens, np.int64(7), label="of int64")
+    case("And", tokens > 9, tokens % 2 > 0), case("Or", tokens > 9, tokens % 2 > 0)
+    case("Where", tokens > 9, tokens, np.int64(0), label="of int64")
+    case("Where", tokens > 9, np.float32(0), np.float32(-1e9), label="of two numbers")
+    case("ReduceSum", tokens, constants={"axes": np.array([-1])}, label="of int64"), case("CumSum", tokens, constants={"axis": np.int64(1)}, label="of int64")
+    case("ArgMax", tokens, label="of int64", axis=-1), case("NonZero", (tokens % 7 == 0))
+    case("Cast", tokens, label="from int64 to int32", to=TensorProto.INT32), case("Cast", tokens.astype(np.int32), label="from int32 to int64", to=TensorProto.INT64)
+    case("OneHot", tokens[:, :64], constants={"depth": np.int64(100), "values": np.array([0, 1], np.float32)})
+    case("Range", constants={"start": np.int64(0), "limit": np.int64(4096), "delta": np.int64(1)})
+    case("Gather", tokens.astype(np.float32), constants={"indices": np.array([0])}, label="of a column", axis=1)
+    # What moves elements, along other axes.
+    case("Transpose", ROWS, label="of rows and columns", perm=[0, 2, 1]), case("Transpose", IMAGE.reshape(1, 56, 56, 64), label="to NCHW", perm=[0, 3, 1, 2])
+    case("Transpose", draw(8, 64, 14, 14).astype(np.float16), label="of float16", perm=[0, 2, 3, 1])
+    case("Concat", ROWS, ROWS, label="of rows", axis=-1), case("Split", IMAGE, label="of channels", outputs=2, axis=1)
+    case("Slice", IMAGE, label="every other", constants={"b": np.array([0, 0]), "e": np.array([56, 56]), "a": np.array([2, 3]), "s": np.array([2, 2])})
+    case("Slice", ROWS, label="backwards", constants={"b": np.array([-1]), "e": np.array([-1000]), "a": np.array([2]), "s": np.array([-1])})
+    case("ScatterElements", ROWS, RANDOM.permuted(np.tile(np.arange(384), (8, 16, 1)), axis=2), draw(8, 16, 384), axis=2)
+    case("GatherND", ROWS, RANDOM.integers(0, 8, (500, 1)).repeat(2, 1)), case("Trilu", draw(8, 256, 256), upper=0)
+    case("Pad", IMAGE, constants={"pads": np.array([0, 0, 3, 3] * 2)}, label="reflect", mode="reflect")
+    case("ReverseSequence", ROWS, np.full(128, 8), time_axis=0, batch_axis=1), case("Expand", draw(1, 64, 1, 1), label="of channels", constants={"shape": np.array([1, 64, 56, 56])})
+    # Other norms, reductions, pools and products.
+    case("RMSNormalization" , ROWS, constants={"scale": draw(384)}), case("GroupNormalization", IMAGE, constants={name: draw(8) for name in CHANNELS}, num_groups=8)
+    case("LpNormalization", ROWS, axis=-1), case("LRN", IMAGE, size=5), case("MeanVarianceNormalization", IMAGE)
+    case("ReduceSum", ROWS, constants={"axes": np.array([0, 1])}, label="along [0, 1]"), case("ReduceLogSumExp", ROWS, constants={"axes": np.array([-1])})
+    case("ReduceProd", ROWS, constants={"axes": np.array([-1])}), case("ReduceMin", tokens, constants={"axes": np.array([-1])}, label="of int64")
+    case("MaxPool", IMAGE, label="with indices", outputs=2, kernel_shape=[2, 2], strides=[2, 2]), case("GlobalMaxPool", IMAGE)
+    case("MaxPool", draw(1, 256, 20, 20), label="5x5", kernel_shape=[5, 5], pads=[2] * 4), case("LpPool", IMAGE, kernel_shape=[2, 2], strides=[2, 2])
+    case("Einsum", draw(8, 12, 64, 32), draw(8, 12, 64, 32), equation="bhid,bhjd->bhij"), case("Einsum", draw(8, 128, 384), draw(384, 12, 32), label="of heads", equation="bsd,dhk->bshk")
+    case("MatMul", draw(512, 512), draw(512, 512), label="square"), case("MatMul", draw(8, 128, 384), label="by 4", constants={"b": draw(384, 4)})
+    case("Gemm", draw(1, 2048), constants={"b": draw(1000, 2048), "c": draw(1000)}, label="of one row", transB=1)
+    case("MatMulInteger", (ROWS * 40).astype(np.uint8), constants={"b": (draw(384, 384) * 40).astype(np.int8)}), case("DynamicQuantizeLinear", ROWS, outputs=3)
+    case("ConvInteger", (IMAGE * 40).astype(np.uint8), constants={"w": (draw(64, 64, 3, 3) * 40).astype(np.int8)}, pads=[1] * 4)
+    case("Conv", IMAGE, label="1x1", constants={"w": draw(64, 64, 1, 1)}), case("Conv", IMAGE, label="3x3", constants={"w": draw(64, 64, 3, 3)}, pads=[1] * 4)
+    case("Conv", IMAGE, label="depthwise", constants={"w": draw(64, 1, 3, 3)}, pads=[1] * 4, group=64), case("Conv", IMAGE, label="grouped", constants={"w": draw(64, 16, 3, 3)}, pads=[1] * 4, group=4)
+    case("Conv", draw(1, 3, 224, 224), label="7x7 of a picture", constants={"w": draw(64, 3, 7, 7)}, pads=[3] * 4, strides=[2, 2])
+    case("Resize", IMAGE, label="linear down", constants={"": None, "scales": np.array([1, 1, 0.5, 0.5], np.float32)}, mode="linear")
+    case("Clip", IMAGE, constants={"least": np.float32(0), "most": np.float32(6)}), case("Gelu", ROWS), case("ThresholdedRelu", IMAGE), case("Celu", IMAGE)
+    case("Min", IMAGE, draw(1)), case("Sub", IMAGE, draw(56, 56), label="of a plane"), case("Greater", IMAGE, IMAGE[::-1].copy())
+    boxes = np.sort(RANDOM.random((1, 1000, 2, 2)), axis=2).reshape(1, 1000, 4).astype(np.float32)
+    limits = {"most": np.array([100]), "overlap": np.array([0.5], np.float32), "score": np.array([0.1], np.float32)}
+    case("NonMaxSuppression", boxes, RANDOM.random((1, 1, 1000)).astype(np.float32), constants=limits)
+    regions = (np.sort(RANDOM.random((50, 2, 2)), axis=1) * 56).reshape(50, 4).astype(np.float32)
+    case("RoiAlign", IMAGE, regions, np.zeros(50, np.int64), output_height=7, output_width=7, sampling_ratio=2)
+    case("TopK", draw(1, 8400), label="100 of 8400", constants={"k": np.array([100])}, outputs=2)
     steps = {"scale": np.float32(0.02), "zero_point": np.uint8(128)}
     case("QuantizeLinear", IMAGE, constants=steps), case("DequantizeLinear", (IMAGE * 50).astype(np.uint8), constants=steps)
     return listed
@@ -102,7 +151,7 @@ def model_of(op: str, feeds: dict, constants: dict, attributes: dict, outputs: i
     node = helper.make_node(op, [*feeds, *constants], results, **attributes)
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if value is not None]
     graph = helper.make_graph([node], op, inputs, [helper.make_empty_tensor_value_info(name) for name in results], stored)
-    opset = 17 if op in ("ReduceMean", "ReduceMax", "ReduceL2", "Split") else 18
+    opset = 17 if op in ("ReduceMean", "ReduceMax", "ReduceL2", "Split") else 23 if op == "RMSNormalization" else 20 if op == "Gelu" else 18
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10).SerializeToString()
 
 
