@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/shape.h"
+#include "kernels/repeat.h"
 
 namespace mezzo::kernels {
 namespace {
@@ -128,19 +129,6 @@ void interleave(const char* __restrict even, const char* __restrict odd, char* _
   }
 }
 
-// Repeats the element at `source` over `bytes` bytes.
-template <int N>
-void fill(const char* source, char* target, std::int64_t bytes) {
-  constexpr std::int64_t kBlock = 4096;
-  std::int64_t done = N;
-  copy_element<N>(source, target);
-  while (done < bytes) {
-    const std::int64_t more = std::min({done, kBlock, bytes - done});
-    std::memcpy(target + done, target, static_cast<std::size_t>(more));
-    done += more;
-  }
-}
-
 }  // namespace
 
 struct StridedCopy::Span {
@@ -198,7 +186,11 @@ void StridedCopy::choose_inner() {
                           [&](const Axis& a) { return a.*stride == element_; });
     };
     const auto in_source = contiguous_in(&Axis::source), in_target = contiguous_in(&Axis::target);
-    if (in_source != in_target && in_source != axes_.end() && in_target != axes_.end()) {
+    const bool repeats_long = !axes_.empty() && axes_.back().source == 0 &&
+                              axes_.back().target == element_ &&
+                              axes_.back().extent * element_ >= kTileBytes;
+    if (!repeats_long && in_source != in_target && in_source != axes_.end() &&
+        in_target != axes_.end()) {
       inner_ = Inner::transpose;
       const Axis rows = *in_source, columns = *in_target;
       axes_.erase(std::max(in_source, in_target));
@@ -233,7 +225,7 @@ void StridedCopy::run_strided(const Span& span) const {
   char* target = span.target + span.begin * axis.target;
   const std::int64_t count = span.end - span.begin;
   if (axis.source == 0 && axis.target == kBytes) {
-    fill<kBytes>(source, target, count * kBytes);
+    repeat<kBytes>(source, target, count * kBytes);
     return;
   }
   if (axis.source == 2 * kBytes && axis.target == kBytes)

@@ -48,8 +48,8 @@ Choice by_size(Op& op) {
   return [=, mover = Mover(dtype, common, source_strides, target_strides, source_offset,
                            target_offset)](Run& run) {
     if (pads) {
-      with_element(
-          dtype, [&](auto element) { std::fill_n(run.out<decltype(element)>(0), count, element); });
+      with_element(dtype,
+                   [&](auto element) { fill_run(element, run.out<decltype(element)>(0), count); });
     }
     mover.run(run.in_data(0), run.out_data(0), run.pool());
   };
@@ -66,5 +66,5 @@ MEZZO_FAMILY(center_crop_pad) {
       .in("shape", kIndices)
       .out("output_data", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

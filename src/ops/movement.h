@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/repeat.h"
 #include "kernels/strided_copy.h"
 #include "mezzo/tensor.h"
 
@@ -58,6 +59,18 @@ void copy_run(const Element* source, Element* target, std::int64_t count) {
     }
   } else {
     for (std::int64_t i = 0; i < count; ++i) target[i] = source[i];
+  }
+}
+
+/// Writes `value` to `count` elements.
+template <class Element>
+void fill_run(const Element& value, Element* target, std::int64_t count) {
+  if constexpr (std::is_trivially_copyable_v<Element>) {
+    kernels::repeat<sizeof(Element)>(reinterpret_cast<const char*>(&value),
+                                     reinterpret_cast<char*>(target),
+                                     count * static_cast<std::int64_t>(sizeof(Element)));
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) target[i] = value;
   }
 }
 

@@ -1,5 +1,6 @@
 // OneHot. Spec: ai.onnx OneHot-9, -11 (negative indices), -28 (bfloat16).
 #include "ops/axis_split.h"
+#include "ops/movement.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
@@ -30,7 +31,7 @@ template <class T>
 void fill(Run& run, const AxisSplit& split) {
   const T *off = run.in<T>(2), *on = off + 1;
   T* y = run.out<T>(0);
-  std::fill_n(y, split.outer * split.n * split.inner, *off);
+  fill_run(*off, y, split.outer * split.n * split.inner);
   const std::vector<std::int64_t> indices = run.in_ints(0);
   for (std::int64_t o = 0; o < split.outer; ++o) {
     for (std::int64_t i = 0; i < split.inner; ++i) {

@@ -159,7 +159,7 @@ Layout lay_out(const Shape& shape, std::vector<PaddedAxis> axes) {
   layout.width = inner.extent;
   layout.before = std::clamp<std::int64_t>(inner.start, 0, inner.extent);
   layout.kept = std::min(inner.kept, inner.extent - layout.before);
-  for (std::size_t a = 0; a + 1 < axes.size(); ++a) layout.rows *= axes[a].extent;
+  for (std::size_t a = 0; a + 1 < layout.axes.size(); ++a) layout.rows *= layout.axes[a].extent;
   return layout;
 }
 
@@ -168,6 +168,8 @@ class Padder {
  public:
   Padder(const Layout& layout, const void* source, void* target, const void* constant)
       : layout_(layout),
+        before_(margin(0, layout.before)),
+        after_(margin(layout.before + layout.kept, layout.width)),
         source_(static_cast<const Element*>(source)),
         target_(static_cast<Element*>(target)) {
     if (constant != nullptr) constant_ = *static_cast<const Element*>(constant);
@@ -179,33 +181,47 @@ class Padder {
     for (std::size_t a = layout_.axes.size() - 1; a-- > 0;) {
       const PaddedAxis& axis = layout_.axes[a];
       const std::int64_t index = axis.source(a == 0 ? row : row % axis.extent);
-      if (index < 0) {
-        std::fill_n(out, layout_.width * layout_.unit, constant_);
-        return;
-      }
+      if (index < 0) return fill_run(constant_, out, layout_.width * layout_.unit);
       if (a > 0) row /= axis.extent;
       in += index * layout_.strides[a];
     }
-    margin(in, out, 0, layout_.before);
-    copy_run(in + layout_.axes.back().first * layout_.unit, out + layout_.before * layout_.unit,
-             layout_.kept * layout_.unit);
-    margin(in, out, layout_.before + layout_.kept, layout_.width);
+    out = pad(in, before_, out);
+    copy_run(in + layout_.axes.back().first * layout_.unit, out, layout_.kept * layout_.unit);
+    pad(in, after_, out + layout_.kept * layout_.unit);
   }
 
  private:
-  // Units [begin, end) of an output row.
-  void margin(const Element* in, Element* out, std::int64_t begin, std::int64_t end) const {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t from = layout_.axes.back().source(i);
-      if (from < 0) {
-        std::fill_n(out + i * layout_.unit, layout_.unit, constant_);
+  // Units of a row that are padding: those of the input's row that stand there.
+  struct Margin {
+    std::int64_t count = 0;
+    std::vector<std::int64_t> sources;  // none: the constant
+  };
+
+  Margin margin(std::int64_t begin, std::int64_t end) const {
+    const PaddedAxis& axis = layout_.axes.back();
+    Margin result{end - begin, {}};
+    if (axis.mode == Mode::constant) return result;
+    for (std::int64_t i = begin; i < end; ++i) result.sources.push_back(axis.source(i));
+    return result;
+  }
+
+  // Gives the end.
+  Element* pad(const Element* in, const Margin& margin, Element* out) const {
+    if (margin.sources.empty()) fill_run(constant_, out, margin.count * layout_.unit);
+    Element* to = out;
+    for (const std::int64_t from : margin.sources) {
+      if (layout_.unit == 1) {
+        *to = in[from];
       } else {
-        copy_run(in + from * layout_.unit, out + i * layout_.unit, layout_.unit);
+        copy_run(in + from * layout_.unit, to, layout_.unit);
       }
+      to += layout_.unit;
     }
+    return out + margin.count * layout_.unit;
   }
 
   const Layout& layout_;
+  const Margin before_, after_;
   const Element* source_;
   Element* target_;
   Element constant_{};
@@ -264,7 +280,7 @@ MEZZO_FAMILY(pad) {
       .in("data", kFloats)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Pad")
       .since(2)
       .attr("mode", "constant")
@@ -273,7 +289,7 @@ MEZZO_FAMILY(pad) {
       .in("data", kFloats)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Pad")
       .since(11, 13)
       .attr("mode", "constant")
@@ -282,7 +298,7 @@ MEZZO_FAMILY(pad) {
       .in("constant_value", like(0), Arity::optional)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Pad")
       .since(18, 19, 21, 23, 24, 25)
       .attr("mode", "constant")
@@ -292,5 +308,5 @@ MEZZO_FAMILY(pad) {
       .in("axes", kIndices, Arity::optional)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

@@ -36,8 +36,8 @@ Choice by_size(Op& op) {
               std::clamp<std::int64_t>(row % rows + k + (upper ? 0 : 1), 0, columns);
           const std::int64_t from = upper ? split : 0, to = upper ? columns : split;
           if (in != out) copy_run(in + from, out + from, to - from);
-          std::fill_n(out, from, Element{});
-          std::fill_n(out + to, columns - to, Element{});
+          fill_run(Element{}, out, from);
+          fill_run(Element{}, out + to, columns - to);
         }
       };
       run.pool().parallel_for(all_rows, runs_per_task(dtype, columns), keep);
@@ -56,6 +56,6 @@ MEZZO_FAMILY(trilu) {
       .in("k", DType::i64, Arity::optional)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size)
+      .kernel_by_size(by_size)
       .in_place(0);
 }
