@@ -87,5 +87,5 @@ MEZZO_FAMILY(compress) {
       .in("condition", DType::boolean)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

@@ -63,12 +63,12 @@ MEZZO_FAMILY(concat) {
       .in("inputs", kFloats, Arity::variadic)
       .out("concat_result", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Concat")
       .since(4, 11, 13)
       .required("axis", FormalAttribute::Kind::int_)
       .in("inputs", kAllWithBf16, Arity::variadic)
       .out("concat_result", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

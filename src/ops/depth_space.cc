@@ -95,7 +95,7 @@ MEZZO_FAMILY(depth_space) {
       .in("input", kAllNoBf16)
       .out("output", like(0))
       .infer(infer_depth_to_space)
-      .kernel("by element size", depth_to_space);
+      .kernel_by_size(depth_to_space);
   op("DepthToSpace")
       .since(11, 13, 28)
       .required("blocksize", Kind::int_)
@@ -103,14 +103,14 @@ MEZZO_FAMILY(depth_space) {
       .in("input", kAllWithBf16)
       .out("output", like(0))
       .infer(infer_depth_to_space)
-      .kernel("by element size", depth_to_space);
+      .kernel_by_size(depth_to_space);
   op("SpaceToDepth")
       .since(1, 13)
       .required("blocksize", Kind::int_)
       .in("input", kAllWithBf16)
       .out("output", like(0))
       .infer(infer_space_to_depth)
-      .kernel("by element size", space_to_depth);
+      .kernel_by_size(space_to_depth);
   op("SpaceToDepth")
       .since(28)
       .required("blocksize", Kind::int_)
@@ -118,5 +118,5 @@ MEZZO_FAMILY(depth_space) {
       .in("input", kAllWithBf16)
       .out("output", like(0))
       .infer(infer_space_to_depth)
-      .kernel("by element size", space_to_depth);
+      .kernel_by_size(space_to_depth);
 }

@@ -141,7 +141,7 @@ MEZZO_FAMILY(expand) {
       .in("shape", DType::i64)
       .out("output", like(0))
       .infer(infer_expand)
-      .kernel("by element size", expand);
+      .kernel_by_size(expand);
   op("Tile")
       .since(1)
       .in("input", kFloats)
@@ -149,12 +149,12 @@ MEZZO_FAMILY(expand) {
       .in("axis", like(0))
       .out("output", like(0))
       .infer(infer_tile)
-      .kernel("by element size", tile);
+      .kernel_by_size(tile);
   op("Tile")
       .since(6, 13)
       .in("input", kAllWithBf16)
       .in("repeats", DType::i64)
       .out("output", like(0))
       .infer(infer_tile)
-      .kernel("by element size", tile);
+      .kernel_by_size(tile);
 }

@@ -205,7 +205,7 @@ MEZZO_FAMILY(gather) {
       .in("indices", kIndices)
       .out("output", like(0))
       .infer(infer_gather)
-      .kernel("by element size", gather);
+      .kernel_by_size(gather);
   op("GatherElements")
       .since(11, 13)
       .attr("axis", 0)
@@ -213,14 +213,14 @@ MEZZO_FAMILY(gather) {
       .in("indices", kIndices)
       .out("output", like(0))
       .infer(infer_gather_elements)
-      .kernel("by element size", gather_elements);
+      .kernel_by_size(gather_elements);
   op("GatherND")
       .since(11)
       .in("data", kAllNoBf16)
       .in("indices", DType::i64)
       .out("output", like(0))
       .infer(infer_gather_nd)
-      .kernel("by element size", gather_nd);
+      .kernel_by_size(gather_nd);
   op("GatherND")
       .since(12, 13)
       .attr("batch_dims", 0)
@@ -228,5 +228,5 @@ MEZZO_FAMILY(gather) {
       .in("indices", DType::i64)
       .out("output", like(0))
       .infer(infer_gather_nd)
-      .kernel("by element size", gather_nd);
+      .kernel_by_size(gather_nd);
 }

@@ -308,7 +308,7 @@ MEZZO_FAMILY(ml_features) {
       .in("Y", DType::i64)
       .out("Z", like(0))
       .infer(infer_extractor)
-      .kernel("by element size", extract);
+      .kernel_by_size(extract);
   op("Binarizer", domain)
       .since(1)
       .attr("threshold", 0.0F)

@@ -353,6 +353,8 @@ class Row {
   /// A kernel, by its name in `mezzo explain`. Best first; the last is the reference, which takes
   /// all that the row allows.
   Row& kernel(std::string name, Chooser chooser);
+  /// The only kernel of what moves elements and never computes with them: it goes by their size.
+  Row& kernel_by_size(Chooser chooser);
   /// A kernel that is also dropped when MEZZO_TARGET=scalar asks for the reference kernels only.
   Row& simd_kernel(std::string name, Chooser chooser);
 
@@ -388,6 +390,9 @@ class Row {
   const std::vector<Formal>& inputs() const { return inputs_; }
   const std::vector<Formal>& outputs() const { return outputs_; }
   bool is_view() const { return view_; }
+  /// Whether the outputs' elements are those of inputs, as they are: a view, or what is done by
+  /// size.
+  bool moves_elements() const { return view_ || by_size_; }
   bool is_random() const { return random_; }
   bool is_from_shapes() const { return from_shapes_; }
   const std::vector<int>& in_place_inputs() const { return in_place_; }
@@ -430,7 +435,8 @@ class Row {
   std::vector<Formal> inputs_, outputs_;
   Infer infer_;
   std::vector<NamedChooser> kernels_;
-  bool view_ = false, random_ = false, from_shapes_ = false, batched_by_shape_ = false;
+  bool view_ = false, by_size_ = false, random_ = false, from_shapes_ = false,
+       batched_by_shape_ = false;
   std::vector<int> in_place_, batched_;
   std::string then_, else_;
   std::function<std::int64_t(const Op&)> multiply_adds_;

@@ -153,6 +153,11 @@ Row& Row::simd_kernel(std::string name, Chooser chooser) {
   return *this;
 }
 
+Row& Row::kernel_by_size(Chooser chooser) {
+  by_size_ = true;
+  return kernel("moving elements", std::move(chooser));
+}
+
 Row& Row::view() {
   view_ = true;
   return *this;

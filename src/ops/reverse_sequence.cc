@@ -66,5 +66,5 @@ MEZZO_FAMILY(reverse_sequence) {
       .in("sequence_lens", DType::i64)
       .out("Y", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

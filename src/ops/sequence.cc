@@ -283,7 +283,7 @@ MEZZO_FAMILY(sequence) {
       .in("split", kIndices, Arity::optional)
       .out("output_sequence", kSequence)
       .infer(infer_split)
-      .kernel("by element size", split);
+      .kernel_by_size(split);
   op("ConcatFromSequence")
       .since(11)
       .attr("new_axis", 0)
@@ -291,7 +291,7 @@ MEZZO_FAMILY(sequence) {
       .in("input_sequence", kSequence)
       .out("concat_result", kAllIr14)
       .infer(infer_unknown)
-      .kernel("by element size", concat);
+      .kernel_by_size(concat);
   op("SequenceMap")
       .since(17)
       .required("body", Kind::graph)

@@ -129,7 +129,7 @@ MEZZO_FAMILY(slice) {
       .in("data", kAllNoBf16)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Slice")
       .since(10, 11, 13)
       .in("data", kAllWithBf16)
@@ -139,7 +139,7 @@ MEZZO_FAMILY(slice) {
       .in("steps", like(1), Arity::optional)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("StridedSlice", "mezzo")
       .since(1)
       .required("starts", Kind::ints)
@@ -148,5 +148,5 @@ MEZZO_FAMILY(slice) {
       .in("data", kAllWithBf16)
       .out("output", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

@@ -96,7 +96,7 @@ MEZZO_FAMILY(split) {
       .in("split", like(0), Arity::optional)
       .out("outputs...", like(0), Arity::variadic)
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Split")
       .since(2, 11)
       .attr("axis", 0)
@@ -104,7 +104,7 @@ MEZZO_FAMILY(split) {
       .in("input", kAllNoBf16)
       .out("outputs", like(0), Arity::variadic)
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Split")
       .since(13)
       .attr("axis", 0)
@@ -112,7 +112,7 @@ MEZZO_FAMILY(split) {
       .in("split", DType::i64, Arity::optional)
       .out("outputs", like(0), Arity::variadic)
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
   op("Split")
       .since(18)
       .attr("axis", 0)
@@ -121,5 +121,5 @@ MEZZO_FAMILY(split) {
       .in("split", DType::i64, Arity::optional)
       .out("outputs", like(0), Arity::variadic)
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

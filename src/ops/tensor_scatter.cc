@@ -103,6 +103,6 @@ MEZZO_FAMILY(tensor_scatter) {
       .in("write_indices", DType::i64, Arity::optional)
       .out("present_cache", like(0))
       .infer(infer)
-      .kernel("by element size", by_size)
+      .kernel_by_size(by_size)
       .in_place(0);
 }

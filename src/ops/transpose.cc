@@ -63,5 +63,5 @@ MEZZO_FAMILY(transpose) {
       .in("data", kAllIr13)
       .out("transposed", like(0))
       .infer(infer)
-      .kernel("by element size", by_size);
+      .kernel_by_size(by_size);
 }

@@ -85,5 +85,5 @@ MEZZO_FAMILY(where) {
       .infer(infer)
       .in_place(1)
       .in_place(2)
-      .kernel("by size", where);
+      .kernel_by_size(where);
 }

@@ -177,11 +177,7 @@ bool Compiler::plan_node(NodeId id) {
     captures.push_back(plain_slot_of(capture));
     if (captures.back() < 0) return false;
   }
-  // Once in f32, a 16-bit float is kept so until something asks for the value itself: each
-  // rounding less is less error and less work.
-  bool wide = !constant && can_widen(node, row) && std::any_of(in.begin(), in.end(), [&](int slot) {
-    return slot >= 0 && own_type(slot) != DType::undefined && ops::is_16_bit_float(own_type(slot));
-  });
+  bool wide = !constant && wants_wide(node, row, in);
   std::vector<int> used = in;
   for (int& slot : used) {
     if (slot >= 0) slot = wide ? widen(slot) : narrow(slot);

@@ -91,6 +91,8 @@ class Compiler {
   // Whether the node means the same with f32 in place of its 16-bit floats: every type in question
   // follows from an input's.
   static bool can_widen(const graph::Node& node, const ops::Row& row);
+  // Whether the node is to be, given the slots of its inputs.
+  bool wants_wide(const graph::Node& node, const ops::Row& row, const std::vector<int>& in) const;
   DType own_type(int slot) const;
   // The own type of an output whose type is that of an input which was widened.
   DType output_kept_for(const ops::Row& row, int output, const std::vector<int>& in) const;

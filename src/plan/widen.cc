@@ -1,5 +1,7 @@
 // 16-bit floats have no kernels of their own: a node whose types all follow from its inputs' is
 // planned with f32 in their place, and its outputs stay f32 until something asks for the value.
+#include <algorithm>
+
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
 #include "plan/constants.h"
@@ -57,6 +59,24 @@ bool Compiler::can_widen(const graph::Node& node, const ops::Row& row) {
     if (narrow && formal.like < 0) return false;
   }
   return true;
+}
+
+bool Compiler::wants_wide(const graph::Node& node, const ops::Row& row,
+                          const std::vector<int>& in) const {
+  const auto is_narrow = [&](int slot) {
+    return slot >= 0 && own_type(slot) != DType::undefined && ops::is_16_bit_float(own_type(slot));
+  };
+  const auto is_wide = [&](int slot) {
+    const Slot& facts = plan_->slots[at(slot)];
+    return facts.kept_for != DType::undefined ||
+           (facts.constant == nullptr && twins_.contains(slot));
+  };
+  // Once in f32, a 16-bit float is kept so until something asks for the value itself: each
+  // rounding less is less error and less work. But what only moves elements moves less when they
+  // are small.
+  return can_widen(node, row) && std::any_of(in.begin(), in.end(), [&](int slot) {
+           return is_narrow(slot) && (!row.moves_elements() || is_wide(slot));
+         });
 }
 
 DType Compiler::own_type(int slot) const {

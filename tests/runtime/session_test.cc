@@ -286,6 +286,26 @@ TEST(Session, FetchedViewsHaveMemoryOfTheirOwn) {
   EXPECT_NE(plan.find("square float32[2, 2] = copy"), std::string::npos) << plan;
 }
 
+// What only moves 16-bit floats moves them as they are; behind what computes they stay float32.
+TEST(Session, MovesHalvesAsTheyAre) {
+  const std::vector<float> values = {1, -2, 0.5F, 3, -4, 8};
+  const Tensor x = Tensor::of<float>({2, 3}, values).to(DType::f16);
+  GraphBuilder g;
+  g.input("x", DType::f16, {2, 3});
+  g.node("Transpose", {"x"}, {"turned"}).node("Relu", {"turned"}, {"positive"});
+  g.node("Transpose", {"positive"}, {"back"}).output("back").output("turned");
+  const Session session(g.finish());
+  const Outputs out = session.run({{"x", x}});
+  EXPECT_EQ(out["turned"].dtype(), DType::f16);
+  EXPECT_EQ(numbers(out["turned"].to(DType::f32)), (std::vector<float>{1, 3, -2, -4, 0.5F, 8}));
+  EXPECT_EQ(numbers(out["back"].to(DType::f32)), (std::vector<float>{1, 0, 0.5F, 3, 0, 8}));
+  const std::string plan = session.explain({{"x", x}}, {"back", "turned"});
+  EXPECT_NE(plan.find("turned float16[3, 2] = "), std::string::npos) << plan;
+  EXPECT_EQ(plan.find("x float32"), std::string::npos) << plan;
+  EXPECT_NE(plan.find("positive float32[3, 2]"), std::string::npos) << plan;
+  EXPECT_NE(plan.find("back float32[2, 3] = "), std::string::npos) << plan;
+}
+
 TEST(Session, OutputsOutliveIt) {
   Outputs out;
   {
