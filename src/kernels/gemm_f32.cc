@@ -211,6 +211,7 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, float* c,
               int64_t ldc, const GemmEpilogue& epilogue, ThreadPool& pool) {
   if (try_vector(m, n, k, a, b, c, ldc, epilogue, pool)) return;
+  if (try_very_few_columns(m, n, k, a, b, c, ldc, epilogue, pool)) return;
   const int64_t height = tile_rows(m), depth = std::max<int64_t>(k, 1);
   // With one panel of rows B is read once: in place, if its rows are contiguous and whole tiles of
   // it can be loaded.

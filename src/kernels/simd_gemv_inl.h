@@ -1,5 +1,5 @@
-// Products of a vector and a matrix, which are bound by memory: nothing is packed. Included per
-// target, like simd.h.
+// Products of a vector, or of very few, and a matrix, which are bound by memory: nothing is packed.
+// Included per target, like simd.h.
 
 #if defined(MEZZO_KERNELS_SIMD_GEMV_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_GEMV_INL
@@ -71,12 +71,16 @@ inline void vector_times_columns(const float* x, const float* b, std::int64_t st
         sums[c][1] = hn::MulAdd(x1, hn::LoadU(d, b + c * stride + p + kLanes), sums[c][1]);
       }
     }
-    MEZZO_UNROLL
-    for (int c = 0; c < kColumns; ++c) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[c][0], sums[c][1])));
-      for (std::int64_t q = p; q < k; ++q) sum += x[q] * b[c * stride + q];
-      out[j + c] = sum;
+    for (; p < k; p += kLanes) {
+      const auto rest = static_cast<std::size_t>(std::min<std::int64_t>(k - p, kLanes));
+      const VecF32 last = load_n(d, x + p, rest);
+      MEZZO_UNROLL
+      for (int c = 0; c < kColumns; ++c)
+        sums[c][0] = hn::MulAdd(last, load_n(d, b + c * stride + p, rest), sums[c][0]);
     }
+    MEZZO_UNROLL
+    for (int c = 0; c < kColumns; ++c)
+      out[j + c] = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[c][0], sums[c][1])));
   }
   for (; j < n; ++j, b += stride) {
     VecF32 sums = hn::Zero(d);
@@ -87,6 +91,12 @@ inline void vector_times_columns(const float* x, const float* b, std::int64_t st
     for (; p < k; ++p) sum += x[p] * b[p];
     out[j] = sum;
   }
+}
+
+// An element of C: its sum with what is added to it, `start`.
+HWY_INLINE float finished(const GemmEpilogue& e, float sum, float start) {
+  const float v = e.alpha * sum + e.beta * start;
+  return v < e.min ? e.min : v > e.max ? e.max : v;
 }
 
 // A vector times a matrix read in place: bound by memory, so nothing is packed. Element j goes to
@@ -118,8 +128,7 @@ inline void run_vector(std::int64_t n, std::int64_t k, const float* x, std::int6
         float start = shared_bias != nullptr ? *shared_bias : 0.0f;
         if (own_bias != nullptr) start += own_bias[j];
         if (e.add != nullptr) start += e.add[j * add_stride];
-        const float v = e.alpha * sums[j - j0] + e.beta * start;
-        c[j * c_stride] = v < e.min ? e.min : v > e.max ? e.max : v;
+        c[j * c_stride] = finished(e, sums[j - j0], start);
       }
     }
   });
@@ -141,6 +150,53 @@ inline bool try_vector(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
     return true;
   }
   return false;
+}
+
+// Columns of B that are so few that a tile would leave most of its lanes idle.
+inline constexpr std::int64_t kVeryFewColumns = kLanes / 2;
+
+struct ScratchColumns {};
+
+// Takes products of the rows of A, read in place, with very few columns; says whether it did.
+inline bool try_very_few_columns(std::int64_t m, std::int64_t n, std::int64_t k,
+                                 const GemmOperand& a, const GemmOperand& b, float* c,
+                                 std::int64_t ldc, const GemmEpilogue& e, ThreadPool& pool) {
+  if (n > kVeryFewColumns || a.packed || a.col_stride != 1) return false;
+  const float* columns = b.data;
+  std::int64_t column_stride = b.col_stride;
+  if (b.packed || b.row_stride != 1) {
+    // A packed operand of one panel is its rows, one behind the other.
+    const std::int64_t row_stride = b.packed ? kTileCols : b.row_stride,
+                       stride = b.packed ? 1 : b.col_stride;
+    float* dense = thread_scratch<ScratchColumns>(n * k);
+    for (std::int64_t j = 0; j < n; ++j) {
+      for (std::int64_t p = 0; p < k; ++p) dense[j * k + p] = b.data[p * row_stride + j * stride];
+    }
+    columns = dense;
+    column_stride = k;
+  }
+  // So many rows at a time that they stay in the first-level cache for all columns.
+  constexpr std::int64_t kRows = 16;
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kVectorWork / std::max<std::int64_t>(k * n * kRows, 1));
+  pool.parallel_for(ceil_div(m, kRows), grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    float sums[kRows];
+    for (std::int64_t i0 = begin * kRows; i0 < std::min(end * kRows, m); i0 += kRows) {
+      const std::int64_t rows = std::min(kRows, m - i0);
+      for (std::int64_t j = 0; j < n; ++j) {
+        vector_times_columns(columns + j * column_stride, a.data + i0 * a.row_stride, a.row_stride,
+                             k, rows, sums);
+        const float shared = e.col_bias != nullptr ? e.col_bias[j] : 0.0f;
+        for (std::int64_t i = i0; i < i0 + rows; ++i) {
+          float start = shared;
+          if (e.row_bias != nullptr) start += e.row_bias[i];
+          if (e.add != nullptr) start += e.add[i * e.add_row_stride + j];
+          c[i * ldc + j] = finished(e, sums[i - i0], start);
+        }
+      }
+    }
+  });
+  return true;
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
