@@ -64,31 +64,53 @@ void combine(Reduction reduction, const T* updates, T* target, std::int64_t coun
   }
 }
 
-// Writes `count` updates to where they belong; of the data's type.
-using Write = void (*)(Reduction, const void* updates, std::int64_t from, void* target,
-                       std::int64_t to, std::int64_t count);
+// Write updates, from number `from` on, to where they belong; of the data's type. Null where there
+// is no such reduction.
+struct Writers {
+  // `count` of them to `to` and what follows it.
+  void (*run)(Reduction, const void* updates, std::int64_t from, void* target, std::int64_t to,
+              std::int64_t count) = nullptr;
+  // Each of `count` to a place of its own.
+  void (*each)(Reduction, const void* updates, std::int64_t from, void* target,
+               const std::int64_t* places, std::int64_t count) = nullptr;
+};
 
 template <class T>
-void write_numbers(Reduction reduction, const void* updates, std::int64_t from, void* target,
-                   std::int64_t to, std::int64_t count) {
-  combine(reduction, static_cast<const T*>(updates) + from, static_cast<T*>(target) + to, count);
-}
+constexpr Writers kNumberWriters = {
+    [](Reduction reduction, const void* updates, std::int64_t from, void* target, std::int64_t to,
+       std::int64_t count) {
+      combine(reduction, static_cast<const T*>(updates) + from, static_cast<T*>(target) + to,
+              count);
+    },
+    [](Reduction reduction, const void* updates, std::int64_t from, void* target,
+       const std::int64_t* places, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        combine(reduction, static_cast<const T*>(updates) + from + i,
+                static_cast<T*>(target) + places[i], 1);
+      }
+    }};
 
 template <class Element>
-void write_elements(Reduction, const void* updates, std::int64_t from, void* target,
-                    std::int64_t to, std::int64_t count) {
-  copy_run(static_cast<const Element*>(updates) + from, static_cast<Element*>(target) + to, count);
-}
+constexpr Writers kElementWriters = {
+    [](Reduction, const void* updates, std::int64_t from, void* target, std::int64_t to,
+       std::int64_t count) {
+      copy_run(static_cast<const Element*>(updates) + from, static_cast<Element*>(target) + to,
+               count);
+    },
+    [](Reduction, const void* updates, std::int64_t from, void* target, const std::int64_t* places,
+       std::int64_t count) {
+      const Element* update = static_cast<const Element*>(updates) + from;
+      for (std::int64_t i = 0; i < count; ++i) static_cast<Element*>(target)[places[i]] = update[i];
+    }};
 
-// Null where there is none.
-Write writer_for(DType dtype, Reduction reduction) {
-  Write write = nullptr;
+Writers writers_for(DType dtype, Reduction reduction) {
+  Writers write;
   if (reduction == Reduction::none) {
-    with_element(dtype, [&](auto element) { write = write_elements<decltype(element)>; });
+    with_element(dtype, [&](auto element) { write = kElementWriters<decltype(element)>; });
     return write;
   }
-  if (dtype == DType::boolean) return write_numbers<bool>;
-  with_type(NumberTypes{}, dtype, [&](auto type) { write = write_numbers<decltype(type)>; });
+  if (dtype == DType::boolean) return kNumberWriters<bool>;
+  with_type(NumberTypes{}, dtype, [&](auto type) { write = kNumberWriters<decltype(type)>; });
   return write;
 }
 
@@ -117,32 +139,45 @@ void infer_elements(Op& op) {
   same_shape(op);
 }
 
+// Goes through the rows (last axis) of the indices.
 Choice scatter_elements(Op& op) {
   const Reduction reduction = reduction_of(op);
   const DType dtype = op.in(0).dtype;
-  const Write write = writer_for(dtype, reduction);
-  if (write == nullptr) return refuse(kNoReduction);
+  const Writers write = writers_for(dtype, reduction);
+  if (write.run == nullptr) return refuse(kNoReduction);
   const Shape& indices_shape = op.in_shape(1);
   const auto axis = static_cast<std::size_t>(axis_of(op));
-  const std::int64_t extent = op.in_shape(0)[axis];
+  const std::size_t last = indices_shape.size() - 1;
+  const std::int64_t extent = op.in_shape(0)[axis], width = indices_shape[last];
+  const std::int64_t rows = product(indices_shape, 0, static_cast<int>(last));
   const std::vector<std::int64_t> strides = strides_of(op.in_shape(0));
-  const std::int64_t count = product(op.in_shape(0)), updates = product(indices_shape);
+  const std::int64_t axis_stride = strides[axis], column_stride = axis == last ? 0 : 1;
+  const std::int64_t count = product(op.in_shape(0));
   return [=](Run& run) {
     copy_all(dtype, run.in_data(0), run.out_data(0), count, run.pool());
-    const bool short_indices = run.op().in(1).dtype == DType::i32;
-    std::vector<std::int64_t> index(indices_shape.size(), 0);
-    std::int64_t base = 0;  // of the current index, but for the axis
-    for (std::int64_t i = 0; i < updates; ++i) {
-      const std::int64_t given =
-          short_indices ? run.in<std::int32_t>(1)[i] : run.in<std::int64_t>(1)[i];
-      const std::int64_t at = base + checked_index(given, extent) * strides[axis];
-      write(reduction, run.in_data(2), i, run.out_data(0), at, 1);
-      for (std::size_t a = indices_shape.size(); a-- > 0;) {
-        const std::int64_t stride = a == axis ? 0 : strides[a];
-        base += stride;
-        if (++index[a] < indices_shape[a]) break;
-        base -= index[a] * stride;
-        index[a] = 0;
+    const auto scatter_row = [&](const auto* indices, std::int64_t row, std::int64_t base) {
+      constexpr std::int64_t kBlock = 256;
+      std::int64_t places[kBlock];
+      for (std::int64_t begin = 0; begin < width; begin += kBlock) {
+        const std::int64_t n = std::min(kBlock, width - begin);
+        const auto* index = indices + row * width + begin;
+        for (std::int64_t j = 0; j < n; ++j) {
+          places[j] =
+              base + (begin + j) * column_stride + checked_index(index[j], extent) * axis_stride;
+        }
+        write.each(reduction, run.in_data(2), row * width + begin, run.out_data(0), places, n);
+      }
+    };
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::int64_t base = 0, rest = row;
+      for (std::size_t a = last; a-- > 0;) {
+        if (a != axis) base += rest % indices_shape[a] * strides[a];
+        rest /= indices_shape[a];
+      }
+      if (run.op().in(1).dtype == DType::i32) {
+        scatter_row(run.in<std::int32_t>(1), row, base);
+      } else {
+        scatter_row(run.in<std::int64_t>(1), row, base);
       }
     }
   };
@@ -173,8 +208,8 @@ void infer_nd(Op& op) {
 Choice scatter_nd(Op& op) {
   const Reduction reduction = reduction_of(op);
   const DType dtype = op.in(0).dtype;
-  const Write write = writer_for(dtype, reduction);
-  if (write == nullptr) return refuse(kNoReduction);
+  const Writers write = writers_for(dtype, reduction);
+  if (write.run == nullptr) return refuse(kNoReduction);
   const Shape& shape = op.in_shape(0);
   const Shape& indices_shape = op.in_shape(1);
   const auto depth = static_cast<std::size_t>(indices_shape.back());
@@ -191,7 +226,7 @@ Choice scatter_nd(Op& op) {
       for (std::size_t a = 0; a < depth; ++a) {
         to = to * extents[a] + checked_index(*tuple++, extents[a]);
       }
-      write(reduction, run.in_data(2), i * inner, run.out_data(0), to * inner, inner);
+      write.run(reduction, run.in_data(2), i * inner, run.out_data(0), to * inner, inner);
     }
   };
 }
