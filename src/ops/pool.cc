@@ -2,10 +2,13 @@
 // with the versions: Indices and storage_order with 8, ceil_mode with 10, dilations with 10 (max)
 // and 19 (average), count_include_pad with 7.
 
+#include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/pool_f32.h"
 #include "kernels/pool_i8.h"
+#include "ops/axis_split.h"
 #include "ops/dispatch.h"
 #include "ops/op.h"
 #include "ops/pooling.h"
@@ -157,6 +160,90 @@ void max_reference_run(const Windows& windows, bool by_columns, Run& run) {
                   });
 }
 
+// The maxima of a row of windows, and where in their plane they stand (-1: nowhere yet). Tap by
+// tap, each for the whole row: without a branch, for vectors.
+template <class T>
+struct RowMaxima {
+  std::vector<T> values;
+  std::vector<std::int32_t> indices;
+
+  // The elements at row[o * stride] for o of `outputs`, of which the first has number `at`.
+  template <class Stride>
+  void take(const T* row, std::int64_t at, Stride stride, Taps outputs) {
+    T* best = values.data();
+    std::int32_t* index = indices.data();
+    for (std::int64_t o = outputs.begin; o < outputs.end; ++o) {
+      const T value = row[o * stride];
+      // The first of equals; a NaN stays.
+      const bool is_better =
+          (value > best[o]) | (index[o] < 0) | ((value != value) & (best[o] == best[o]));
+      best[o] = is_better ? value : best[o];
+      index[o] = is_better ? static_cast<std::int32_t>(at + o * stride) : index[o];
+    }
+  }
+};
+
+template <class T>
+void max_by_rows(const WindowAxis& down, const WindowAxis& across, bool by_columns, Run& run) {
+  constexpr T kLowest = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                                             : std::numeric_limits<T>::lowest();
+  std::vector<Taps> outputs;  // that see each tap
+  for (std::int64_t tap = 0; tap < across.kernel; ++tap)
+    outputs.push_back(outputs_inside(across, tap));
+  const std::int64_t in_plane = down.in * across.in;
+  const auto one_row = [&](std::int64_t plane, std::int64_t o, RowMaxima<T>& maxima) {
+    maxima.values.assign(static_cast<std::size_t>(across.out), kLowest);
+    maxima.indices.assign(static_cast<std::size_t>(across.out), -1);
+    const Taps rows = taps_inside(down, o);
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+      const std::int64_t in_row = (down.start(o) + r * down.dilation) * across.in;
+      const T* x = run.in<T>(0) + plane * in_plane + in_row;
+      for (std::int64_t tap = 0; tap < across.kernel; ++tap) {
+        const std::int64_t shift = tap * across.dilation - across.pad_begin;
+        const Taps& seen = outputs[static_cast<std::size_t>(tap)];
+        if (across.stride == 1) {
+          maxima.take(x + shift, in_row + shift, std::integral_constant<int, 1>(), seen);
+        } else if (across.stride == 2) {
+          maxima.take(x + shift, in_row + shift, std::integral_constant<int, 2>(), seen);
+        } else {
+          maxima.take(x + shift, in_row + shift, across.stride, seen);
+        }
+      }
+    }
+    const std::int64_t to = (plane * down.out + o) * across.out;
+    if (T* y = run.out<T>(0)) std::copy(maxima.values.begin(), maxima.values.end(), y + to);
+    std::int64_t* indices = run.out<std::int64_t>(1) + to;
+    for (const std::int32_t index : maxima.indices) {
+      // A window altogether in the padding has the first element's.
+      const std::int64_t i = std::max<std::int64_t>(index, 0);
+      *indices++ = plane * in_plane + (by_columns ? i % across.in * down.in + i / across.in : i);
+    }
+  };
+  const std::int64_t work = across.out * down.kernel * across.kernel;
+  run.pool().parallel_for(planes_of(run.op()) * down.out, grain_for(2 * work),
+                          [&](std::int64_t begin, std::int64_t end) {
+                            RowMaxima<T> maxima;
+                            for (std::int64_t i = begin; i < end; ++i)
+                              one_row(i / down.out, i % down.out, maxima);
+                          });
+}
+
+Choice max_with_indices(Op& op) {
+  if (!op.has_out(1)) return refuse("the indices are not wanted");
+  const Windows windows = pool_windows(op);
+  if (windows.size() != 2) return refuse("not two spatial axes");
+  if (in_size(windows) > std::numeric_limits<std::int32_t>::max()) return refuse("a large plane");
+  if (product(op.in_shape(0)) == 0) return refuse("an empty tensor");
+  Choice choice = refuse("not float32, float64, int8 or uint8");
+  with_type(PooledTypes{}, op.in(0).dtype, [&](auto zero) {
+    using T = decltype(zero);
+    choice = [windows, by_columns = op.attr_int("storage_order") == 1](Run& run) {
+      max_by_rows<T>(windows[0], windows[1], by_columns, run);
+    };
+  });
+  return choice;
+}
+
 Choice max_reference(Op& op) {
   Choice choice = refuse("not float32, float64, int8 or uint8");
   const bool by_columns = op.has_out(1) && op.attr_int("storage_order") == 1;
@@ -237,6 +324,7 @@ Row& max_pool(Registry& op, TypeSet types) {
       .simd_kernel("simd", max_simd)
       .simd_kernel("simd i8", max_of_bytes)
       .simd_kernel("slices", max_by_slices)
+      .simd_kernel("rows with indices", max_with_indices)
       .kernel("reference", max_reference);
 }
 
