@@ -31,6 +31,16 @@ constexpr std::int64_t kColumns = 64;
 template <class T, bool product>
 void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int64_t columns,
                 bool exclusive) {
+  if (columns == 1) {  // whose state stays in a register
+    Accumulator<T> one = product ? 1 : 0;
+    for (std::int64_t i = 0; i < n; ++i, x += stride, y += stride) {
+      const auto element = static_cast<Accumulator<T>>(*x);
+      const Accumulator<T> next = product ? one * element : one + element;
+      *y = static_cast<T>(exclusive ? one : next);
+      one = next;
+    }
+    return;
+  }
   Accumulator<T> state[kColumns];
   std::fill_n(state, columns, static_cast<Accumulator<T>>(product ? 1 : 0));
   for (std::int64_t i = 0; i < n; ++i, x += stride, y += stride) {
