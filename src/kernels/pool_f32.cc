@@ -42,7 +42,7 @@ struct SumOf {
 // Calls what start() returns, which each task calls once, for all planes; `work` is that of one.
 template <class Start>
 void for_planes(int64_t planes, int64_t work, ThreadPool& pool, const Start& start) {
-  const int64_t grain = (int64_t{1} << 19) / std::max<int64_t>(work, 1);
+  const int64_t grain = (int64_t{1} << 17) / std::max<int64_t>(work, 1);
   pool.parallel_for(planes, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) HWY_ATTR {
     const auto run = start();
     for (int64_t plane = begin; plane < end; ++plane) run(plane);

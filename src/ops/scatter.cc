@@ -220,14 +220,20 @@ Choice scatter_nd(Op& op) {
   return [=](Run& run) {
     copy_all(dtype, run.in_data(0), run.out_data(0), count, run.pool());
     if (inner == 0) return;
-    const auto* tuple = run.in<std::int64_t>(1);
-    for (std::int64_t i = 0; i < tuples; ++i) {
-      std::int64_t to = 0;
-      for (std::size_t a = 0; a < depth; ++a) {
-        to = to * extents[a] + checked_index(*tuple++, extents[a]);
-      }
-      write.run(reduction, run.in_data(2), i * inner, run.out_data(0), to * inner, inner);
-    }
+    // Each thread takes a part of every slice, since the same slice may be written twice.
+    const std::int64_t grain = runs_per_task(dtype, 1) / std::max<std::int64_t>(1, tuples);
+    run.pool().parallel_for(inner, std::max<std::int64_t>(64, grain),
+                            [&](std::int64_t begin, std::int64_t end) {
+                              const auto* tuple = run.in<std::int64_t>(1);
+                              for (std::int64_t i = 0; i < tuples; ++i) {
+                                std::int64_t to = 0;
+                                for (std::size_t a = 0; a < depth; ++a) {
+                                  to = to * extents[a] + checked_index(*tuple++, extents[a]);
+                                }
+                                write.run(reduction, run.in_data(2), i * inner + begin,
+                                          run.out_data(0), to * inner + begin, end - begin);
+                              }
+                            });
   };
 }
 
