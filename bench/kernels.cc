@@ -158,7 +158,8 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
       });
   report.flops(name, operations(s), plain.warm, plain.cold, report.peer->conv(s, median_time));
   if (blocked_conv_applies(s)) {
-    const bool blocked_winograd = winograd && blocked_conv_takes_blocked(s);
+    const bool blocked_winograd =
+        mezzo::ops::blocked_winograd_refusal(s).empty() && blocked_conv_takes_blocked(s);
     Floats blocked_scratch(blocked_scratch_bytes(s) / 4);
     const ConvTimes blocked =
         time_conv(s, blocked_winograd ? winograd_weights_bytes(s) : blocked_weights_bytes(s),

@@ -37,16 +37,16 @@ struct ScratchRows {};
 void transform_columns(const ConvShape& s, const Segment& segment, const float* x, int64_t width,
                        float* rows) {
   const BlockF32 d;
-  const int64_t left = segment.column * kTile - s.pad_left, top = segment.row * kTile - s.pad_top;
+  const int64_t left = segment.column - s.pad_left, top = segment.row - s.pad_top;
   for (int64_t j = 0; j < width; ++j) {
-    const int64_t column = left + j;
+    const int64_t column = left + j * s.dilation_w;
     const bool inside = column >= 0 && column < s.in_w;
     MEZZO_UNROLL
     for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
       VecBlock in[kInput], out[kInput];
       MEZZO_UNROLL
       for (int r = 0; r < kInput; ++r) {
-        const int64_t row = top + r;
+        const int64_t row = top + r * s.dilation_h;
         in[r] = inside && row >= 0 && row < s.in_h
                     ? hn::LoadU(d, x + (row * s.in_w + column) * kBlockChannels + part)
                     : hn::Zero(d);
@@ -159,10 +159,10 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
     for (int64_t t = 0; t < from.count;) {
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
-      const int64_t oh = segment.row * kTile, height = std::min<int64_t>(kTile, s.out_h - oh);
+      const int64_t oh = segment.row, height = ceil_div(s.out_h - oh, s.dilation_h);
       for (int64_t j = 0; j < segment.count; ++j, ++t, m += kBlockChannels) {
-        const int64_t ow = (segment.column + j) * kTile;
-        const int64_t width = std::min<int64_t>(kTile, s.out_w - ow);
+        const int64_t ow = segment.column + j * kTile * s.dilation_w;
+        const int64_t width = ceil_div(s.out_w - ow, s.dilation_w);
         const int64_t at = (oh * s.out_w + ow) * kBlockChannels + part;
         float* y = args.y + segment.image * y_stride + channel * s.y_plane() + at;
         const float* add =
@@ -187,7 +187,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
           MEZZO_UNROLL
           for (int c = 0; c < kTile; ++c) {
             if (c >= width) break;
-            const int64_t pixel = (r * s.out_w + c) * kBlockChannels;
+            const int64_t pixel = (r * s.dilation_h * s.out_w + c * s.dilation_w) * kBlockChannels;
             VecBlock sum = hn::Add(sums[c], bias);
             if (add != nullptr) sum = hn::Add(sum, hn::LoadU(d, add + pixel));
             hn::StoreU(clamp(sum, lo, hi), d, y + pixel);

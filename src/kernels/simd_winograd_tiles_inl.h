@@ -40,10 +40,13 @@ inline constexpr bool kPairsOfPanels = kLanes == 2 * kMaxRows;
 // A chunk is whole blocks of channels.
 inline constexpr std::int64_t kChunkUnit = 8;
 
+// A dilated convolution is one of each of its phases: the pixels whose rows, and whose columns,
+// leave the same when they are divided by the dilation, are an image of their own.
 struct WinogradLayout {
   WinogradLayout(const ConvShape& s, int threads) : shape(s) {
-    tiles_w = ceil_div(s.out_w, kTile);
-    tiles_per_image = checked_mul(ceil_div(s.out_h, kTile), tiles_w);
+    tiles_w = ceil_div(ceil_div(s.out_w, s.dilation_w), kTile);
+    tiles_per_phase = checked_mul(ceil_div(ceil_div(s.out_h, s.dilation_h), kTile), tiles_w);
+    tiles_per_image = checked_mul(tiles_per_phase, checked_mul(s.dilation_h, s.dilation_w));
     tiles = checked_mul(s.batch, tiles_per_image);
     channel_panels = ceil_div(s.out_c, kTileCols);
     panels = ceil_div(tiles, kMaxRows);
@@ -63,20 +66,24 @@ struct WinogradLayout {
   }
 
   const ConvShape& shape;
-  std::int64_t tiles_w, tiles_per_image, tiles;
+  std::int64_t tiles_w, tiles_per_phase, tiles_per_image, tiles;
   std::int64_t panels, blocks;  // of tiles
   std::int64_t channel_panels;
   std::int64_t chunk;  // of in_c
 };
 
-// Tiles beside each other in one image.
+// Tiles beside each other in one image (or phase of it).
 struct Segment {
-  std::int64_t image, row, column, count;  // row and column of the first tile
+  std::int64_t image, row, column, count;  // row and column of the first tile's first output
 };
 
 inline Segment segment_at(const WinogradLayout& l, std::int64_t tile, std::int64_t end) {
-  const std::int64_t in_image = tile % l.tiles_per_image, column = in_image % l.tiles_w;
-  return {tile / l.tiles_per_image, in_image / l.tiles_w, column,
+  const ConvShape& s = l.shape;
+  const std::int64_t in_image = tile % l.tiles_per_image, phase = in_image / l.tiles_per_phase;
+  const std::int64_t in_phase = in_image % l.tiles_per_phase, column = in_phase % l.tiles_w;
+  return {tile / l.tiles_per_image,
+          phase / s.dilation_w + in_phase / l.tiles_w * kTile * s.dilation_h,
+          phase % s.dilation_w + column * kTile * s.dilation_w,
           std::min(l.tiles_w - column, end - tile)};
 }
 

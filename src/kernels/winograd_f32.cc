@@ -45,7 +45,7 @@ struct ScratchColumns {};
 void transform_columns(const ConvShape& s, const Segment& segment, const float* plane, float* zeros,
                        int64_t pitch, float* rows) {
   const F32 d;
-  const int64_t left = segment.column * kTile - s.pad_left, top = segment.row * kTile - s.pad_top;
+  const int64_t left = segment.column - s.pad_left, top = segment.row - s.pad_top;
   const int64_t width = segment.count * kTile + 2;
   const int64_t first = std::clamp<int64_t>(-left, 0, width);
   const int64_t end = std::clamp<int64_t>(s.in_w - left, first, width);
@@ -219,9 +219,9 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
     for (int64_t t = 0; t < from.count;) {
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
-      const int64_t oh = segment.row * kTile, height = std::min<int64_t>(kTile, s.out_h - oh);
+      const int64_t oh = segment.row, height = std::min<int64_t>(kTile, s.out_h - oh);
       for (int64_t i = 0; i < segment.count; ++i, ++t) {
-        const int64_t ow = (segment.column + i) * kTile;
+        const int64_t ow = segment.column + i * kTile;
         const int64_t width = std::min<int64_t>(kTile, s.out_w - ow);
         const int64_t at = channel * pixels + oh * s.out_w + ow;
         float* y = args.y + segment.image * y_stride + at;
@@ -297,8 +297,11 @@ HWY_EXPORT(run_winograd);
 }  // namespace
 
 bool winograd_applies(const ConvShape& s) {
-  return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
-         s.dilation_w == 1 && s.groups == 1;
+  return blocked_winograd_applies(s) && s.dilation_h == 1 && s.dilation_w == 1;
+}
+
+bool blocked_winograd_applies(const ConvShape& s) {
+  return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.groups == 1;
 }
 
 bool winograd_pays(const ConvShape& shape) { return MEZZO_DISPATCH(pays)(shape); }

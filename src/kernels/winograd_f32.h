@@ -13,6 +13,8 @@ inline constexpr std::int64_t kWinogradRows = 4;
 
 /// Whether the method applies: 3x3, strides and dilations of 1, one group. Any padding.
 bool winograd_applies(const ConvShape& shape);
+/// The same in the blocked layout, which takes any dilation.
+bool blocked_winograd_applies(const ConvShape& shape);
 /// Whether it is faster than `conv` for a shape it applies to. It needs enough channels to hide the
 /// transforms of x and y, and enough pixels to hide those of the weights.
 bool winograd_pays(const ConvShape& shape);

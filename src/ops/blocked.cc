@@ -57,7 +57,8 @@ std::optional<RowWindow> rows_of_conv(const Op& op) {
   // What a kernel leaves of an activation is done to the whole result.
   if (finish_of(conv.activation).rest.kind != Activation::Kind::identity) return std::nullopt;
   std::optional<RowWindow> window = row_window(conv.windows);
-  if (window && winograd_refusal(conv_shape(conv)).empty()) window->unit = kernels::kWinogradRows;
+  if (window && blocked_winograd_refusal(conv_shape(conv)).empty())
+    window->unit = kernels::kWinogradRows * conv.windows[0].dilation;
   return window;
 }
 
@@ -65,10 +66,10 @@ std::optional<RowWindow> rows_of_conv(const Op& op) {
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
   const kernels::ConvShape shape = conv_shape(conv);
-  if (!kernels::blocked_conv_takes_blocked(shape) && winograd_refusal(shape).empty()) {
-    return refuse("X is plain");
-  }
-  return winograd_by(kernels::blocked_winograd_conv, op, conv, banded_conv_shape(op, conv));
+  const std::string refusal = blocked_winograd_refusal(shape);
+  if (!kernels::blocked_conv_takes_blocked(shape) && refusal.empty()) return refuse("X is plain");
+  return winograd_by(kernels::blocked_winograd_conv, op, conv, banded_conv_shape(op, conv),
+                     refusal);
 }
 
 Choice direct(Op& op) {
@@ -192,7 +193,9 @@ double blocked_gain(const Op& op) {
   const Convolution conv = convolution_of(op, op.in_shape(0));
   const double operations = 2e-3 * static_cast<double>(multiply_adds_of(conv));
   // GF/s of the plain kernel and the blocked one.
-  if (winograd_refusal(conv_shape(conv)).empty()) return operations * (1 / 160.0 - 1 / 165.0);
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (winograd_refusal(shape).empty()) return operations * (1 / 160.0 - 1 / 165.0);
+  if (blocked_winograd_refusal(shape).empty()) return operations * (1 / 78.0 - 1 / 150.0);
   if (conv.groups == conv.in_c && conv.groups > 1) return operations * (1 / 28.0 - 1 / 38.0);
   if (conv.groups > 1) return operations * (1 / 40.0 - 1 / 60.0);
   if (conv.in_c % kBlock != 0) return operations * (1 / 53.0 - 1 / 62.0);

@@ -35,7 +35,8 @@ Choice winograd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() != 2) return refuse("not two spatial axes");
-  return winograd_by(kernels::winograd_conv, op, conv, conv_shape(conv));
+  const kernels::ConvShape shape = conv_shape(conv);
+  return winograd_by(kernels::winograd_conv, op, conv, shape, winograd_refusal(shape));
 }
 
 // Convolutions along one or two axes, by the SIMD kernels.

@@ -80,12 +80,17 @@ kernels::ConvShape conv_shape(const Convolution& conv) {
           .groups = conv.groups};
 }
 
-std::string winograd_refusal(const kernels::ConvShape& shape) {
+std::string blocked_winograd_refusal(const kernels::ConvShape& shape) {
   const char* wanted = std::getenv("MEZZO_WINOGRAD");
   if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
-  if (!kernels::winograd_applies(shape)) return "not 3x3 with steps of 1 in one group";
+  if (!kernels::blocked_winograd_applies(shape)) return "not 3x3 with steps of 1 in one group";
   if (!kernels::winograd_pays(shape)) return "too few channels or pixels to pay";
   return "";
+}
+
+std::string winograd_refusal(const kernels::ConvShape& shape) {
+  if (shape.dilation_h != 1 || shape.dilation_w != 1) return "dilated, and not in blocks";
+  return blocked_winograd_refusal(shape);
 }
 
 Finish finish_of(const Activation& activation) {
@@ -152,10 +157,9 @@ void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run)
 }
 
 Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
-                   const kernels::ConvShape& shape) {
+                   const kernels::ConvShape& shape, const std::string& refusal) {
   if (conv.empty()) return refuse("an empty tensor");
-  std::string reason = winograd_refusal(conv_shape(conv));
-  if (!reason.empty()) return refuse(reason);
+  if (!refusal.empty()) return refuse(refusal);
   if (!op.is_constant(1)) return refuse("the weights are computed");
   const Tensor packed = packed_winograd_weights(op, shape);
   return [kernel, shape, packed, finish = finish_of(conv.activation)](Run& run) {

@@ -36,8 +36,10 @@ std::int64_t multiply_adds_of(const Convolution& conv);
 /// The convolution as kernels know it: one along one or two axes.
 kernels::ConvShape conv_shape(const Convolution& conv);
 
-/// Why Winograd's kernel is not to compute the convolution; empty where it is.
+/// Why Winograd's kernel of plain images, or of those in blocks, is not to compute the convolution;
+/// empty where it is.
 std::string winograd_refusal(const kernels::ConvShape& shape);
+std::string blocked_winograd_refusal(const kernels::ConvShape& shape);
 
 /// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
 struct Finish {
@@ -67,11 +69,11 @@ ThreadPool packing_pool(const Op& op, std::size_t bytes);
 /// What a kernel has left of the activation, over the whole result.
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run);
 
-/// Winograd's kernel for either layout, or why not that, for the image of `shape` or a band of it.
-/// The weights are packed alike for both layouts.
+/// Winograd's kernel for either layout, or why not that (its own `refusal`, unless that is empty),
+/// for the image of `shape` or a band of it. The weights are packed alike for both layouts.
 using Winograd = void (*)(const kernels::ConvShape&, const kernels::ConvArgs&, ThreadPool&);
 Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
-                   const kernels::ConvShape& shape);
+                   const kernels::ConvShape& shape, const std::string& refusal);
 
 /// Sets the output of `op`, of shape `y`, which its summand (input 3, if any) must have, too.
 void set_result(Op& op, Shape y);

@@ -198,6 +198,12 @@ const ConvShape kWinogradShapes[] = {
     make_shape(1, 8, {60, 61}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(1, 800, {8, 8}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(5, 40, {7, 7}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    // Dilations: phases that are alike, that differ, that are empty; paddings of any phase.
+    make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}),
+    make_shape(2, 24, {13, 18}, 40, {3, 3}, {1, 1}, {3, 3, 3, 3}, {3, 3}),
+    make_shape(1, 8, {21, 30}, 8, {3, 3}, {1, 1}, {1, 0, 3, 2}, {2, 5}),
+    make_shape(1, 8, {9, 11}, 8, {3, 3}, {1, 1}, {12, 12, 12, 12}, {12, 12}),
+    make_shape(1, 104, {33, 33}, 72, {3, 3}, {1, 1}, {4, 4, 4, 4}, {4, 4}),
 };
 
 TEST(BlockedF32, Winograd) {

@@ -149,7 +149,9 @@ TEST(WinogradF32, AppliesToPlain3x3Alone) {
   EXPECT_TRUE(winograd_applies(make_3x3(1, 8, {9, 9}, 8)));
   EXPECT_FALSE(winograd_applies(make_shape(1, 8, {9, 9}, 8, {1, 3})));
   EXPECT_FALSE(winograd_applies(make_shape(1, 8, {9, 9}, 8, {3, 3}, {2, 1})));
-  EXPECT_FALSE(winograd_applies(make_shape(1, 8, {9, 9}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 2})));
+  const ConvShape dilated = make_shape(1, 8, {9, 9}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 2});
+  EXPECT_FALSE(winograd_applies(dilated));
+  EXPECT_TRUE(blocked_winograd_applies(dilated));
   EXPECT_FALSE(
       winograd_applies(make_shape(1, 8, {9, 9}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 2)));
 }
