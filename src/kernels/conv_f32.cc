@@ -172,11 +172,18 @@ void run_pixels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, const 
     const Depth k{k0, depth, k0 == 0, last, last ? g.min : -kInfinity, last ? g.max : kInfinity};
     // Whole panels of pixels that lie as they are wanted are packed by the first product that reads
     // them.
-    for (int64_t p = 0; p < panels; ++p) {
+    for (int64_t p = 0, some = 1; p < panels; p += some) {
       const Panel panel = panel_at(l, r.panel_begin + p, kTileCols);
-      if (l.dense && panel.count == kTileCols) continue;
-      pack_pixels(l, tap_offsets, g.image + panel.image * g.image_stride, k0, depth, panel.begin,
-                  panel.count, round_up(panel.count, kConvLanes), packed + p * depth * kTileCols);
+      const float* image = g.image + panel.image * g.image_stride;
+      float* to = packed + p * depth * kTileCols;
+      some = 1;
+      if (!l.dense || panel.count < kTileCols) {
+        pack_pixels(l, tap_offsets, image, k0, depth, panel.begin, panel.count,
+                    round_up(panel.count, kConvLanes), to);
+      } else if (l.far) {
+        some = std::min(panels - p, (l.pixels - panel.begin) / kTileCols);
+        pack_whole_panels(l, image, k0, depth, panel.begin, some, to);
+      }
     }
     const int64_t group = std::max<int64_t>(1, kWeightBlockFloats / (l.height * depth));
     for (int64_t begin = r.weight_begin; begin < r.weight_end; begin += group) {
@@ -187,7 +194,8 @@ void run_pixels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, const 
         if (kHasFewColumns && panel.count <= kFewColumns && l.rows % kFewRows == 0) {
           multiply_few(l, g, k, panel, begin, end, b);
         } else {
-          const bool packs = l.dense && panel.count == kTileCols && begin == r.weight_begin;
+          const bool packs =
+              l.dense && !l.far && panel.count == kTileCols && begin == r.weight_begin;
           multiply_panel(l, g, r, k, panel, p, begin, end, packs, b);
         }
       }

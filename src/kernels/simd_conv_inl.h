@@ -49,6 +49,8 @@ struct ConvLayout {
       method = swap ? ConvMethod::channels_in_lanes : ConvMethod::pixels_in_lanes;
     }
     dense = taps == 1;
+    // Larger than the pages that a CPU's tables have at hand, and than most third-level caches.
+    far = dense && checked_mul(k, pixels) >= std::int64_t{4} << 20;
     height = tile_rows(method == ConvMethod::channels_in_lanes ? pixels : rows);
   }
 
@@ -67,6 +69,7 @@ struct ConvLayout {
   std::int64_t block;                           // of k
   bool in_place;                                // x is read where it is, not copied
   bool dense;           // the matrix of taps is the image as it is, or its copy
+  bool far;             // and so large that it is slow to go from channel to channel
   std::int64_t height;  // of a tile: output channels, or pixels where channels are in the lanes
 };
 
@@ -118,6 +121,24 @@ void copy_taps(const ConvLayout& l, const std::int64_t* tap_offsets, const float
     if (++tap == l.taps) {
       tap = 0;
       plane += l.plane.plane_floats;
+    }
+  }
+}
+
+// Packs whole panels of a dense image, from pixel `begin` on, channel by channel: as much as
+// possible of each at a time.
+inline void pack_whole_panels(const ConvLayout& l, const float* image, std::int64_t k0,
+                              std::int64_t depth, std::int64_t begin, std::int64_t panels,
+                              float* packed) {
+  const F32 d;
+  const float* from = image + k0 * l.pixels + begin;
+  for (std::int64_t k = 0; k < depth; ++k, from += l.pixels, packed += kTileCols) {
+    for (std::int64_t p = 0; p < panels; ++p) {
+      MEZZO_UNROLL
+      for (int v = 0; v < kTileVectors; ++v) {
+        const std::int64_t at = v * kConvLanes;
+        hn::StoreU(hn::LoadU(d, from + p * kTileCols + at), d, packed + p * depth * kTileCols + at);
+      }
     }
   }
 }

@@ -22,6 +22,8 @@ const ConvShape kShapes[] = {
     make_shape(2, 33, {5, 10}, 44, {1, 1}),
     make_shape(1, 300, {3, 9}, 12, {1, 1}),
     make_shape(1, 40, {14, 14}, 36, {1, 1}),
+    // Images of more than 16 MB, of whole panels and not.
+    make_shape(2, 600, {83, 85}, 2, {1, 1}),
     // 1x1 with strides, padding, crop.
     make_shape(2, 8, {9, 9}, 20, {1, 1}, {2, 2}),
     make_shape(1, 8, {9, 70}, 20, {1, 1}, {3, 2}),
