@@ -15,11 +15,16 @@
 namespace mezzo::ops {
 namespace {
 
+// [N, C, L] of an image of one row.
+Shape without_rows(const Shape& image) { return {image[0], image[1], image[3]}; }
+
 // A BlockedConv's x is plain where it is not made of whole blocks.
 Convolution blocked_convolution(const Op& op) {
   const Shape& x = op.in_shape(0);
-  Convolution conv = convolution_of(op, x.size() == 5 ? plain_shape(x) : x);
-  if (conv.windows.size() != 2 || (x.size() == 5) != (conv.in_c % kBlock == 0) ||
+  const Shape plain = x.size() == 5 ? plain_shape(x) : x;
+  const bool of_rows = op.in_shape(1).size() == 3 && plain.size() == 4 && plain[2] == 1;
+  Convolution conv = convolution_of(op, of_rows ? without_rows(plain) : plain);
+  if (conv.windows.size() > 2 || (x.size() == 5) != (conv.in_c % kBlock == 0) ||
       !kernels::blocked_conv_applies(conv_shape(conv))) {
     throw invalid("the convolution does not fit the blocked layout")
         .expected("whole blocks of 8 channels in each group, or groups of one; steps of 1 or 2")
@@ -98,19 +103,27 @@ void infer_to_blocked(Op& op) {
   op.set_out(0, op.in(0).dtype, blocked_shape(op.in_shape(0)));
 }
 
-void infer_from_blocked(Op& op) { op.set_out(0, op.in(0).dtype, plain_shape(op.in_shape(0))); }
+void infer_from_blocked(Op& op) {
+  Shape y = plain_shape(op.in_shape(0));
+  if (op.attr_int("axes") == 1) {
+    if (y[2] != 1) throw invalid("an image of one row is expected").got(to_string(y));
+    y = without_rows(y);
+  }
+  op.set_out(0, op.in(0).dtype, y);
+}
 
 Choice to_blocked(Op& op) {
   const Shape x = op.in_shape(0);
   if (element_count(x) == 0) return refuse("an empty tensor");
+  const std::int64_t pixels = product(x, 2, static_cast<int>(x.size()));
   if (op.in(0).dtype != DType::f32) {
-    return [blocks = x[0] * x[1] / kBlock, pixels = x[2] * x[3]](Run& run) {
+    return [blocks = x[0] * x[1] / kBlock, pixels](Run& run) {
       kernels::to_blocked_i8(blocks, pixels, run.in<std::uint8_t>(0), run.out<std::uint8_t>(0),
                              run.pool());
     };
   }
-  return [x](Run& run) {
-    kernels::to_blocked(x[0], x[1], x[2] * x[3], run.in<float>(0), run.out<float>(0), run.pool());
+  return [x, pixels](Run& run) {
+    kernels::to_blocked(x[0], x[1], pixels, run.in<float>(0), run.out<float>(0), run.pool());
   };
 }
 
@@ -154,29 +167,30 @@ Row& declare_conv(Row& row) {
 }  // namespace
 
 Shape blocked_shape(const Shape& plain) {
-  return {plain[0], plain[1] / kBlock, plain[2], plain[3], kBlock};
+  const bool has_rows = plain.size() == 4;
+  return {plain[0], plain[1] / kBlock, has_rows ? plain[2] : 1, plain.back(), kBlock};
 }
 
 namespace {
 
 bool has_blocks(const Operand& tensor) {
-  return tensor.known && tensor.shape.size() == 4 && tensor.shape[1] % kBlock == 0 &&
-         element_count(tensor.shape) > 0;
+  return tensor.known && tensor.shape[1] % kBlock == 0 && element_count(tensor.shape) > 0;
 }
 
 }  // namespace
 
 bool can_be_blocked(const Operand& tensor) {
-  return tensor.dtype == DType::f32 && has_blocks(tensor);
+  const std::size_t rank = tensor.shape.size();
+  return tensor.dtype == DType::f32 && (rank == 3 || rank == 4) && has_blocks(tensor);
 }
 
 bool bytes_can_be_blocked(const Operand& tensor) {
-  return kQuantized8.contains(tensor.dtype) && has_blocks(tensor);
+  return kQuantized8.contains(tensor.dtype) && tensor.shape.size() == 4 && has_blocks(tensor);
 }
 
 std::string stays_plain(const Op& op) {
   if (op.in(0).dtype != DType::f32) return "not float32";
-  if (op.in_rank(0) != 4) return "not two spatial axes";
+  if (op.in_rank(0) > 4) return "more than two spatial axes";
   if (!op.is_constant(1)) return "the weights are computed";
   const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.empty()) return "an empty tensor";
@@ -233,6 +247,7 @@ MEZZO_FAMILY(blocked) {
       .simd_kernel("blocked", to_blocked);
   op("FromBlocked", kDomain)
       .since(1)
+      .attr("axes", 2)      // of Y: [N, C, H, W], or with 1, of an image of one row, [N, C, L]
       .attr("streamed", 0)  // nobody reads Y soon: it goes past the caches
       .in("X", kQuantized8 | DType::f32)
       .out("Y", like(0))

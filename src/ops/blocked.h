@@ -1,6 +1,6 @@
 // The blocked layout nChw8c, as operators of the domain "mezzo" that the pass `layout` puts in
 // place of others. A blocked tensor has the shape [N, C / 8, H, W, 8], so that what works element
-// by element takes it as it is.
+// by element takes it as it is. What has one spatial axis, [N, C, L], is an image of one row.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace mezzo::ops {
 
-/// The shape of [N, C, H, W] in blocks. C must be a multiple of 8.
+/// The shape of [N, C, H, W] or [N, C, L] in blocks. C must be a multiple of 8.
 Shape blocked_shape(const Shape& plain);
 /// Whether that is a float32 tensor, or one of 8-bit integers, that can be in blocks.
 bool can_be_blocked(const Operand& tensor);

@@ -239,12 +239,13 @@ class Layout {
       begin += blocks_of(program_, slot);
       const Uses& uses = uses_[slot];
       if (!uses.converted()) continue;
-      const bool streamed =
-          !uses.read && element_count(program_.slot(slot).operand.shape) >= kStreamedElements;
+      const Shape& plain = program_.slot(slot).operand.shape;
+      const bool streamed = !uses.read && element_count(plain) >= kStreamedElements;
+      const auto axes = static_cast<std::int64_t>(plain.size()) - 2;
       after.push_back({"FromBlocked",
                        kBlockedDomain,
                        1,
-                       {attribute("streamed", std::int64_t{streamed})},
+                       {attribute("streamed", std::int64_t{streamed}), attribute("axes", axes)},
                        {in_blocks},
                        {slot}});
     }

@@ -20,6 +20,11 @@ constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
                                {"AveragePool", "", "BlockedAveragePool"},
                                {"ScaleShift", kBlockedDomain, "BlockedScaleShift"}};
 
+// Of two spatial axes. Few operators are for others in blocks.
+bool is_image(const Program& program, int slot) {
+  return fits_blocks(program, slot) && program.slot(slot).operand.shape.size() == 4;
+}
+
 bool is_free(const Program& program, int slot) {
   return slot >= 0 && program.slot(slot).inside < 0 && !program.is_constant(slot);
 }
@@ -27,7 +32,7 @@ bool is_free(const Program& program, int slot) {
 bool is_mean_of_image(const Program& program, int i) {
   if (!program.is(i, "GlobalAveragePool") && !program.is(i, "ReduceMean")) return false;
   const int x = program.in(i, 0);
-  if (!fits_blocks(program, x)) return false;
+  if (!is_image(program, x)) return false;
   const Shape& shape = program.slot(x).operand.shape;
   return program.slot(program.step(i).out[0]).operand.shape == Shape{shape[0], shape[1], 1, 1};
 }
@@ -36,7 +41,7 @@ bool is_mean_of_image(const Program& program, int i) {
 LayoutPart by_channel(const Program& program, int i) {
   const bool multiplies = program.is(i, "Mul");
   const int y = program.step(i).out[0];
-  if (!fits_blocks(program, y)) return {};
+  if (!is_image(program, y)) return {};
   const Shape& shape = program.slot(y).operand.shape;
   if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0))) {
     const Shape& slope = program.slot(program.in(i, 1)).operand.shape;
@@ -97,6 +102,12 @@ LayoutPart quantized_conv(Program& program, int i) {
   return fit ? std::move(result) : LayoutPart{};
 }
 
+// Whether that axis of a tensor is its channels.
+bool is_of_channels(std::int64_t axis, const Program& program, int slot) {
+  const auto rank = static_cast<std::int64_t>(program.slot(slot).operand.shape.size());
+  return (axis < 0 ? axis + rank : axis) == 1;
+}
+
 // Of channels, which are then blocks.
 LayoutPart concat(const Program& program, int i) {
   const Step& step = program.step(i);
@@ -112,7 +123,7 @@ LayoutPart concat(const Program& program, int i) {
   const std::int64_t axis = op.has_attr("axis") ? op.attr_int("axis") : 1;
   const bool fit =
       std::all_of(parts.begin(), parts.end(), [&](int slot) { return fits(program, slot); });
-  if (!fits(program, step.out[0]) || !fit || (axis != 1 && axis != -3)) return {};
+  if (!fits(program, step.out[0]) || !fit || !is_of_channels(axis, program, step.out[0])) return {};
   return {std::move(parts), {step.out[0]}};
 }
 
@@ -121,7 +132,7 @@ LayoutPart split(const Program& program, int i) {
   const std::vector<int>& out = program.step(i).out;
   const int x = program.in(i, 0);
   const std::int64_t axis = program.op(i).has_attr("axis") ? program.op(i).attr_int("axis") : 0;
-  if ((axis != 1 && axis != -3) || !fits_blocks(program, x) ||
+  if (!fits_blocks(program, x) || !is_of_channels(axis, program, x) ||
       !std::all_of(out.begin(), out.end(), [&](int slot) { return fits_blocks(program, slot); }))
     return {};
   return {{x}, out, "BlockedSlice", {x}, slice_of(program, 0, out[0])};
@@ -146,14 +157,14 @@ LayoutPart layout_part(Program& program, int i) {
   const int x = program.in(i, 0), y = program.step(i).out[0];
   if (is_mean_of_image(program, i)) return {{x}, {}, "BlockedGlobalAveragePool", {x}};
   for (const auto& [plain, domain, blocked] : kImages) {
-    if (program.is(i, plain, domain) && fits_blocks(program, x) && fits_blocks(program, y))
+    if (program.is(i, plain, domain) && is_image(program, x) && is_image(program, y))
       return {{x}, {y}, blocked};
   }
   if (program.is(i, "MaxPool") && bytes_fit_blocks(program, x) && bytes_fit_blocks(program, y))
     return {{x}, {y}, "BlockedMaxPool"};
   if (program.is(i, "Concat") || program.is(i, "QLinearConcat", "com.microsoft"))
     return concat(program, i);
-  if (fits_blocks(program, x) && fits_blocks(program, y)) {
+  if (is_image(program, x) && is_image(program, y)) {
     if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program.op(i))) {
       return {{x},
               {y},

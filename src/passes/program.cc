@@ -142,12 +142,23 @@ std::shared_ptr<ops::Op> Program::make(const graph::Node& node,
   return op;
 }
 
+namespace {
+
+// Calls visit(slot) for what a step reads, and the conversions ahead of it.
+template <class Visit>
+void each_read(const Step& step, const Visit& visit) {
+  for (const int number : step.in) {
+    if (number >= 0) visit(number);
+  }
+  for (const Step& before : step.before) each_read(before, visit);
+}
+
+}  // namespace
+
 void Program::remove(int i) {
   Step& old = step_at(i);
   old.removed = true;
-  for (const int number : old.in) {
-    if (number >= 0) std::erase(slot_at(number).users, i);
-  }
+  each_read(old, [&](int number) { std::erase(slot_at(number).users, i); });
   for (const int number : old.out) {
     if (number >= 0) slot_at(number).producer = -1;
   }
@@ -162,11 +173,10 @@ void Program::install(const std::vector<int>& members, Step fused) {
     fused.passes.insert(fused.passes.end(), old.passes.begin(), old.passes.end());
     fused.misses.insert(fused.misses.end(), old.misses.begin(), old.misses.end());
   }
-  for (const int number : fused.in) {
-    if (number < 0) continue;
+  each_read(fused, [&](int number) {
     std::vector<int>& users = slot_at(number).users;
     if (!contains(users, last)) users.push_back(last);
-  }
+  });
   for (const int number : fused.out) {
     if (number >= 0) slot_at(number).producer = last;
   }

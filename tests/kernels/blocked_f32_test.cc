@@ -308,6 +308,9 @@ TEST(BlockedF32, Stages) {
       make_shape(1, 64, {65, 65}, 8, {1, 1}),
       make_shape(2, 128, {57, 57}, 16, {1, 1}, {2, 2}),
       make_shape(1, 128, {64, 64}, 16, {1, 1}, {2, 2}),
+      // One long row.
+      make_shape(2, 16, {1, 1111}, 24, {1, 7}),
+      make_shape(3, 40, {1, 2192}, 72, {1, 3}, {1, 2}, {0, 1, 0, 1}),
   };
   check_stages(shapes, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
     AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));

@@ -131,18 +131,18 @@ TEST_F(LayoutPass, ManyConversionsKeepItPlain) {
 }
 
 // Every value, alone and with the output, fed and observed, equals that of the plain layout.
-void expect_only_rounding(const Model& model) {
+void expect_only_rounding(const Model& model, const Feeds& given = picture()) {
   const Session blocked(model, {.threads = 2});
   const Session plain(model, {.threads = 2, .disabled_passes = {"layout"}});
-  const Tensor y = plain.run(picture())[0];
+  const Tensor y = plain.run(given)[0];
   for (const ValueInfo& value : model.values()) {
     if (value.kind != ValueInfo::Kind::node_output) continue;
     SCOPED_TRACE(value.name);
-    const Tensor expected = plain.run(picture(), {value.name})[0];
-    const Outputs out = blocked.run(picture(), {value.name, "y"});
+    const Tensor expected = plain.run(given, {value.name})[0];
+    const Outputs out = blocked.run(given, {value.name, "y"});
     expect_near(out[0], expected, 1e-5);
     expect_near(out[1], y, 1e-5);
-    Feeds feeds = picture();
+    Feeds feeds = given;
     feeds.emplace_back(value.name, expected);
     expect_near(blocked.run(feeds, {"y"})[0], y, 1e-5);
     int seen = 0;
@@ -151,7 +151,7 @@ void expect_only_rounding(const Model& model) {
       ++seen;
       return tensor;
     };
-    expect_near(blocked.run(picture(), {"y"}, {.patches = {{value.name, patch}}})[0], y, 1e-5);
+    expect_near(blocked.run(given, {"y"}, {.patches = {{value.name, patch}}})[0], y, 1e-5);
     EXPECT_EQ(seen, 1);
   }
 }
@@ -159,6 +159,59 @@ void expect_only_rounding(const Model& model) {
 TEST_F(LayoutPass, NothingChangesButRounding) {
   expect_only_rounding(network());
   expect_only_rounding(network(false, 4));
+}
+
+// The same of tensors of one spatial axis: dilated, strided and depthwise convolutions, a norm, a
+// sum, parts of channels.
+Model signal_network() {
+  G g;
+  g.input("x", DType::f32, {2, 1, 4000});
+  g.weight("w1", {128, 1, 9}).weight("w2", {128, 128, 3}).weight("w3", {128, 1, 5});
+  g.weight("w4", {128, 128, 1}).weight("w5", {32, 256, 3}).weight("w6", {48, 32, 3});
+  const auto one = G::ints("pads", {1, 1}), two = G::ints("pads", {2, 2}),
+             strides = G::ints("strides", {2});
+  g.node("Conv", {"x", "w1"}, {"c1"}, {G::ints("strides", {5})}).node("Tanh", {"c1"}, {"t1"});
+  g.node("Conv", {"t1", "w2"}, {"c2"}, {two, G::ints("dilations", {2})});
+  add_norm(g, "c2", "n2", 128);
+  g.node("Relu", {"n2"}, {"r2"});
+  g.node("Conv", {"r2", "w3"}, {"c3"}, {two, G::number("group", 128)});
+  g.node("Conv", {"c3", "w4"}, {"c4"}).node("Add", {"c4", "r2"}, {"sum"});
+  g.node("Relu", {"sum"}, {"r4"});
+  g.constant("parts", Tensor::of<std::int64_t>({2}, {64, 64}));
+  g.node("Split", {"r4", "parts"}, {"left", "right"}, {G::number("axis", 1)});
+  g.node("Concat", {"right", "r4", "left"}, {"joined"}, {G::number("axis", -2)});
+  g.node("Conv", {"joined", "w5"}, {"c5"}, {one, strides}).node("Sigmoid", {"c5"}, {"s5"});
+  g.node("Mul", {"c5", "s5"}, {"a5"}).node("Conv", {"a5", "w6"}, {"y"}, {one}).output("y");
+  return g.finish();
+}
+
+TEST_F(LayoutPass, TensorsOfOneSpatialAxisAreImagesOfOneRow) {
+  const Feeds feeds = {{"x", G::random({2, 1, 4000}, 72)}};
+  const Session session(signal_network(), {.threads = 1});
+  const std::string plan = session.explain(feeds);
+  EXPECT_EQ(count(plan, "as BlockedConv"), 4) << plan;
+  EXPECT_EQ(count(plan, "as BlockedStagedConv"), 1) << plan;
+  EXPECT_EQ(count(plan, "as ToBlocked"), 1) << plan;
+  EXPECT_EQ(count(plan, "as FromBlocked"), 0) << plan;
+  EXPECT_EQ(session.run(feeds)[0].shape(), (Shape{2, 48, 400}));
+  expect_only_rounding(signal_network(), feeds);
+}
+
+// What is made of it by others besides must not take its place.
+TEST_F(LayoutPass, AConversionReadsWhatItConverts) {
+  G g;
+  g.input("x", DType::f32, {1, 64, 32, 32}).weight("w", {64, 64, 3, 3});
+  g.node("Exp", {"x"}, {"e"})
+      .node("Conv", {"e", "w"}, {"c"},
+            {G::ints("pads", {2, 2, 2, 2}), G::ints("dilations", {2, 2})});
+  g.node("Sigmoid", {"e"}, {"s"}).output("c").output("s");
+  const Model model = g.finish();
+  const Feeds feeds = {{"x", G::random({1, 64, 32, 32}, 74)}};
+  const Session session(model, {.threads = 1});
+  EXPECT_EQ(count(session.explain(feeds), "as ToBlocked"), 1) << session.explain(feeds);
+  const Outputs got = session.run(feeds);
+  const Outputs expected = Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds);
+  for (const std::size_t i : {0, 1}) expect_near(got[i], expected[i], 1e-5);
 }
 
 // It has the weights that have taken in the norm, as the plan without the tap has.
