@@ -188,7 +188,9 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   int64_t row_groups = std::max<int64_t>(1, (row_panels + kTaskRows / 2) / kTaskRows),
           col_groups = ceil_div(col_panels, kTaskCols);
   // Too few blocks for the threads: smaller ones, while they are worth it.
-  const int64_t work = g.rows * g.cols * std::max<int64_t>(g.k, 1);
+  // Few rows wait for B, as long as for some rows' work.
+  constexpr int64_t kRowsOfWaiting = 8;
+  const int64_t work = std::max(g.rows, kRowsOfWaiting) * g.cols * std::max<int64_t>(g.k, 1);
   if (pool.size() > 1)
     divide(3 * pool.size(), work, 2 * kTaskWork, col_groups, col_panels, row_groups, row_panels);
   const int64_t tasks = row_groups * col_groups;
