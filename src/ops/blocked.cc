@@ -15,9 +15,6 @@
 namespace mezzo::ops {
 namespace {
 
-// [N, C, L] of an image of one row.
-Shape without_rows(const Shape& image) { return {image[0], image[1], image[3]}; }
-
 // A BlockedConv's x is plain where it is not made of whole blocks.
 Convolution blocked_convolution(const Op& op) {
   const Shape& x = op.in_shape(0);

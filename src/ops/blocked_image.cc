@@ -18,19 +18,25 @@ namespace {
 // Floats that are worth handing to another thread.
 constexpr std::int64_t kCopyGrain = 1 << 14;
 
-void infer_pool(Op& op) {
+// What a pool sees: [N, C, H, W], or [N, C, L] where its windows have one axis.
+Shape pooled_shape(const Op& op) {
   const Shape x = plain_shape(op.in_shape(0));
+  return op.attr_ints("kernel_shape").size() == 1 && x[2] == 1 ? without_rows(x) : x;
+}
+
+void infer_pool(Op& op) {
+  const Shape x = pooled_shape(op);
   op.set_out(0, op.in(0).dtype, blocked_shape(shape_of(x[0], x[1], windows_of(op, x, {}, false))));
 }
 
 std::optional<RowWindow> rows_of_pool(const Op& op) {
-  return row_window(windows_of(op, plain_shape(op.in_shape(0)), {}, false));
+  return row_window(windows_of(op, pooled_shape(op), {}, false));
 }
 
 // By pool(batch, shape, run), where shape is the band's.
 template <class Pool>
 Choice blocked_pool(const Op& op, const Pool& pool) {
-  const Shape x = plain_shape(op.in_shape(0));
+  const Shape x = pooled_shape(op);
   if (element_count(x) == 0 || element_count(op.out_shape(0)) == 0) {
     return refuse("an empty tensor");
   }
@@ -53,7 +59,7 @@ Choice blocked_max(Op& op) {
 }
 
 Choice blocked_average(Op& op) {
-  const Windows windows = windows_of(op, plain_shape(op.in_shape(0)), {}, false);
+  const Windows windows = windows_of(op, pooled_shape(op), {}, false);
   const std::int64_t first_row = op.band() ? op.band()->begin : 0;
   return blocked_pool(op, [shares = window_shares_of(op, windows), first_row](
                               std::int64_t batch, const kernels::PoolShape& shape, Run& run) {
@@ -64,7 +70,9 @@ Choice blocked_average(Op& op) {
 
 void infer_mean(Op& op) {
   const Shape x = plain_shape(op.in_shape(0));
-  op.set_out(0, op.in(0).dtype, {x[0], x[1], 1, 1});
+  Shape y = {x[0], x[1]};
+  y.resize(static_cast<std::size_t>(2 + op.attr_int("axes")), 1);
+  op.set_out(0, op.in(0).dtype, y);
 }
 
 Choice blocked_mean(Op& op) {
@@ -179,6 +187,7 @@ MEZZO_FAMILY(blocked_image) {
       .simd_kernel("blocked", blocked_average);
   op("BlockedGlobalAveragePool", kDomain)
       .since(1)
+      .attr("axes", 2)  // of Y: [N, C, 1, 1], or with 1, of an image of one row, [N, C, 1]
       .in("X", DType::f32)
       .out("Y", like(0))
       .infer(infer_mean)

@@ -24,6 +24,9 @@ inline Shape plain_shape(const Shape& blocked) {
   return {blocked[0], checked_mul(blocked[1], kBlock), blocked[2], blocked[3]};
 }
 
+/// [N, C, L] of an image of one row, [N, C, 1, L].
+inline Shape without_rows(const Shape& image) { return {image[0], image[1], image[3]}; }
+
 /// The rows that windows see. Nothing for images of one column, which kernels take as those of one
 /// row.
 inline std::optional<RowWindow> row_window(const Windows& windows) {

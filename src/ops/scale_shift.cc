@@ -107,7 +107,7 @@ void declare(Row& row, bool blocked) {
 void infer_by_image(Op& op) {
   const Shape& x = op.in_shape(0);
   const Shape plain = plain_shape(x), numbers = {plain[0], plain[1], 1, 1};
-  if (op.in_shape(1) != numbers) {
+  if (op.in_shape(1) != numbers && op.in_shape(1) != without_rows(numbers)) {
     throw invalid("Numbers does not fit the channels of X")
         .expected(to_string(numbers))
         .got(to_string(op.in_shape(1)));

@@ -20,9 +20,10 @@ constexpr OfImage kImages[] = {{"MaxPool", "", "BlockedMaxPool"},
                                {"AveragePool", "", "BlockedAveragePool"},
                                {"ScaleShift", kBlockedDomain, "BlockedScaleShift"}};
 
-// Of two spatial axes. Few operators are for others in blocks.
-bool is_image(const Program& program, int slot) {
-  return fits_blocks(program, slot) && program.slot(slot).operand.shape.size() == 4;
+// The shape of what a number for each channel of each image is: `shape` of one pixel.
+Shape one_pixel(Shape shape) {
+  std::fill(shape.begin() + 2, shape.end(), 1);
+  return shape;
 }
 
 bool is_free(const Program& program, int slot) {
@@ -32,28 +33,29 @@ bool is_free(const Program& program, int slot) {
 bool is_mean_of_image(const Program& program, int i) {
   if (!program.is(i, "GlobalAveragePool") && !program.is(i, "ReduceMean")) return false;
   const int x = program.in(i, 0);
-  if (!is_image(program, x)) return false;
-  const Shape& shape = program.slot(x).operand.shape;
-  return program.slot(program.step(i).out[0]).operand.shape == Shape{shape[0], shape[1], 1, 1};
+  return fits_blocks(program, x) && program.slot(program.step(i).out[0]).operand.shape ==
+                                        one_pixel(program.slot(x).operand.shape);
 }
 
 // Of an image and a number for each of its channels, which are plain: that is the same.
 LayoutPart by_channel(const Program& program, int i) {
   const bool multiplies = program.is(i, "Mul");
   const int y = program.step(i).out[0];
-  if (!is_image(program, y)) return {};
+  if (!fits_blocks(program, y)) return {};
   const Shape& shape = program.slot(y).operand.shape;
+  const Shape pixel = one_pixel(shape);
   if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0))) {
-    const Shape& slope = program.slot(program.in(i, 1)).operand.shape;
-    if (slope == Shape{shape[1], 1, 1} || slope == Shape{1, shape[1], 1, 1})
+    Shape slope = program.slot(program.in(i, 1)).operand.shape;
+    if (slope.size() + 1 == shape.size()) slope.insert(slope.begin(), 1);
+    if (slope.size() == shape.size() && slope[0] == 1 && slope[1] == shape[1] &&
+        one_pixel(slope) == slope)
       return {{program.in(i, 0)}, {y}, "BlockedPRelu", program.step(i).in};
   }
   if (!multiplies && !program.is(i, "Add")) return {};
   for (const int data : {0, 1}) {
     const int x = program.in(i, data), numbers = program.in(i, 1 - data);
-    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape &&
-        shape[2] * shape[3] > 1 &&
-        program.slot(numbers).operand.shape == Shape{shape[0], shape[1], 1, 1})
+    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape && shape != pixel &&
+        program.slot(numbers).operand.shape == pixel)
       return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
   }
   return {};
@@ -155,16 +157,19 @@ LayoutPart layout_part(Program& program, int i) {
   const std::vector<int>& out = program.step(i).out;
   if (std::any_of(out.begin() + 1, out.end(), [](int slot) { return slot >= 0; })) return {};
   const int x = program.in(i, 0), y = program.step(i).out[0];
-  if (is_mean_of_image(program, i)) return {{x}, {}, "BlockedGlobalAveragePool", {x}};
+  if (is_mean_of_image(program, i)) {
+    const auto axes = static_cast<std::int64_t>(program.slot(x).operand.shape.size()) - 2;
+    return {{x}, {}, "BlockedGlobalAveragePool", {x}, {attribute("axes", axes)}};
+  }
   for (const auto& [plain, domain, blocked] : kImages) {
-    if (program.is(i, plain, domain) && is_image(program, x) && is_image(program, y))
+    if (program.is(i, plain, domain) && fits_blocks(program, x) && fits_blocks(program, y))
       return {{x}, {y}, blocked};
   }
   if (program.is(i, "MaxPool") && bytes_fit_blocks(program, x) && bytes_fit_blocks(program, y))
     return {{x}, {y}, "BlockedMaxPool"};
   if (program.is(i, "Concat") || program.is(i, "QLinearConcat", "com.microsoft"))
     return concat(program, i);
-  if (is_image(program, x) && is_image(program, y)) {
+  if (fits_blocks(program, x) && fits_blocks(program, y)) {
     if (const std::optional<ops::NearestImage> nearest = ops::nearest_image(program.op(i))) {
       return {{x},
               {y},

@@ -161,8 +161,8 @@ TEST_F(LayoutPass, NothingChangesButRounding) {
   expect_only_rounding(network(false, 4));
 }
 
-// The same of tensors of one spatial axis: dilated, strided and depthwise convolutions, a norm, a
-// sum, parts of channels.
+// The same of tensors of one spatial axis: dilated, strided and depthwise convolutions, norms,
+// slopes by channel, a pool, a gate, a sum, parts of channels.
 Model signal_network() {
   G g;
   g.input("x", DType::f32, {2, 1, 4000});
@@ -173,10 +173,14 @@ Model signal_network() {
   g.node("Conv", {"x", "w1"}, {"c1"}, {G::ints("strides", {5})}).node("Tanh", {"c1"}, {"t1"});
   g.node("Conv", {"t1", "w2"}, {"c2"}, {two, G::ints("dilations", {2})});
   add_norm(g, "c2", "n2", 128);
-  g.node("Relu", {"n2"}, {"r2"});
+  g.weight("slope", {128, 1}).node("PRelu", {"n2", "slope"}, {"r2"});
   g.node("Conv", {"r2", "w3"}, {"c3"}, {two, G::number("group", 128)});
   g.node("Conv", {"c3", "w4"}, {"c4"}).node("Add", {"c4", "r2"}, {"sum"});
-  g.node("Relu", {"sum"}, {"r4"});
+  g.node("Relu", {"sum"}, {"u4"});
+  g.node("GlobalAveragePool", {"u4"}, {"mean"}).node("Sigmoid", {"mean"}, {"gate"});
+  g.node("Mul", {"u4", "gate"}, {"gated"});
+  add_norm(g, "gated", "n4", 128);
+  g.node("MaxPool", {"n4"}, {"r4"}, {G::ints("kernel_shape", {3}), one});
   g.constant("parts", Tensor::of<std::int64_t>({2}, {64, 64}));
   g.node("Split", {"r4", "parts"}, {"left", "right"}, {G::number("axis", 1)});
   g.node("Concat", {"right", "r4", "left"}, {"joined"}, {G::number("axis", -2)});
@@ -189,6 +193,8 @@ TEST_F(LayoutPass, TensorsOfOneSpatialAxisAreImagesOfOneRow) {
   const Feeds feeds = {{"x", G::random({2, 1, 4000}, 72)}};
   const Session session(signal_network(), {.threads = 1});
   const std::string plan = session.explain(feeds);
+  for (const char* name : {"PRelu", "GlobalAveragePool", "ChannelMul", "ScaleShift", "MaxPool"})
+    EXPECT_EQ(count(plan, "as Blocked" + std::string(name)), 1) << plan;
   EXPECT_EQ(count(plan, "as BlockedConv"), 4) << plan;
   EXPECT_EQ(count(plan, "as BlockedStagedConv"), 1) << plan;
   EXPECT_EQ(count(plan, "as ToBlocked"), 1) << plan;
