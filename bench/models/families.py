@@ -286,9 +286,71 @@ def c3d() -> onnx.ModelProto:
     return net.model({"features": [1, 64, 1, 1, 1]})
 
 
+def deeplab_v3() -> onnx.ModelProto:
+    """DeepLabV3 (Chen et al., 2017) at output stride 8, with a short, narrow backbone: dilated blocks and a pyramid of rates."""
+    net = Family("deeplab_v3", 31)
+
+    def dilated(x: str, channels: tuple[int, int], rate: int) -> str:
+        before, after = channels
+        inputs = [x, net.weight(after, before, 3, 3, fan_in=9 * before), net.uniform(-0.1, 0.1, after)]
+        return net.node("Conv", inputs, kernel_shape=[3] * 2, dilations=[rate] * 2, pads=[rate] * 4)
+
+    x = net.input("data", [1, 3, 256, 256])
+    for before, after in ((3, 32), (32, 64), (64, 128)):
+        x = net.block(x, (before, after), 3, net.relu, 2)
+    for rate in (1, 2, 2, 4, 4):
+        y = dilated(net.relu(dilated(x, (128, 128), rate)), (128, 128), rate)
+        x = net.relu(net.node("Add", [x, y]))
+    pooled = net.block(net.node("GlobalAveragePool", [x]), (128, 64), 1, net.relu)
+    parts = [net.node("Expand", [pooled, net.longs(1, 64, 32, 32)]), net.block(x, (128, 64), 1, net.relu)]
+    parts += [net.relu(dilated(x, (128, 64), rate)) for rate in (6, 12, 18)]
+    x = net.block(net.node("Concat", parts, axis=1), (320, 64), 1, net.relu)
+    x, scales = net.conv(x, (64, 21), 1, bias=True), net.constant(np.array([1, 1, 8, 8], np.float32))
+    net.node("Resize", [x, "", scales], "labels", mode="linear", coordinate_transformation_mode="half_pixel")
+    return net.model({"labels": [1, 21, 256, 256]})
+
+
+def ecapa_tdnn() -> onnx.ModelProto:
+    """ECAPA-TDNN (Desplanques et al., 2020) for 3 seconds of speech, without the global context of its pooling."""
+    net, width = Family("ecapa_tdnn", 32), 512
+
+    def conv(x: str, channels: tuple[int, int], kernel: int = 1, rate: int = 1) -> str:
+        before, after = channels
+        inputs = [x, net.weight(after, before, kernel, fan_in=kernel * before), net.uniform(-0.1, 0.1, after)]
+        return net.node("Conv", inputs, kernel_shape=[kernel], dilations=[rate], pads=[kernel // 2 * rate] * 2)
+
+    def unit(x: str, channels: tuple[int, int], kernel: int = 1, rate: int = 1) -> str:
+        return net.batch_norm(net.relu(conv(x, channels, kernel, rate)), channels[1])
+
+    def layer(x: str, rate: int) -> str:
+        first, *others = net.node("Split", [unit(x, (width, width))], outputs=8, axis=1)
+        parts = [first]
+        for part in others:
+            summed = part if len(parts) == 1 else net.node("Add", [part, parts[-1]])
+            parts.append(unit(summed, (width // 8, width // 8), 3, rate))
+        y = unit(net.node("Concat", parts, axis=1), (width, width))
+        gate = net.relu(conv(net.node("ReduceMean", [y], axes=[2]), (width, 128)))
+        return net.node("Add", [x, net.node("Mul", [y, net.sigmoid(conv(gate, (128, width)))])])
+
+    layers = [unit(net.input("data", [1, 80, 300]), (80, width), 5)]
+    for rate in (2, 3, 4):
+        layers.append(layer(layers[-1], rate))
+    x = net.relu(conv(net.node("Concat", layers[1:], axis=1), (3 * width, 1536)))
+    weights = net.node("Softmax", [conv(net.node("Tanh", [conv(x, (1536, 128))]), (128, 1536))], axis=2)
+    weighted = net.node("Mul", [x, weights])
+    mean = net.node("ReduceSum", [weighted, net.longs(2)], keepdims=0)
+    square = net.node("ReduceSum", [net.node("Mul", [weighted, x]), net.longs(2)], keepdims=0)
+    variance = net.node("Relu", [net.node("Sub", [square, net.node("Mul", [mean, mean])])])
+    deviation = net.node("Sqrt", [net.node("Add", [variance, net.constant(np.float32(1e-6))])])
+    both = net.batch_norm(net.node("Concat", [mean, deviation], axis=1), 3072)
+    net.node("Gemm", [both, net.weight(192, 3072, fan_in=3072), net.uniform(-0.1, 0.1, 192)], "embedding", transB=1)
+    return net.model({"embedding": [1, 192]})
+
+
 FAMILIES = {
     network.__name__: network
     for network in (
-        densenet121, mobilenet_v3, efficientnet_b0, resnext50, mobilefacenet, yolov8n, vit, whisper_encoder, unet_3d, c3d,
+        densenet121, mobilenet_v3, efficientnet_b0, resnext50, mobilefacenet, yolov8n, vit, whisper_encoder, unet_3d, c3d, deeplab_v3,
+        ecapa_tdnn,
     )  # fmt: skip
 }
