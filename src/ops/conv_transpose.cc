@@ -172,7 +172,12 @@ Choice by_gemm(Op& op) {
   // So many at a time that their product stays in a second-level cache.
   const std::int64_t rows =
       std::clamp<std::int64_t>((std::int64_t{1} << 18) / row_bytes, 1, all_rows);
-  op.set_scratch(checked_mul(rows, row_bytes));
+  // Where nothing is added up twice, threads take blocks of rows of their own.
+  const bool tiled = is_tiled(conv.windows);
+  const std::int64_t blocks = (all_rows + rows - 1) / rows,
+                     tasks = checked_mul(conv.batch * conv.groups, blocks),
+                     shares = tiled && tasks >= op.threads() ? op.threads() : 1;
+  op.set_scratch(checked_mul(shares, checked_mul(rows, row_bytes)));
   const auto group_floats =
       static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
   Tensor packed;
@@ -190,27 +195,37 @@ Choice by_gemm(Op& op) {
       return result;
     });
   }
-  const bool tiled = is_tiled(conv.windows);
   return [=](Run& run) {
     const std::int64_t x_plane = conv.x_plane(), y_plane = conv.y_plane();
-    auto* columns = static_cast<float*>(run.scratch());
     const auto* bias = run.in<float>(2);
     if (!tiled) fill_with_bias(conv, bias, run.out<float>(0), run.pool());
-    for (std::int64_t image = 0; image < conv.batch * conv.groups; ++image) {
-      const std::int64_t g = image % conv.groups;
+    const auto block = [&](std::int64_t task, float* columns) {
+      const std::int64_t image = task / blocks, g = image % conv.groups;
+      const std::int64_t row = task % blocks * rows, count = std::min(rows, all_rows - row);
       const kernels::GemmOperand weights =
           packed.has_value()
               ? kernels::GemmOperand{packed.values<float>().data() + g * group_floats, 0, 1, true}
               : kernels::GemmOperand{run.in<float>(1) + g * k * m, 1, m, false};
-      for (std::int64_t row = 0; row < all_rows; row += rows) {
-        const std::int64_t count = std::min(rows, all_rows - row), n = count * row_length;
-        const float* x = run.in<float>(0) + image * k * x_plane + row * row_length;
-        kernels::gemm(m, n, k, weights, {x, x_plane, 1, false}, columns, n, {}, run.pool());
-        const auto to_image = tiled ? col2im<Placing::set> : col2im<Placing::add>;
-        to_image(conv.windows, columns, conv.group_out(), row, count,
-                 bias != nullptr ? bias + g * conv.group_out() : nullptr,
-                 run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
+      const float* x = run.in<float>(0) + image * k * x_plane + row * row_length;
+      const std::int64_t n = count * row_length;
+      kernels::gemm(m, n, k, weights, {x, x_plane, 1, false}, columns, n, {}, run.pool());
+      const auto to_image = tiled ? col2im<Placing::set> : col2im<Placing::add>;
+      to_image(conv.windows, columns, conv.group_out(), row, count,
+               bias != nullptr ? bias + g * conv.group_out() : nullptr,
+               run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
+    };
+    const auto share = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        float* columns = static_cast<float*>(run.scratch()) + i * rows * m * row_length;
+        for (std::int64_t task = tasks * i / shares; task < tasks * (i + 1) / shares; ++task)
+          block(task, columns);
       }
+    };
+    // Inside of a share there are no other threads.
+    if (shares == 1) {
+      share(0, 1);
+    } else {
+      run.pool().parallel_for(shares, 1, share);
     }
   };
 }
