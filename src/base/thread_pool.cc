@@ -141,6 +141,8 @@ ThreadPool::ThreadPool(int threads) : threads_(threads) {
 
 ThreadPool::~ThreadPool() = default;
 
+int ThreadPool::available() const noexcept { return inside_body ? 1 : threads_; }
+
 void ThreadPool::parallel_for(std::int64_t count, std::int64_t grain,
                               const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (count <= 0) return;

@@ -19,6 +19,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const noexcept { return threads_; }
+  /// How many threads a loop may have that the caller begins now: 1 inside of a body.
+  int available() const noexcept;
 
   /// Calls body(begin, end) for disjoint ranges that cover [0, count). No range is shorter than
   /// `grain` unless count is, so cheap bodies should pass a large one (work of about 10

@@ -188,7 +188,8 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
   const int64_t heads = checked_mul(a.batch, a.heads), blocks = ceil_div(a.queries, kTileCols);
   // A head is one task, unless there are too few of them for the threads.
   int64_t shares = 1;
-  while (pool.size() > 1 && heads * shares < 3 * pool.size() && blocks / shares >= 2 * kTaskBlocks)
+  while (pool.available() > 1 && heads * shares < 3 * pool.available() &&
+         blocks / shares >= 2 * kTaskBlocks)
     shares *= 2;
   pool.parallel_for(heads * shares, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     const Parts parts(a);

@@ -231,8 +231,8 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
   const int64_t most_major = by_panel ? l.panels : parts, most_minor = by_panel ? parts : l.panels;
   const int64_t work = count * l.pixels * s.out_c * l.k();
   int64_t major = 1, minor = 1;
-  if (pool.size() > 1)
-    divide(16 * pool.size(), work, kTaskWork, major, most_major, minor, most_minor);
+  if (pool.available() > 1)
+    divide(16 * pool.available(), work, kTaskWork, major, most_major, minor, most_minor);
   const int64_t tasks = major * minor;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -337,7 +337,7 @@ void grouped_conv(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
       conv(part, of_part, scratch, pool);
     }
   };
-  if (parts < pool.size()) return run(0, parts);
+  if (parts < pool.available()) return run(0, parts);
   const std::int64_t work = part.out_c * part.out_h * part.out_w * part.in_c * part.k_h * part.k_w;
   pool.parallel_for(parts, std::max<std::int64_t>(1, kGroupGrain / work), run);
 }

@@ -289,8 +289,8 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
                 most_minor = by_unit ? stretches : l.units;
   const int64_t work = l.pixels * l.units * l.steps * kUnitChannels;  // in quads
   int64_t major = 1, minor = 1;
-  if (pool.size() > 1)
-    divide(16 * pool.size(), work, kTaskWork, major, most_major, minor, most_minor);
+  if (pool.available() > 1)
+    divide(16 * pool.available(), work, kTaskWork, major, most_major, minor, most_minor);
   const int64_t tasks = major * minor;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   const int64_t stretch_bytes = ceil_div(l.image_bytes(), stretches);

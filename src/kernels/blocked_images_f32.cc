@@ -167,7 +167,7 @@ template <class Body>
 void for_bands(int64_t batch, const PoolShape& s, int64_t taps, const float* x, float* y,
                ThreadPool& pool, const Body& body) {
   const int64_t out = s.out_h * s.out_w * kBlockChannels;
-  const int64_t bands = std::min<int64_t>(pool.size(), s.out_h), planes = s.planes / batch;
+  const int64_t bands = std::min<int64_t>(pool.available(), s.out_h), planes = s.planes / batch;
   const auto run = [&](int64_t task) {
     const int64_t band = task / planes % bands, n = task / planes / bands;
     const int64_t plane = n * planes + task % planes;

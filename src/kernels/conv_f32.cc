@@ -337,8 +337,8 @@ void run_conv(const ConvShape& s, const ConvArgs& args, float* scratch, ThreadPo
       in_lanes ? weight_panels : std::max<int64_t>(1, l.rows / kMinTaskRows);
   // Too few tasks for the threads: smaller ones, while they are worth it.
   const int64_t work = s.batch * s.groups * l.rows * l.k * l.pixels;
-  if (pool.size() > 1) {
-    const int64_t wanted = ceil_div(16 * pool.size(), s.groups), group_work = work / s.groups;
+  if (pool.available() > 1) {
+    const int64_t wanted = ceil_div(16 * pool.available(), s.groups), group_work = work / s.groups;
     if (in_lanes) {
       divide(wanted, group_work, kTaskWork, weight_groups, most_weight_groups, panel_groups,
              panels);

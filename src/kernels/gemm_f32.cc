@@ -191,8 +191,9 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   // Few rows wait for B, as long as for some rows' work.
   constexpr int64_t kRowsOfWaiting = 8;
   const int64_t work = std::max(g.rows, kRowsOfWaiting) * g.cols * std::max<int64_t>(g.k, 1);
-  if (pool.size() > 1)
-    divide(3 * pool.size(), work, 2 * kTaskWork, col_groups, col_panels, row_groups, row_panels);
+  if (pool.available() > 1)
+    divide(3 * pool.available(), work, 2 * kTaskWork, col_groups, col_panels, row_groups,
+           row_panels);
   const int64_t tasks = row_groups * col_groups;
   const int64_t grain = std::max<int64_t>(1, kTaskWork * tasks / std::max<int64_t>(work, 1));
   pool.parallel_for(tasks, grain, [&](int64_t begin, int64_t end) HWY_ATTR {

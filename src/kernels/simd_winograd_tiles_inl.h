@@ -145,7 +145,7 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
   const auto grain = [&](std::int64_t work) {
     return std::max<std::int64_t>(1, kWinogradTaskWork / work);
   };
-  const std::int64_t units = ceil_div(in_c, unit), threads = pool.size();
+  const std::int64_t units = ceil_div(in_c, unit), threads = pool.available();
   if (repeats_inputs(l, threads)) {
     pool.parallel_for(threads, 1, [&](std::int64_t first, std::int64_t last) {
       Block own = b;
@@ -164,8 +164,8 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
                     [&](std::int64_t begin, std::int64_t end) { inputs(l, b, begin, end); });
   // Where panels of channels are too few for the threads, tiles are divided too: each part
   // transforms the weights again.
-  const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(2 * pool.size(), l.channel_panels),
-                                                      1, pool.size() == 1 ? 1 : b.panels);
+  const std::int64_t parts = std::clamp<std::int64_t>(
+      ceil_div(2 * pool.available(), l.channel_panels), 1, pool.available() == 1 ? 1 : b.panels);
   const std::int64_t work = b.count * kProducts * in_c * kTileCols / parts;
   pool.parallel_for(
       l.channel_panels * parts, grain(work), [&](std::int64_t begin, std::int64_t end) {
@@ -181,10 +181,10 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
 template <class Inputs, class Panel>
 void run_winograd_blocks(const ConvShape& s, std::int64_t unit, const Inputs& inputs,
                          const Panel& panel, ThreadPool& pool) {
-  const WinogradLayout l(s, pool.size());
+  const WinogradLayout l(s, pool.available());
   // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
   // threads share each of them.
-  if (l.blocks % pool.size() == 0) {
+  if (l.blocks % pool.available() == 0) {
     pool.parallel_for(l.blocks, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)
         run_winograd_block(l, i, unit, inputs, panel, pool);

@@ -235,7 +235,7 @@ void matrix_products(const Space& space, Factor<T> a, Factor<T> b, const Parts& 
                   });
     }
   };
-  if (use_gemm && batch < 2 * pool.size()) {
+  if (use_gemm && batch < 2 * pool.available()) {
     products(0, batch);
   } else {
     const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);

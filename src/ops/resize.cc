@@ -369,7 +369,7 @@ class Separable {
         run_image(first, x + i * in, y + i * out, buffers, pool);
       }
     };
-    if (images >= pool.size()) {
+    if (images >= pool.available()) {
       pool.parallel_for(images, 1 + 4096 / (out + 1), each);
     } else {
       each(0, images);

@@ -89,6 +89,17 @@ TEST(ThreadPool, NestedCallsRunOnTheirOwnThread) {
   EXPECT_EQ(sum, 800);
 }
 
+TEST(ThreadPool, InsideOfABodyOneThreadIsAvailable) {
+  ThreadPool pool(3);
+  EXPECT_EQ(pool.available(), 3);
+  std::atomic<int> most{0};
+  pool.parallel_for(16, 1, [&](std::int64_t, std::int64_t) {
+    if (pool.available() > 1) most = pool.available();
+  });
+  EXPECT_EQ(most, 0);
+  EXPECT_EQ(pool.available(), 3);
+}
+
 TEST(ThreadPool, ForwardsAnExceptionOnceAllHaveEnded) {
   ThreadPool pool(3);
   for (int round = 0; round < 50; ++round) {
