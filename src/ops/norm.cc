@@ -105,19 +105,19 @@ void infer_lp(Op& op) {
 
 // The sum of f(x[i]): in lanes side by side, which the compiler makes vectors of, and those of some
 // thousand elements in double.
-template <class T, class F>
+template <class Lane, class T, class F>
 double sum_of(const T* x, std::int64_t n, const F& f) {
   constexpr std::int64_t kLanes = 16, kRun = 4096;
   double total = 0;
   for (std::int64_t begin = 0; begin < n; begin += kRun) {
     const std::int64_t end = std::min(n, begin + kRun);
-    T lanes[kLanes] = {};
+    Lane lanes[kLanes] = {};
     std::int64_t i = begin;
     for (; i + kLanes <= end; i += kLanes) {
-      for (std::int64_t q = 0; q < kLanes; ++q) lanes[q] += f(x[i + q]);
+      for (std::int64_t q = 0; q < kLanes; ++q) lanes[q] += f(static_cast<Lane>(x[i + q]));
     }
-    for (; i < end; ++i) lanes[0] += f(x[i]);
-    for (const T lane : lanes) total += static_cast<double>(lane);
+    for (; i < end; ++i) lanes[0] += f(static_cast<Lane>(x[i]));
+    for (const Lane lane : lanes) total += static_cast<double>(lane);
   }
   return total;
 }
@@ -135,21 +135,23 @@ void normalize_columns(const T* x, T* y, std::int64_t n, std::int64_t inner, std
       sums[q] += squares ? value * value : std::abs(value);
     }
   }
-  T norms[kColumns];
   for (std::int64_t q = 0; q < columns; ++q) {
     const double norm = squares ? std::sqrt(sums[q]) : sums[q];
-    norms[q] = norm == 0 ? T{1} : static_cast<T>(norm);
+    sums[q] = norm == 0 ? 1 : norm;
   }
   for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t q = 0; q < columns; ++q) y[i * inner + q] = x[i * inner + q] / norms[q];
+    for (std::int64_t q = 0; q < columns; ++q)
+      y[i * inner + q] = static_cast<T>(static_cast<double>(x[i * inner + q]) / sums[q]);
   }
 }
 
 template <class T>
 void normalize_row(const T* x, T* y, std::int64_t n, bool squares) {
-  const double sum = squares ? sum_of(x, n, [](T value) { return value * value; })
-                             : sum_of(x, n, [](T value) { return std::abs(value); });
-  const auto norm = static_cast<T>(sum == 0 ? 1 : squares ? std::sqrt(sum) : sum);
+  const double sum = squares ? sum_of<T>(x, n, [](T value) { return value * value; })
+                             : sum_of<T>(x, n, [](T value) { return std::abs(value); });
+  // Squares that leave the range of float32, or are not exact at its lower end.
+  if (!(sum > 1e-25 && sum < 1e35)) return normalize_columns(x, y, n, 1, 1, squares);
+  const auto norm = static_cast<T>(squares ? std::sqrt(sum) : sum);
   for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] / norm;
 }
 
@@ -234,48 +236,55 @@ void each_row(const Rows& rows, const Visit& visit) {
 }
 
 // Sums f(element, mean) of all elements that belong to each statistic.
-template <class T, class F>
-void add_up(const Rows& rows, const T* x, const std::vector<T>& means, std::vector<double>& sums,
+template <class Lane, class T, class F>
+void add_up(const Rows& rows, const T* x, const std::vector<Lane>& means, std::vector<double>& sums,
             const F& f) {
   each_row(rows, [&](std::int64_t at, std::int64_t statistic) {
-    const T* mean = means.data() + statistic;
+    const Lane* mean = means.data() + statistic;
     double* sum = sums.data() + statistic;
     if (rows.reduced) {
-      *sum += sum_of(x + at, rows.length, [&, m = *mean](T value) { return f(value, m); });
+      *sum += sum_of<Lane>(x + at, rows.length, [&, m = *mean](Lane value) { return f(value, m); });
     } else {
       for (std::int64_t i = 0; i < rows.length; ++i)
-        sum[i] += static_cast<double>(f(x[at + i], mean[i]));
+        sum[i] += static_cast<double>(f(static_cast<Lane>(x[at + i]), mean[i]));
     }
   });
 }
 
-template <class T>
-void normalize_by_statistics(const Rows& rows, std::int64_t kept, std::int64_t count, const T* x,
+// Computes in the type `Lane`; false, and y is untouched, where its range does not suffice.
+template <class Lane, class T>
+bool normalize_by_statistics(const Rows& rows, std::int64_t kept, std::int64_t count, const T* x,
                              T* y) {
   const auto statistics = static_cast<std::size_t>(kept);
-  std::vector<T> means(statistics, T{0}), deviations(statistics);
+  std::vector<Lane> means(statistics, Lane{0}), deviations(statistics);
   // Twice: the second time adds what the first rounded away.
   for (int pass = 0; pass < 2; ++pass) {
     std::vector<double> sums(statistics, 0);
-    add_up(rows, x, means, sums, [](T value, T mean) { return value - mean; });
+    add_up(rows, x, means, sums, [](Lane value, Lane mean) { return value - mean; });
     for (std::size_t i = 0; i < statistics; ++i)
-      means[i] += static_cast<T>(sums[i] / static_cast<double>(count));
+      means[i] += static_cast<Lane>(sums[i] / static_cast<double>(count));
   }
   std::vector<double> squares(statistics, 0);
-  add_up(rows, x, means, squares, [](T value, T mean) { return (value - mean) * (value - mean); });
+  add_up(rows, x, means, squares,
+         [](Lane value, Lane mean) { return (value - mean) * (value - mean); });
+  const auto is_finite = [](double square) { return std::isfinite(square); };
+  if (!std::all_of(squares.begin(), squares.end(), is_finite) && sizeof(Lane) < sizeof(double))
+    return false;
   // The constant of the operator's definition as a function.
   for (std::size_t i = 0; i < statistics; ++i)
-    deviations[i] = static_cast<T>(std::sqrt(squares[i] / static_cast<double>(count)) + 1e-9);
+    deviations[i] = static_cast<Lane>(std::sqrt(squares[i] / static_cast<double>(count)) + 1e-9);
   each_row(rows, [&](std::int64_t at, std::int64_t statistic) {
-    const T *mean = means.data() + statistic, *deviation = deviations.data() + statistic;
+    const Lane *mean = means.data() + statistic, *deviation = deviations.data() + statistic;
     if (rows.reduced) {
-      const T m = *mean, d = *deviation;
-      for (std::int64_t i = at; i < at + rows.length; ++i) y[i] = (x[i] - m) / d;
+      const Lane m = *mean, d = *deviation;
+      for (std::int64_t i = at; i < at + rows.length; ++i)
+        y[i] = static_cast<T>((static_cast<Lane>(x[i]) - m) / d);
     } else {
       for (std::int64_t i = 0; i < rows.length; ++i)
-        y[at + i] = (x[at + i] - mean[i]) / deviation[i];
+        y[at + i] = static_cast<T>((static_cast<Lane>(x[at + i]) - mean[i]) / deviation[i]);
     }
   });
+  return true;
 }
 
 Choice mvn_reference(Op& op) {
@@ -288,7 +297,10 @@ Choice mvn_reference(Op& op) {
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
     choice = [rows = rows_of(shape, strides), kept, all](Run& run) {
-      if (all != 0) normalize_by_statistics(rows, kept, all / kept, run.in<T>(0), run.out<T>(0));
+      if (all == 0) return;
+      const T* x = run.in<T>(0);
+      if (!normalize_by_statistics<T>(rows, kept, all / kept, x, run.out<T>(0)))
+        normalize_by_statistics<double>(rows, kept, all / kept, x, run.out<T>(0));
     };
   });
   return choice;

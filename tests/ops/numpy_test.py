@@ -338,8 +338,23 @@ def scan():
             yield model(text, opset=8, ir=3), [np.array(lengths), initial, x], [states, scanned]
 
 
+def norms():
+    """Of numbers whose squares leave the range of float32, too."""
+    for scale in (1e-30, 1e-22, 1, 1e22, 1e30):
+        x = (draw(3, 5, 40) * scale).astype(np.float32)
+        wide = x.astype(np.float64)
+        for axis in (-1, 1):
+            for p in (1, 2):
+                norm = np.linalg.norm(wide, p, axis, keepdims=True)
+                yield node("LpNormalization", [x], [(wide / norm).astype(np.float32)], axis=axis, p=p)
+        for axes in ([0, 2], [2], [0], [1], [0, 1, 2], [1, 2]):
+            difference = wide - wide.mean(tuple(axes), keepdims=True)
+            deviation = np.sqrt((difference**2).mean(tuple(axes), keepdims=True)) + 1e-9
+            yield node("MeanVarianceNormalization", [x], [(difference / deviation).astype(np.float32)], axes=axes)
+
+
 @pytest.mark.parametrize("target", ["", "scalar"])
-@pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, reduce, select, loop, scan],
+@pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, norms, reduce, select, loop, scan],
                          ids=lambda family: family.__name__)  # fmt: skip
 def test_family(family, target, tmp_path):
     cases = Cases(tmp_path)
