@@ -18,9 +18,8 @@ namespace {
 // A BlockedConv's x is plain where it is not made of whole blocks.
 Convolution blocked_convolution(const Op& op) {
   const Shape& x = op.in_shape(0);
-  const Shape plain = x.size() == 5 ? plain_shape(x) : x;
-  const bool of_rows = op.in_shape(1).size() == 3 && plain.size() == 4 && plain[2] == 1;
-  Convolution conv = convolution_of(op, of_rows ? without_rows(plain) : plain);
+  const auto axes = static_cast<std::int64_t>(op.in_shape(1).size()) - 2;
+  Convolution conv = convolution_of(op, x.size() == 5 ? plain_shape(x, axes) : x);
   if (conv.windows.size() > 2 || (x.size() == 5) != (conv.in_c % kBlock == 0) ||
       !kernels::blocked_conv_applies(conv_shape(conv))) {
     throw invalid("the convolution does not fit the blocked layout")
@@ -101,12 +100,7 @@ void infer_to_blocked(Op& op) {
 }
 
 void infer_from_blocked(Op& op) {
-  Shape y = plain_shape(op.in_shape(0));
-  if (op.attr_int("axes") == 1) {
-    if (y[2] != 1) throw invalid("an image of one row is expected").got(to_string(y));
-    y = without_rows(y);
-  }
-  op.set_out(0, op.in(0).dtype, y);
+  op.set_out(0, op.in(0).dtype, plain_shape(op.in_shape(0), op.attr_int("axes")));
 }
 
 Choice to_blocked(Op& op) {

@@ -20,8 +20,8 @@ constexpr std::int64_t kCopyGrain = 1 << 14;
 
 // What a pool sees: [N, C, H, W], or [N, C, L] where its windows have one axis.
 Shape pooled_shape(const Op& op) {
-  const Shape x = plain_shape(op.in_shape(0));
-  return op.attr_ints("kernel_shape").size() == 1 && x[2] == 1 ? without_rows(x) : x;
+  return plain_shape(op.in_shape(0),
+                     static_cast<std::int64_t>(op.attr_ints("kernel_shape").size()));
 }
 
 void infer_pool(Op& op) {

@@ -27,6 +27,16 @@ inline Shape plain_shape(const Shape& blocked) {
 /// [N, C, L] of an image of one row, [N, C, 1, L].
 inline Shape without_rows(const Shape& image) { return {image[0], image[1], image[3]}; }
 
+/// The shape of a tensor in blocks as an operator of so many spatial axes sees it: one with one
+/// axis sees an image of one row as [N, C, L]. Throws Error(invalid_model) as well where it has
+/// more.
+inline Shape plain_shape(const Shape& blocked, std::int64_t axes) {
+  const Shape image = plain_shape(blocked);
+  if (axes != 1) return image;
+  if (image[2] != 1) throw invalid("an image of one row is expected").got(to_string(image));
+  return without_rows(image);
+}
+
 /// The rows that windows see. Nothing for images of one column, which kernels take as those of one
 /// row.
 inline std::optional<RowWindow> row_window(const Windows& windows) {

@@ -56,15 +56,15 @@ void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int6
 // Calls columns_of(first element, n, stride, columns) for groups of at most `most` columns of x.
 template <class Columns>
 void each_group(Run& run, bool reverse, std::int64_t most, const Columns& columns_of) {
-  const auto [outer, n, inner] = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+  const AxisSplit split = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+  const std::int64_t n = split.n, inner = split.inner;
   if (n == 0) return;
   const std::int64_t first = reverse ? (n - 1) * inner : 0, stride = reverse ? -inner : inner;
   run.pool().parallel_for(
-      outer * inner, grain_for(n), [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin, columns; i < end; i += columns) {
-          columns = std::min({most, end - i, inner - i % inner});
-          columns_of(i / inner * n * inner + i % inner + first, n, stride, columns);
-        }
+      split.outer * inner, grain_for(n), [&](std::int64_t begin, std::int64_t end) {
+        for_columns(split, begin, end, most, [&](std::int64_t at, std::int64_t columns) {
+          columns_of(at + first, n, stride, columns);
+        });
       });
 }
 

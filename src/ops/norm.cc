@@ -160,21 +160,18 @@ Choice lp_reference(Op& op) {
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
     choice = [split = lp_split_of(op), squares = op.attr_int("p") == 2](Run& run) {
-      const auto [outer, n, inner] = split;
-      run.pool().parallel_for(outer * inner, grain_for(n),
-                              [&, n = n, inner = inner](std::int64_t begin, std::int64_t end) {
-                                for (std::int64_t i = begin, columns; i < end; i += columns) {
-                                  columns = std::min({kColumns, end - i, inner - i % inner});
-                                  const std::int64_t at = i / inner * n * inner + i % inner;
-                                  const T* x = run.in<T>(0) + at;
-                                  T* y = run.out<T>(0) + at;
-                                  if (inner == 1) {
-                                    normalize_row(x, y, n, squares);
-                                  } else {
-                                    normalize_columns(x, y, n, inner, columns, squares);
-                                  }
-                                }
-                              });
+      run.pool().parallel_for(
+          split.outer * split.inner, grain_for(split.n), [&](std::int64_t begin, std::int64_t end) {
+            for_columns(split, begin, end, kColumns, [&](std::int64_t at, std::int64_t columns) {
+              const T* x = run.in<T>(0) + at;
+              T* y = run.out<T>(0) + at;
+              if (split.inner == 1) {
+                normalize_row(x, y, split.n, squares);
+              } else {
+                normalize_columns(x, y, split.n, split.inner, columns, squares);
+              }
+            });
+          });
     };
   });
   return choice;

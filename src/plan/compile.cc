@@ -2,8 +2,6 @@
 // the others become steps.
 #include "plan/compile.h"
 
-#include <algorithm>
-
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
 #include "plan/constants.h"
