@@ -12,9 +12,15 @@ namespace {
 
 // Elements of a block: whole lines, and few enough that what one step sends to memory is on its way
 // while the next ones compute.
-constexpr std::int64_t kBlock = 256;
+constexpr std::int64_t kBlock = 256, kLine = 64 / sizeof(float);
 
 struct Buffers {};
+
+// Lines that are about to be written. Stores stand in line: one that waits for its line of memory
+// holds up the streamed ones behind it.
+void fetch_lines(const float* to, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += kLine) __builtin_prefetch(to + i, 1);
+}
 
 std::int64_t cost_of(const PointwiseStep& step) {
   const auto* unary = std::get_if<PointwiseStep::OfOne>(&step.function);
@@ -48,6 +54,7 @@ Pointwise::Pointwise(int inputs, std::vector<PointwiseStep> steps, std::int64_t 
       if (ends && buffers_[j] >= 0) free.push_back(buffers_[j]);
     }
   }
+  fetches_ = std::any_of(steps_.begin(), steps_.end(), [](const auto& s) { return s.streamed; });
   grain_ = std::max<std::int64_t>(1, kCheapGrain / kBlock / std::max<std::int64_t>(cost, 1));
 }
 
@@ -65,6 +72,7 @@ void Pointwise::run_block(const RangeKernels& kernels, const float* const* in, f
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const PointwiseStep& step = steps_[i];
     float* y = result(i);
+    if (fetches_ && step.output >= 0 && !step.streamed) fetch_lines(y + kBlock, n);
     if (const auto* unary = std::get_if<PointwiseStep::OfOne>(&step.function)) {
       kernels.unary(unary->function, unary->args, operand(step.a, false), y, n);
     } else {

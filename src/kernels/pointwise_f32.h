@@ -44,6 +44,7 @@ class Pointwise {
   std::vector<PointwiseStep> steps_;
   std::vector<int> buffers_;  // by step: the buffer that holds its result, or -1: its output does
   int buffer_count_ = 0;
+  bool fetches_;  // lines of outputs that are not streamed, ahead of writing them
   std::int64_t n_, grain_;
 };
 
