@@ -38,10 +38,22 @@ HWY_INLINE VecF32 power_of_two(VecI32 n) {
   return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(I32(), 127))));
 }
 
+// Added to a number of less than 2^22, it rounds that to an integer, which the last bits then are.
+inline constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23
+
 // x = n log(2) + r with |r| <= log(2) / 2, and exp(r) = 1 + r + r^2 tail.
 struct ReducedExp {
-  VecF32 n, r, tail;
+  VecF32 n, shifted, r, tail;  // shifted: n + kRounder
 
+  // n as integers, and 2^n for -126 <= n <= 127. (hn::ConvertTo looks after numbers that no integer
+  // is near, which takes as long as half of an exponential.)
+  HWY_INLINE VecI32 integer() const {
+    return hn::Sub(hn::BitCast(I32(), shifted), hn::BitCast(I32(), hn::Set(F32(), kRounder)));
+  }
+  HWY_INLINE VecF32 scale() const {
+    const VecI32 exponent = hn::ShiftLeft<23>(hn::BitCast(I32(), shifted));
+    return hn::BitCast(F32(), hn::Add(exponent, hn::BitCast(I32(), hn::Set(F32(), 1.0f))));
+  }
   HWY_INLINE VecF32 minus_one() const { return hn::MulAdd(hn::Mul(r, r), tail, r); }  // exp(r) - 1
   HWY_INLINE VecF32 significand() const {                                             // exp(r)
     const VecF32 one = hn::Set(F32(), 1.0f);
@@ -52,11 +64,12 @@ struct ReducedExp {
 // x must be NaN or within +-150.
 HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
   const F32 d;
-  const VecF32 rounded = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  const VecF32 shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), hn::Set(d, kRounder));
+  const VecF32 rounded = hn::Sub(shifted, hn::Set(d, kRounder));
   // log(2) in two parts: the first has so few bits that its products with n are exact.
   VecF32 r = hn::NegMulAdd(rounded, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(rounded, hn::Set(d, -2.12194440e-4f), r);
-  return {rounded, r,
+  return {rounded, shifted, r,
           polynomial(r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f, 8.368745116e-03f,
                      1.381453999e-03f)};
 }
@@ -67,7 +80,7 @@ HWY_INLINE VecF32 exp_of(const ReducedExp& e) {
   return VecF32{_mm512_scalef_ps(e.significand().raw, e.n.raw)};
 #else
   // 2^n in two factors: n goes from denormals to infinity.
-  const VecI32 n = hn::ConvertTo(I32(), e.n), half = hn::ShiftRight<1>(n);
+  const VecI32 n = e.integer(), half = hn::ShiftRight<1>(n);
   return hn::Mul(hn::Mul(e.significand(), power_of_two(half)), power_of_two(hn::Sub(n, half)));
 #endif
 }
@@ -78,7 +91,7 @@ HWY_INLINE VecF32 exp_ordinary(VecF32 x) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   return exp_of(e);
 #else
-  return hn::Mul(e.significand(), power_of_two(hn::ConvertTo(I32(), e.n)));
+  return hn::Mul(e.significand(), e.scale());
 #endif
 }
 
@@ -104,7 +117,7 @@ HWY_INLINE VecF32 exp_f32(VecF32 x) {
 HWY_INLINE VecF32 expm1_small(VecF32 x) {
   const F32 d;
   const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
-  const VecF32 scale = power_of_two(hn::ConvertTo(I32(), e.n));
+  const VecF32 scale = e.scale();
   return hn::MulAdd(scale, e.minus_one(), hn::Sub(scale, hn::Set(d, 1.0f)));
 }
 
