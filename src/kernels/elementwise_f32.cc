@@ -87,7 +87,10 @@ void run_unary(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
     case Unary::round:
       return run([](VecF32 v) HWY_ATTR { return hn::Round(v); });
     case Unary::exp:
-      return run([](VecF32 v) HWY_ATTR { return exp_f32(v); });
+      return run([](VecF32 v) HWY_ATTR {
+        const bool is_ordinary = hn::AllTrue(F32(), hn::Le(hn::Abs(v), hn::Set(F32(), 87.0f)));
+        return is_ordinary ? exp_ordinary(v) : exp_f32(v);
+      });
     case Unary::log:
       return run([](VecF32 v) HWY_ATTR { return log_f32(v); });
     case Unary::tanh:
