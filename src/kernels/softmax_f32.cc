@@ -17,57 +17,83 @@ using std::int64_t;
 // Rows whose exponentials wait for their sum in the first-level cache, whatever memory y is.
 constexpr int64_t kShortRow = 2048;
 
-// One row in three passes: maximum, exponentials and their sum, division.
-void softmax_row(const SoftmaxArgs& args, const float* x, const float* mask, float* y, int64_t n) {
+// A row of n scores: x * scale, and a mask.
+class Scores {
+ public:
+  Scores(const SoftmaxArgs& args, const float* x, int64_t row, int64_t n)
+      : x_(x + row * n),
+        mask_(args.mask == nullptr ? nullptr : args.mask + row % args.mask_rows * n),
+        scale_(args.scale) {}
+
+  // Those from element i on.
+  HWY_INLINE VecF32 at(int64_t i) const {
+    const VecF32 v = hn::Mul(hn::LoadU(F32(), x_ + i), hn::Set(F32(), scale_));
+    return mask_ == nullptr ? v : hn::Add(v, hn::LoadU(F32(), mask_ + i));
+  }
+  // The last ones.
+  HWY_INLINE VecF32 last(int64_t i, std::size_t rest) const {
+    const VecF32 v = hn::Mul(load_n(F32(), x_ + i, rest), hn::Set(F32(), scale_));
+    return mask_ == nullptr ? v : hn::Add(v, load_n(F32(), mask_ + i, rest));
+  }
+
+ private:
+  const float *x_, *mask_;
+  float scale_;
+};
+
+VecF32 largest(const Scores& scores, int64_t n) {
   const F32 d;
-  constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
+  const int64_t whole = n / kLanes * kLanes;
+  const auto rest = static_cast<std::size_t>(n - whole);
+  const VecF32 lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  VecF32 max = lowest;
+  for (int64_t i = 0; i < whole; i += kLanes) max = hn::Max(max, scores.at(i));
+  if (rest != 0)
+    max = hn::Max(max, hn::IfThenElse(hn::FirstN(d, rest), scores.last(whole, rest), lowest));
+  // A NaN that the maximum has lost comes back through the exponentials.
+  return hn::MaxOfLanes(d, max);
+}
+
+// Rows [begin, end), each in three passes: maximum, exponentials and their sum, division. The
+// maximum of the next row is looked for while the sum is on its way.
+void softmax_range(const SoftmaxArgs& args, const float* x, float* y, int64_t begin, int64_t end,
+                   int64_t n) {
+  const F32 d;
   HWY_ALIGN float short_row[kShortRow];
-  float* exponentials = n <= kShortRow ? short_row : y;
-  const VecF32 scale = hn::Set(d, args.scale),
-               lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  const int64_t whole = n / kLaneCount * kLaneCount;
+  const int64_t whole = n / kLanes * kLanes;
   const auto rest = static_cast<std::size_t>(n - whole);
   const auto in_tail = hn::FirstN(d, rest);
-  const auto score = [&](int64_t i) HWY_ATTR {
-    const VecF32 v = hn::Mul(hn::LoadU(d, x + i), scale);
-    return mask == nullptr ? v : hn::Add(v, hn::LoadU(d, mask + i));
-  };
-  const auto last_score = [&]() HWY_ATTR {
-    const VecF32 v = hn::Mul(load_n(d, x + whole, rest), scale);
-    return mask == nullptr ? v : hn::Add(v, load_n(d, mask + whole, rest));
-  };
-
-  VecF32 max = lowest;
-  for (int64_t i = 0; i < whole; i += kLaneCount) max = hn::Max(max, score(i));
-  if (rest != 0) max = hn::Max(max, hn::IfThenElse(in_tail, last_score(), lowest));
-  // A NaN that the maximum has lost comes back through the exponentials.
-  max = hn::MaxOfLanes(d, max);
-
-  VecF32 sum = hn::Zero(d);
-  for (int64_t i = 0; i < whole; i += kLaneCount) {
-    const VecF32 e = exp_of_negative(hn::Sub(score(i), max));
-    if (!args.log) hn::StoreU(e, d, exponentials + i);
-    sum = hn::Add(sum, e);
-  }
-  if (rest != 0) {
-    const VecF32 e = exp_of_negative(hn::Sub(last_score(), max));
-    if (!args.log) store_n(e, d, exponentials + whole, rest);
-    sum = hn::Add(sum, hn::IfThenElseZero(in_tail, e));
-  }
-  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
-
-  if (args.log) {
-    const VecF32 log_total = hn::Set(d, std::log(total));
-    const auto finish = [&](VecF32 v) HWY_ATTR { return hn::Sub(hn::Sub(v, max), log_total); };
-    for (int64_t i = 0; i < whole; i += kLaneCount) hn::StoreU(finish(score(i)), d, y + i);
-    if (rest != 0) store_n(finish(last_score()), d, y + whole, rest);
-    return;
-  }
-  const VecF32 factor = hn::Set(d, 1.0f / total);
-  for (int64_t i = 0; i < whole; i += kLaneCount)
-    hn::StoreU(hn::Mul(hn::LoadU(d, exponentials + i), factor), d, y + i);
-  if (rest != 0) {
-    store_n(hn::Mul(load_n(d, exponentials + whole, rest), factor), d, y + whole, rest);
+  y += begin * n;
+  VecF32 next_max = largest(Scores(args, x, begin, n), n);
+  for (int64_t row = begin; row < end; ++row, y += n) {
+    const Scores scores(args, x, row, n);
+    const VecF32 max = next_max;
+    float* exponentials = n <= kShortRow ? short_row : y;
+    VecF32 sum = hn::Zero(d);
+    for (int64_t i = 0; i < whole; i += kLanes) {
+      const VecF32 e = exp_of_negative(hn::Sub(scores.at(i), max));
+      if (!args.log) hn::StoreU(e, d, exponentials + i);
+      sum = hn::Add(sum, e);
+    }
+    if (rest != 0) {
+      const VecF32 e = exp_of_negative(hn::Sub(scores.last(whole, rest), max));
+      if (!args.log) store_n(e, d, exponentials + whole, rest);
+      sum = hn::Add(sum, hn::IfThenElseZero(in_tail, e));
+    }
+    if (row + 1 < end) next_max = largest(Scores(args, x, row + 1, n), n);
+    const float total = hn::GetLane(hn::SumOfLanes(d, sum));
+    if (args.log) {
+      const VecF32 log_total = hn::Set(d, std::log(total));
+      const auto finish = [&](VecF32 v) HWY_ATTR { return hn::Sub(hn::Sub(v, max), log_total); };
+      for (int64_t i = 0; i < whole; i += kLanes) hn::StoreU(finish(scores.at(i)), d, y + i);
+      if (rest != 0) store_n(finish(scores.last(whole, rest)), d, y + whole, rest);
+      continue;
+    }
+    const VecF32 factor = hn::Set(d, 1.0f / total);
+    for (int64_t i = 0; i < whole; i += kLanes)
+      hn::StoreU(hn::Mul(hn::LoadU(d, exponentials + i), factor), d, y + i);
+    if (rest != 0)
+      store_n(hn::Mul(load_n(d, exponentials + whole, rest), factor), d, y + whole, rest);
   }
 }
 
@@ -77,20 +103,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
-HWY_EXPORT(softmax_row);
+HWY_EXPORT(softmax_range);
 }
 
 void softmax_rows(const SoftmaxArgs& args, const float* x, float* y, std::int64_t rows,
                   std::int64_t n, ThreadPool& pool) {
   if (n <= 0) return;
-  const auto row = MEZZO_DISPATCH(softmax_row);
-  pool.parallel_for(
-      rows, std::max<std::int64_t>(1, 8192 / n), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t r = begin; r < end; ++r) {
-          row(args, x + r * n, args.mask == nullptr ? nullptr : args.mask + r % args.mask_rows * n,
-              y + r * n, n);
-        }
-      });
+  const auto run = MEZZO_DISPATCH(softmax_range);
+  pool.parallel_for(rows, std::max<std::int64_t>(1, 8192 / n),
+                    [&](std::int64_t begin, std::int64_t end) { run(args, x, y, begin, end, n); });
 }
 
 }  // namespace mezzo::kernels
