@@ -5,6 +5,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quantized_i8.cc"
 #include "kernels/simd.h"
+#include "kernels/simd_math_inl.h"
 #include "kernels/simd_tail_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -14,9 +15,7 @@ namespace {
 using std::int32_t;
 using std::int64_t;
 using std::uint8_t;
-using I32 = hn::RebindToSigned<F32>;
 using U32 = hn::RebindToUnsigned<F32>;
-using VecI32 = hn::Vec<I32>;
 
 constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 
@@ -40,8 +39,8 @@ HWY_INLINE void store_bytes(VecF32 value, const Args& bounds, uint8_t* y) {
   const F32 d;
   const hn::Rebind<uint8_t, F32> d8;
   value = between(hn::Set(d, bounds.low), hn::Set(d, bounds.high), value);
-  // At this magnitude floats are whole numbers, whose low byte ends the pattern.
-  const auto rounded = hn::BitCast(I32(), hn::Add(value, hn::Set(d, 0x1.8p23F)));
+  // The low byte of the whole number ends the pattern.
+  const auto rounded = hn::BitCast(I32(), hn::Add(value, hn::Set(d, kRounder)));
   const VecI32 result = hn::Add(rounded, hn::Set(I32(), bounds.zero_point));
   hn::StoreU(hn::TruncateTo(d8, hn::BitCast(U32(), result)), d8, y);
 }

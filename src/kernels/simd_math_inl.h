@@ -39,12 +39,13 @@ HWY_INLINE VecF32 power_of_two(VecI32 n) {
 }
 
 // Added to a number of less than 2^22, it rounds that to an integer, which the last bits then are.
-inline constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23
+inline constexpr float kRounder = 0x1.8p23f;
 
 // x = n log(2) + r with |r| <= log(2) / 2, and exp(r) = 1 + r + r^2 tail.
 struct ReducedExp {
-  VecF32 n, shifted, r, tail;  // shifted: n + kRounder
+  VecF32 shifted, r, tail;  // shifted: n + kRounder
 
+  HWY_INLINE VecF32 n() const { return hn::Sub(shifted, hn::Set(F32(), kRounder)); }
   // n as integers, and 2^n for -126 <= n <= 127. (hn::ConvertTo looks after numbers that no integer
   // is near, which takes as long as half of an exponential.)
   HWY_INLINE VecI32 integer() const {
@@ -64,20 +65,20 @@ struct ReducedExp {
 // x must be NaN or within +-150.
 HWY_INLINE ReducedExp reduce_exp(VecF32 x) {
   const F32 d;
-  const VecF32 shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), hn::Set(d, kRounder));
-  const VecF32 rounded = hn::Sub(shifted, hn::Set(d, kRounder));
+  ReducedExp e;
+  e.shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), hn::Set(d, kRounder));
   // log(2) in two parts: the first has so few bits that its products with n are exact.
-  VecF32 r = hn::NegMulAdd(rounded, hn::Set(d, 0.693359375f), x);
-  r = hn::NegMulAdd(rounded, hn::Set(d, -2.12194440e-4f), r);
-  return {rounded, shifted, r,
-          polynomial(r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f, 8.368745116e-03f,
-                     1.381453999e-03f)};
+  e.r = hn::NegMulAdd(e.n(), hn::Set(d, 0.693359375f), x);
+  e.r = hn::NegMulAdd(e.n(), hn::Set(d, -2.12194440e-4f), e.r);
+  e.tail = polynomial(e.r, 4.999999343e-01f, 1.666652040e-01f, 4.166839079e-02f, 8.368745116e-03f,
+                      1.381453999e-03f);
+  return e;
 }
 
 // The exponential itself, for -150 <= n <= 128.
 HWY_INLINE VecF32 exp_of(const ReducedExp& e) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  return VecF32{_mm512_scalef_ps(e.significand().raw, e.n.raw)};
+  return VecF32{_mm512_scalef_ps(e.significand().raw, e.n().raw)};
 #else
   // 2^n in two factors: n goes from denormals to infinity.
   const VecI32 n = e.integer(), half = hn::ShiftRight<1>(n);
