@@ -36,7 +36,10 @@ std::shared_ptr<Plan> Compiler::run() {
   remove_dead_steps();
   fuse();
   split_batches();
-  if (has_pass("row_bands")) split_rows(*plan_, resources_.pool().size());
+  if (has_pass("row_bands")) {
+    const int threads = resources_.pool().size();
+    threads > 1 ? split_rows(*plan_, threads) : take_turns(*plan_);
+  }
   choose_kernels();
   place_in_arena(*plan_);
   mark_last_exports();

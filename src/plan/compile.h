@@ -50,6 +50,10 @@ std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool);
 /// Has each of so many threads compute a band of rows of large images. (plan/row_bands.cc)
 void split_rows(Plan& plan, int threads);
 
+/// Has one thread compute bands of rows of large images, one through many steps after the other.
+/// (plan/row_turns.cc)
+void take_turns(Plan& plan);
+
 /// Places every slot of `plan` that lives in the arena, so that slots which are needed at the same
 /// time do not overlap. (plan/memory.cc)
 void place_in_arena(Plan& plan);

@@ -1,8 +1,8 @@
 // The planner's workings, whose parts stand in several files: compile.cc walks through the nodes,
 // branches.cc decides conditions, widen.cc keeps 16-bit floats as f32, fold.cc computes what is
 // known, exports.cc says what leaves the plan, finish.cc drops dead steps and chooses kernels,
-// fuse.cc lets the passes work in between, micro_batch.cc splits large batches and row_bands.cc
-// images.
+// fuse.cc lets the passes work in between, micro_batch.cc splits large batches, row_bands.cc
+// (by threads) and row_turns.cc images.
 #pragma once
 
 #include <map>

@@ -54,6 +54,7 @@ void Compiler::choose_kernels() {
       if (step.bands.empty()) continue;
       step.chosen.scratch_bytes = 0;
       for (BandStep& band : step.bands) {
+        if (band.op == nullptr) continue;
         band.chosen = ops::choose(*band.op);
         step.chosen.scratch_bytes = std::max(step.chosen.scratch_bytes, band.chosen.scratch_bytes);
       }

@@ -46,7 +46,8 @@ class Placement {
         make_lanes(batches.begin, batches.end, batches.lanes, batches.inside, blocks);
     }
     for (const RowBands& bands : plan_.row_bands)
-      make_lanes(bands.begin, bands.end, bands.count, bands.inside, blocks);
+      make_lanes(bands.begin, bands.end, bands.stages.empty() ? 1 : bands.count, bands.inside,
+                 blocks);
     plan_.arena_bytes = place(blocks);
     for (const Block& block : blocks) settle(block, 0, 0);
     // What took over an input's place lies there in each lane.
@@ -87,6 +88,14 @@ class Placement {
           touch(slot, bands.stages[k + 1].end - 1);
         }
       }
+      if (!bands.stages.empty()) continue;
+      keep_throughout(bands.begin, bands.end, bands.inside);
+      for (const std::vector<RowCopy>& band : bands.kept) {
+        for (const RowCopy& copy : band) {
+          touch(copy.to_slot, bands.begin);
+          touch(copy.to_slot, bands.end - 1);
+        }
+      }
     }
   }
 
@@ -113,7 +122,8 @@ class Placement {
       if (i >= batches.begin && i < batches.end) return !is_in(batches.inside, slot);
     }
     for (const RowBands& bands : plan_.row_bands) {
-      if (i >= bands.begin && i < bands.end) return !is_in(bands.inside, slot);
+      if (i >= bands.begin && i < bands.end)
+        return bands.stages.empty() || !is_in(bands.inside, slot);
     }
     return false;
   }

@@ -101,6 +101,9 @@ struct RowBands {
   int count = 1;            ///< bands
   std::vector<int> inside;  ///< slots that hold one band for each thread: no other step knows them
   std::vector<Stage> stages;  ///< all steps, in order
+  /// Without stages one thread computes all bands, each through all steps, in the same memory. By
+  /// band: the rows that it reads again, moved when it begins.
+  std::vector<std::vector<RowCopy>> kept;
 };
 
 /// Where a slot's contents lie in a run, all in one place: what a run needs of slots before its

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/shape.h"
-#include "plan/compiler.h"
+#include "plan/row_steps.h"
 
 namespace mezzo::plan {
 namespace {
@@ -26,36 +26,18 @@ constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
 constexpr std::int64_t kMostUneven = 20;
 
-// Bytes of a row (of axis 2) of a tensor, in blocks or not, and of its planes.
-std::int64_t row_bytes(const Slot& slot) {
-  const Shape row(slot.shape.begin() + 3, slot.shape.end());
-  return static_cast<std::int64_t>(bytes_of(slot.dtype, element_count(row)));
-}
-std::int64_t plane_bytes(const Slot& slot) { return slot.shape[2] * row_bytes(slot); }
-
 // What so many rows cost.
 std::int64_t units_of(const RowWindow& window, std::int64_t rows) {
   return (rows + window.unit - 1) / window.unit;
 }
 
-class RowSplitter {
+class RowSplitter : RowSteps {
  public:
-  RowSplitter(Plan& plan, int threads)
-      : plan_(plan), count_(threads), windows_(plan.steps.size()), uses_(plan.slots.size()) {}
+  RowSplitter(Plan& plan, int threads) : RowSteps(plan), count_(threads) {}
 
   void run() {
     const int steps = static_cast<int>(plan_.steps.size());
-    for (int i = 0; i < steps; ++i) {
-      const std::optional<RowWindow> window = window_of(i);
-      if (!window) continue;
-      Step& step = plan_.steps[at(i)];
-      const std::string reason = refusal(*step.op, *window);
-      if (reason.empty()) {
-        windows_[at(i)] = window;
-      } else {
-        step.misses.push_back("row_bands: " + reason);
-      }
-    }
+    find_windows([&](const ops::Op& op, const RowWindow& window) { return refusal(op, window); });
     find_uses();
     for (int begin = 0, end; begin < steps; begin = end) {
       for (end = begin; end < steps && is_splittable(end);) ++end;
@@ -65,12 +47,6 @@ class RowSplitter {
   }
 
  private:
-  // The steps that use a root slot or its views, the last that writes it, and whether all can do so
-  // by bands.
-  struct Uses {
-    int first = -1, last = -1, written = -1;
-    bool by_bands = true;
-  };
   // Rows in a band's memory ahead of its own and behind them, and all of them.
   struct Halo {
     std::int64_t before = 0, behind = 0, rows = 0;
@@ -81,47 +57,15 @@ class RowSplitter {
 
   // What a band's windows see.
   Band band_of(const RowWindow& window, int band) const {
-    Band part;
-    part.begin = border(window.out, band);
-    part.end = border(window.out, band + 1);
-    const auto inside = [&](std::int64_t row) {
-      return std::clamp<std::int64_t>(row, 0, window.in);
-    };
-    part.in_begin = inside(part.begin * window.stride - window.pad);
-    part.in_end = inside((part.end - 1) * window.stride - window.pad + window.extent);
-    return part;
-  }
-
-  // Whether input i has a band of its own for each one of the output, row for row.
-  static bool is_summand(const ops::Op& op, int i) {
-    return i > 0 && op.row().is_batched(op, i) && op.in_shape(i) == op.out_shape(0);
-  }
-
-  bool in_micro_batches(int step) const {
-    return std::any_of(plan_.micro_batches.begin(), plan_.micro_batches.end(),
-                       [&](const MicroBatches& b) { return step >= b.begin && step < b.end; });
-  }
-
-  // The window of a step that can be split.
-  std::optional<RowWindow> window_of(int i) const {
-    const Step& step = plan_.steps[at(i)];
-    if (step.kind != Step::Kind::kernel || !step.captures.empty() || in_micro_batches(i)) return {};
-    const ops::Op& op = *step.op;
-    const std::optional<RowWindow> window = op.row().row_window(op);
-    if (!window || op.out_shape(0)[0] != 1 || op.is_constant(0)) return {};
-    return window;
+    return RowSteps::band_of(window, border(window.out, band), border(window.out, band + 1));
   }
 
   // Why that would not pay; empty where it does.
   std::string refusal(const ops::Op& op, const RowWindow& window) const {
     const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
-    double weights = 0;
-    for (int k = 1; k < op.inputs(); ++k) {
-      if (op.is_constant(k) && !is_summand(op, k)) weights += bytes_of_operand(op.in(k));
-    }
     const std::int64_t elements = element_count(op.in_shape(0)) + element_count(op.out_shape(0));
     if (elements < kLeastElements) return "a small image";
-    if (bytes < kLeastReuse * weights) return "as many weights as pixels";
+    if (bytes < kLeastReuse * bytes_of_weights(op)) return "as many weights as pixels";
     // All bands must have something to do, and about as much.
     std::int64_t most = 0;
     for (int b = 0; b < count_; ++b) {
@@ -134,70 +78,24 @@ class RowSplitter {
     return "";
   }
 
-  bool is_splittable(int i) const { return windows_[at(i)] || plan_.steps[at(i)].placed; }
-
-  void find_uses() {
-    const auto use = [&](int step, int slot, bool by_bands) {
-      if (slot < 0) return;
-      Uses& uses = uses_[at(root_of(plan_, slot))];
-      if (uses.first < 0) uses.first = step;
-      uses.last = step;
-      uses.by_bands = uses.by_bands && by_bands;
-    };
-    for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
-      const Step& step = plan_.steps[at(i)];
-      for (std::size_t k = 0; k < step.in.size(); ++k) {
-        const int input = static_cast<int>(k);
-        use(i, step.in[k],
-            step.placed || (windows_[at(i)] && (input == 0 || is_summand(*step.op, input))));
-      }
-      for (const int slot : step.captures) use(i, slot, false);
-      for (const int slot : step.out) {
-        use(i, slot, is_splittable(i));
-        if (slot >= 0) uses_[at(root_of(plan_, slot))].written = i;
-      }
-    }
-    // The memory of bands knows whole planes.
-    for (std::size_t i = 0; i < plan_.slots.size(); ++i) {
-      const Slot& slot = plan_.slots[i];
-      const int root = root_of(plan_, static_cast<int>(i));
-      const Slot& whole = plan_.slots[at(root)];
-      const bool blocked = slot.shape.size() == 5 && whole.shape.size() == 5;
-      if (whole.place != Slot::Place::arena || !blocked ||
-          !std::equal(slot.shape.begin() + 2, slot.shape.end(), whole.shape.begin() + 2) ||
-          slot.alias_begin % std::max<std::int64_t>(1, plane_bytes(slot)) != 0) {
-        uses_[at(root)].by_bands = false;
-      }
-    }
-  }
-
-  bool is_inside(int slot) const {
-    const Uses& uses = uses_[at(root_of(plan_, slot))];
-    return uses.by_bands && uses.first >= begin_ && uses.last < end_;
-  }
-
   // Steps [begin, end), all of which can be split.
   void split(int begin, int end) {
     begin_ = begin;
     end_ = end;
-    RowBands group{begin, end, count_, {}, {}};
+    RowBands group{begin, end, count_, {}, {}, {}};
     for (int i = 0; i < static_cast<int>(plan_.slots.size()); ++i) {
       if (is_inside(i)) group.inside.push_back(i);
     }
     if (group.inside.empty() || !find_halos()) return;
     for (int i = begin; i < end; ++i) {
       if (!windows_[at(i)]) continue;
-      for (int b = 0; b < count_; ++b) plan_.steps[at(i)].bands.push_back(band_step(i, b));
+      for (int b = 0; b < count_; ++b)
+        plan_.steps[at(i)].bands.push_back(band_step(i, b, band_of(*windows_[at(i)], b)));
       plan_.steps[at(i)].passes.emplace_back("row_bands");
     }
     const std::vector<int> banded = group.inside;
     make_stages(group);
-    for (const int i : banded) {
-      Slot& slot = plan_.slots[at(i)];
-      const std::int64_t planes = slot.alias_begin / plane_bytes(slot);
-      slot.shape[2] = halos_.at(slot.shape[2]).rows;
-      slot.alias_begin = planes * plane_bytes(slot);
-    }
+    make_bands_of(banded);
     plan_.row_bands.push_back(std::move(group));
   }
 
@@ -295,55 +193,21 @@ class RowSplitter {
     }
   }
 
-  // Rows of a plane in memory.
-  std::int64_t rows_of(int slot) const {
+  std::int64_t rows_in_memory(int slot) const override {
     const std::int64_t height = plan_.slots[at(slot)].shape[2];
     return is_inside(slot) ? halos_.at(height).rows : height;
   }
-
-  // Bytes from the start of the slot, in a band's memory where that is its own, to a row.
-  std::int64_t begin_of(int slot, int band, std::int64_t row) const {
-    const Slot& facts = plan_.slots[at(slot)];
-    const std::int64_t height = facts.shape[2];
-    if (is_inside(slot)) row += halos_.at(height).before - border(height, band);
-    return row * row_bytes(facts);
+  std::int64_t first_row(int slot, int band) const override {
+    const std::int64_t height = plan_.slots[at(slot)].shape[2];
+    return is_inside(slot) ? border(height, band) - halos_.at(height).before : 0;
   }
 
-  BandStep band_step(int i, int b) const {
-    const Step& step = plan_.steps[at(i)];
-    const RowWindow& window = *windows_[at(i)];
-    Band band = band_of(window, b);
-    band.in_rows = rows_of(step.in[0]);
-    band.out_rows = rows_of(step.out[0]);
-    BandStep part;
-    part.in_begin.assign(step.in.size(), 0);
-    part.out_begin.assign(step.out.size(), 0);
-    part.in_begin[0] = begin_of(step.in[0], b, band.in_begin);
-    for (std::size_t k = 0; k < step.out.size(); ++k) {
-      if (step.out[k] >= 0) part.out_begin[k] = begin_of(step.out[k], b, band.begin);
-    }
-    for (int k = 1; k < step.op->inputs(); ++k) {
-      if (!is_summand(*step.op, k)) continue;
-      band.add_rows = rows_of(step.in[at(k)]);
-      part.in_begin[at(k)] = begin_of(step.in[at(k)], b, band.begin);
-    }
-    part.op = std::make_shared<ops::Op>(*step.op);
-    part.op->set_band(band);
-    return part;
-  }
-
-  Plan& plan_;
   const int count_;
-  std::vector<std::optional<RowWindow>> windows_;  // by step
-  std::vector<Uses> uses_;                         // by root slot
-  int begin_ = 0, end_ = 0;                        // of the group in work
-  std::map<std::int64_t, Halo> halos_;             // by the height of its images
+  std::map<std::int64_t, Halo> halos_;  // by the height of its images
 };
 
 }  // namespace
 
-void split_rows(Plan& plan, int threads) {
-  if (threads > 1) RowSplitter(plan, threads).run();
-}
+void split_rows(Plan& plan, int threads) { RowSplitter(plan, threads).run(); }
 
 }  // namespace mezzo::plan

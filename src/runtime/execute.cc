@@ -43,6 +43,9 @@ class Execution {
           run_micro_batches(alone, *batches, 0, batches->count);
         }
         next = (batches++)->end;
+      } else if (bands != plan_.row_bands.end() && bands->begin == next && bands->stages.empty()) {
+        run_in_turn(alone, *bands);
+        next = (bands++)->end;
       } else if (bands != plan_.row_bands.end() && bands->begin == next && !timed) {
         for (const plan::RowBands::Stage& stage : bands->stages)
           run_bands(bands->count, stage.begin, stage.end);
@@ -191,19 +194,45 @@ class Execution {
     while (static_cast<int>(bands_.size()) < count)
       bands_.push_back({one_thread(), static_cast<int>(bands_.size())});
     engine_.pool().parallel_for(count, 1, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t band = first; band < last; ++band) {
+      for (int band = static_cast<int>(first); band < last; ++band) {
         for (int i = begin; i < end; ++i) {
           const Step& step = plan_.steps[at(i)];
           check();
           if (!step.bands.empty())
-            naming(step, [&] { run_band(bands_[static_cast<std::size_t>(band)], step); });
+            naming(step, [&] { run_band(bands_[at(band)], step, at(band)); });
         }
       }
     });
   }
 
-  void run_band(Lane& lane, const Step& step) {
-    const plan::BandStep& band = step.bands[at(lane.number)];
+  // All bands of some steps, one after the other. A step's time is that of all of its bands, as
+  // though they had come together.
+  void run_in_turn(Lane& lane, const plan::RowBands& bands) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    std::vector<Clock::duration> taken(call_.times != nullptr ? at(bands.end - bands.begin) : 0);
+    for (int band = 0; band < bands.count; ++band) {
+      for (const plan::RowCopy& copy : bands.kept[at(band)]) copy_rows(copy, lane.number);
+      for (int i = bands.begin; i < bands.end; ++i) {
+        const Step& step = plan_.steps[at(i)];
+        check();
+        if (step.bands.empty() || step.bands[at(band)].op == nullptr) continue;
+        const Clock::time_point before = taken.empty() ? start : Clock::now();
+        naming(step, [&] { run_band(lane, step, at(band)); });
+        if (!taken.empty()) taken[at(i - bands.begin)] += Clock::now() - before;
+      }
+    }
+    Clock::duration begin = start.time_since_epoch();
+    for (std::size_t i = 0; i < taken.size(); begin += taken[i++]) {
+      StepTime time = described(plan_.steps[at(bands.begin) + i]);
+      time.start_ns = std::chrono::nanoseconds(begin).count();
+      time.duration_ns = std::chrono::nanoseconds(taken[i]).count();
+      call_.times->push_back(std::move(time));
+    }
+  }
+
+  void run_band(Lane& lane, const Step& step, std::size_t number) {
+    const plan::BandStep& band = step.bands[number];
     for (const plan::RowCopy& copy : band.before) copy_rows(copy, lane.number);
     locate(lane, step.in, band.in_begin, 1, lane.in);
     locate(lane, step.out, band.out_begin, 1, lane.out);
@@ -217,7 +246,7 @@ class Execution {
     const char* from = memory_of(copy.from_slot, copy.from_band) + copy.from;
     char* to = memory_of(copy.to_slot, band) + copy.to;
     for (std::int64_t i = 0; i < copy.planes; ++i, from += copy.from_plane, to += copy.to_plane)
-      std::memcpy(to, from, static_cast<std::size_t>(copy.bytes));
+      std::memmove(to, from, static_cast<std::size_t>(copy.bytes));
   }
 
   void run_kernel(Lane& lane, const Step& step) {

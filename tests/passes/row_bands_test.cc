@@ -1,5 +1,5 @@
-// Large images, each thread computing some rows. What is expected comes from kernels of the plain
-// layout, which know no bands.
+// Large images in bands of rows: each thread computes one, or a single thread all, one after the
+// other. What is expected comes from kernels of the plain layout, which know no bands.
 
 #include <map>
 #include <random>
@@ -14,13 +14,14 @@ namespace {
 
 using G = GraphBuilder;
 
-constexpr std::int64_t kHeight = 131, kWidth = 96;
+// One thread computes bands only of images that are large for its caches: wide ones.
+constexpr std::int64_t kHeight = 131, kWidth = 96, kLargeWidth = 700;
 
 // Inverted residuals as in MobileNetV2, a pool, and a module of SqueezeNet; heights of 66, 33 and
 // 16. "gate" is used by what cannot be split, too.
-Model network() {
+Model network(std::int64_t width = kWidth) {
   G g;
-  g.input("x", DType::f32, {1, 3, kHeight, kWidth});
+  g.input("x", DType::f32, {1, 3, kHeight, width});
   g.weight("w0", {16, 3, 3, 3}).weight("b0", {16}).weight("d1", {16, 1, 3, 3});
   g.weight("p1", {24, 16, 1, 1}).weight("e2", {48, 24, 1, 1}).weight("d2", {48, 1, 5, 5});
   g.weight("p2", {24, 48, 1, 1}).weight("e3", {48, 24, 1, 1}).weight("d3", {48, 1, 3, 3});
@@ -61,12 +62,12 @@ const std::vector<std::string> kValues = {"y",     "c0r",   "c1",     "narrow", 
                                           "deepr", "sum",   "gate",   "c3r",    "squeezedr",
                                           "left",  "right", "joined", "c5r",    "c6"};
 
-Feeds picture(std::int64_t height = kHeight) {
-  return {{"x", G::random({1, 3, height, kWidth}, 4)}};
-}
+Feeds picture(std::int64_t width = kWidth) { return {{"x", G::random({1, 3, kHeight, width}, 4)}}; }
 
 bool is_split(const std::string& plan, int threads) {
-  const std::string bands = " in " + std::to_string(threads) + " bands of rows";
+  const std::string bands = threads == 1
+                                ? " bands of rows, one after the other"
+                                : " in " + std::to_string(threads) + " bands of rows, each";
   return plan.find(bands) != std::string::npos && is_by(plan, "row_bands");
 }
 
@@ -97,18 +98,31 @@ TEST_F(RowBandsPass, EachThreadTakesSomeRows) {
   EXPECT_FALSE(is_split(whole.explain(picture()), 2));
 }
 
+TEST_F(RowBandsPass, OneThreadTakesBandsOfLargeImages) {
+  const Model model = network(kLargeWidth);
+  const Feeds feeds = picture(kLargeWidth);
+  const Tensor expected = expected_of(model, feeds)[0];
+  const Session session(model, {.threads = 1});
+  EXPECT_TRUE(is_split(session.explain(feeds), 1)) << session.explain(feeds);
+  for (int run = 0; run < 3; ++run) expect_near(session.run(feeds)[0], expected, 1e-5);
+  const Session whole(model, {.threads = 1, .disabled_passes = {"row_bands"}});
+  EXPECT_FALSE(is_split(whole.explain(feeds), 1));
+}
+
 TEST_F(RowBandsPass, EveryValueInside) {
-  const Model model = network();
-  const Outputs expected = expected_of(model, picture(), kValues);
-  for (const int threads : {2, 3}) {
+  for (const int threads : {1, 2, 3}) {
+    const std::int64_t width = threads == 1 ? kLargeWidth : kWidth;
+    const Model model = network(width);
+    const Feeds feeds = picture(width);
+    const Outputs expected = expected_of(model, feeds, kValues);
     const Session session(model, {.threads = threads});
     for (std::size_t i = 1; i < kValues.size(); ++i) {
       SCOPED_TRACE(kValues[i]);
-      const Outputs outputs = session.run(picture(), {"y", kValues[i]});
+      const Outputs outputs = session.run(feeds, {"y", kValues[i]});
       expect_near(outputs[0], expected[0], 1e-5);
       expect_near(outputs[1], expected[i], 1e-5);
     }
-    const Outputs all = session.run(picture(), kValues);
+    const Outputs all = session.run(feeds, kValues);
     for (std::size_t i = 0; i < kValues.size(); ++i) expect_near(all[i], expected[i], 1e-5);
   }
 }
@@ -120,12 +134,13 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
   const auto any = [&](int low, int high) {
     return std::uniform_int_distribution<int>(low, high)(random);
   };
-  int split = 0, parts = 0;
+  int split = 0, in_turn = 0, parts = 0;
   for (int i = 0; i < 150; ++i) {
     SCOPED_TRACE(i);
+    const int threads = any(1, 5);
     G g;
     std::int64_t channels = 16, height = any(50, 90);
-    const Shape x = {1, channels, height, 96};
+    const Shape x = {1, channels, height, threads == 1 ? kLargeWidth : kWidth};
     g.input("x", DType::f32, x);
     std::string last = "x";
     for (int layer = 0; layer < 5 && height > 20; ++layer) {
@@ -175,14 +190,14 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
     const Model model = g.finish(19);
     const Feeds feeds = {{"x", G::random(x, static_cast<unsigned>(i))}};
     const Tensor expected = expected_of(model, feeds)[0];
-    const int threads = any(2, 5);
     const Session session(model, {.threads = threads});
     const std::string plan = session.explain(feeds);
-    split += is_split(plan, threads);
+    (threads == 1 ? in_turn : split) += is_split(plan, threads);
     parts += plan.find("as BlockedSlice, by layout row_bands") != std::string::npos;
     expect_near(session.run(feeds)[0], expected, 2e-5);
   }
   EXPECT_GT(split, 30);
+  EXPECT_GT(in_turn, 10);
   EXPECT_GT(parts, 10);
 }
 
@@ -201,39 +216,54 @@ TEST_F(RowBandsPass, SeveralCallersAtOnce) {
 
 // Whoever patches, watches or gives a value sees all of it at once.
 TEST_F(RowBandsPass, ValuesInBetweenAreWhole) {
-  const Outputs expected = expected_of(network(), picture(), {"y", "wider"});
-  const Session session(network(), {.threads = 2});
-  expect_seen_whole(session, picture(), "wider", expected[1], expected[0]);
-  expect_near(
-      session.run({{"wider", expected[1]}, {"narrow", session.run(picture(), {"narrow"})[0]}},
-                  {"y"})[0],
-      expected[0], 1e-5);
+  for (const int threads : {1, 2}) {
+    const std::int64_t width = threads == 1 ? kLargeWidth : kWidth;
+    const Feeds feeds = picture(width);
+    const Outputs expected = expected_of(network(width), feeds, {"y", "wider"});
+    const Session session(network(width), {.threads = threads});
+    expect_seen_whole(session, feeds, "wider", expected[1], expected[0]);
+    const Tensor narrow = session.run(feeds, {"narrow"})[0];
+    expect_near(session.run({{"wider", expected[1]}, {"narrow", narrow}}, {"y"})[0], expected[0],
+                1e-5);
+  }
 }
 
 TEST_F(RowBandsPass, ACheckEndsTheRun) {
-  const Session session(network(), {.threads = 2});
-  int calls = 0;
-  const auto check = [&] {
-    if (++calls == 3) throw Error(ErrorCode::cancelled, "enough");
-  };
-  EXPECT_THROW(session.run(picture(), {}, {.check = check}), Error);
-  EXPECT_EQ(calls, 3);
-  expect_near(session.run(picture())[0], expected_of(network(), picture())[0], 1e-5);
+  for (const int threads : {1, 2}) {
+    const std::int64_t width = threads == 1 ? kLargeWidth : kWidth;
+    const Session session(network(width), {.threads = threads});
+    int calls = 0;
+    const auto check = [&] {
+      if (++calls == 3) throw Error(ErrorCode::cancelled, "enough");
+    };
+    EXPECT_THROW(session.run(picture(width), {}, {.check = check}), Error);
+    EXPECT_EQ(calls, 3);
+    expect_near(session.run(picture(width))[0], expected_of(network(width), picture(width))[0],
+                1e-5);
+  }
 }
 
-// Each step's time and work, for all of its bands.
+// Each step's time and work, for all of its bands, one step behind the other.
 TEST_F(RowBandsPass, TimedStepByStep) {
-  std::map<std::string, std::int64_t> work[2];
-  const Tensor expected = expected_of(network(), picture())[0];
-  for (const bool split : {false, true}) {
-    const std::vector<std::string> disabled =
-        split ? std::vector<std::string>{} : std::vector<std::string>{"row_bands"};
-    const Session session(network(), {.threads = 2, .disabled_passes = disabled});
-    std::vector<StepTime> times;
-    expect_near(session.run(picture(), {}, {.times = &times})[0], expected, 1e-5);
-    for (const StepTime& time : times) work[split][time.node] += time.multiply_adds;
+  for (const int threads : {1, 2}) {
+    const std::int64_t width = threads == 1 ? kLargeWidth : kWidth;
+    std::map<std::string, std::int64_t> work[2];
+    const Tensor expected = expected_of(network(width), picture(width))[0];
+    for (const bool split : {false, true}) {
+      const std::vector<std::string> disabled =
+          split ? std::vector<std::string>{} : std::vector<std::string>{"row_bands"};
+      const Session session(network(width), {.threads = threads, .disabled_passes = disabled});
+      std::vector<StepTime> times;
+      expect_near(session.run(picture(width), {}, {.times = &times})[0], expected, 1e-5);
+      std::int64_t end = 0;
+      for (const StepTime& time : times) {
+        work[split][time.node] += time.multiply_adds;
+        EXPECT_GE(time.start_ns, end) << time.node;
+        end = time.start_ns + time.duration_ns;
+      }
+    }
+    EXPECT_EQ(work[true], work[false]);
   }
-  EXPECT_EQ(work[true], work[false]);
 }
 
 }  // namespace
