@@ -83,11 +83,24 @@ struct RunOptions {
 class Outputs {
  public:
   struct Item {
-    std::string name;  ///< the value's
-    Tensor tensor;     ///< no value: it lies in a branch that was not taken
+    const std::string& name;  ///< the value's
+    const Tensor& tensor;     ///< no value: it lies in a branch that was not taken
+  };
+  /// Over the items, which belong to the outputs.
+  class Iterator {
+   public:
+    Item operator*() const { return {outputs_->name(i_), outputs_->tensors_[i_]}; }
+    Iterator& operator++() { return ++i_, *this; }
+    bool operator==(const Iterator& other) const { return i_ == other.i_; }
+
+   private:
+    friend class Outputs;
+    Iterator(const Outputs* outputs, std::size_t i) : outputs_(outputs), i_(i) {}
+    const Outputs* outputs_;
+    std::size_t i_;
   };
 
-  std::size_t size() const { return items_.size(); }
+  std::size_t size() const { return tensors_.size(); }
   /// Throws Error(invalid_argument) where there are not so many.
   const Tensor& operator[](std::size_t i) const;
   /// By the value's name, or by the selector that was asked for if it named one value. Throws
@@ -95,15 +108,19 @@ class Outputs {
   const Tensor& operator[](std::string_view name) const;
   const Tensor& operator[](const char* name) const { return (*this)[std::string_view(name)]; }
   const Tensor& operator[](int i) const { return (*this)[static_cast<std::size_t>(i)]; }
+  /// A value's name. Throws Error(invalid_argument) where there are not so many.
+  const std::string& name(std::size_t i) const;
   /// The tensors themselves, for one who keeps or changes them.
-  std::vector<Item> take() && { return std::move(items_); }
-  auto begin() const { return items_.begin(); }
-  auto end() const { return items_.end(); }
+  std::vector<Tensor> take() && { return std::move(tensors_); }
+  Iterator begin() const { return {this, 0}; }
+  Iterator end() const { return {this, size()}; }
 
  private:
   friend class Session;
-  std::vector<Item> items_;
-  // By selector: which item it named.
+  std::vector<Tensor> tensors_;
+  // The same for all calls that ask for the same: the values' names, and by selector which of them
+  // it named.
+  std::shared_ptr<const std::vector<std::string>> names_;
   std::shared_ptr<const std::vector<std::pair<std::string, std::size_t>>> asked_;
 };
 

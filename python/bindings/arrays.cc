@@ -209,7 +209,7 @@ nb::object strings_from(const Tensor& tensor) {
 }
 
 nb::object new_array(DType dtype, const Shape& shape, void* data) {
-  std::vector<npy_intp> extents(shape.begin(), shape.end());
+  static_assert(std::is_same_v<Shape::value_type, npy_intp>);
   PyArray_Descr* description = descriptions[static_cast<std::size_t>(dtype)];
   if (description == nullptr) {
     throw Error(ErrorCode::unsupported, "NumPy has no such type")
@@ -217,10 +217,43 @@ nb::object new_array(DType dtype, const Shape& shape, void* data) {
         .hint("Install a newer ml_dtypes");
   }
   Py_INCREF(description);
-  return take(PyArray_NewFromDescr(&PyArray_Type, description, static_cast<int>(extents.size()),
-                                   extents.data(), nullptr, data,
+  return take(PyArray_NewFromDescr(&PyArray_Type, description, static_cast<int>(shape.size()),
+                                   shape.data(), nullptr, data,
                                    data != nullptr ? NPY_ARRAY_CARRAY : 0, nullptr));
 }
+
+// The base of an array whose memory is a tensor's: Python's object and the tensor in one piece of
+// memory, since every piece costs where hundreds of values are fetched.
+class Owner {
+ public:
+  static nb::object of(Tensor tensor) {
+    auto* owner = PyObject_New(Object, type);
+    if (owner == nullptr) throw nb::python_error();
+    new (&owner->tensor) Tensor(std::move(tensor));
+    return nb::steal(reinterpret_cast<PyObject*>(owner));
+  }
+
+  static void init() {
+    static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)}, {0, nullptr}};
+    static PyType_Spec spec = {"mezzo._core.TensorOwner", sizeof(Object), 0, Py_TPFLAGS_DEFAULT,
+                               slots};
+    type = reinterpret_cast<PyTypeObject*>(take(PyType_FromSpec(&spec)).release().ptr());
+    type->tp_new = nullptr;  // only for arrays
+  }
+
+ private:
+  struct Object {
+    PyObject_HEAD Tensor tensor;
+  };
+  static void dealloc(PyObject* self) {
+    PyTypeObject* own = Py_TYPE(self);
+    reinterpret_cast<Object*>(self)->tensor.~Tensor();
+    PyObject_Free(self);
+    Py_DECREF(own);
+  }
+
+  static inline PyTypeObject* type = nullptr;
+};
 
 nb::object array_from(Tensor tensor) {
   if (is_sub_byte(tensor.dtype())) {
@@ -237,12 +270,9 @@ nb::object array_from(Tensor tensor) {
       std::memcpy(PyArray_DATA(as_array(array)), tensor.data(), tensor.bytes());
     return array;
   }
-  // mutable_data makes the memory this tensor's own, if it is not.
-  auto owned = std::make_unique<Tensor>(std::move(tensor));
-  void* data = owned->mutable_data();
-  nb::object array = new_array(owned->dtype(), owned->shape(), data);
-  nb::capsule owner(owned.get(), [](void* kept) noexcept { delete static_cast<Tensor*>(kept); });
-  owned.release();
+  void* data = tensor.mutable_data();  // makes the memory this tensor's own, if it is not
+  nb::object array = new_array(tensor.dtype(), tensor.shape(), data);
+  nb::object owner = Owner::of(std::move(tensor));
   if (PyArray_SetBaseObject(as_array(array), owner.release().ptr()) < 0) throw nb::python_error();
   return array;
 }
@@ -317,6 +347,7 @@ DType dtype_of(nb::handle numpy_dtype) {
 
 void init_arrays() {
   if (_import_array() < 0) throw nb::python_error();
+  Owner::init();
   for (const auto& [number, dtype] : kNumpyTypes) {
     descriptions[static_cast<std::size_t>(dtype)] = PyArray_DescrFromType(number);
   }

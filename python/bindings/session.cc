@@ -172,17 +172,23 @@ class PySession {
   }
 
   static nb::object as_list(Outputs outputs) {
-    nb::list list;
-    for (Outputs::Item& item : std::move(outputs).take())
-      list.append(from_tensor(std::move(item.tensor)));
+    std::vector<Tensor> tensors = std::move(outputs).take();
+    nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(tensors.size())));
+    for (std::size_t i = 0; list.is_valid() && i < tensors.size(); ++i) {
+      PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i),
+                      from_tensor(std::move(tensors[i])).release().ptr());
+    }
+    if (!list.is_valid()) throw nb::python_error();
     return list;
   }
 
   static nb::object as_dict(Outputs outputs) {
     nb::dict dict;
-    for (Outputs::Item& item : std::move(outputs).take()) {
-      dict[nb::cast(item.name)] = from_tensor(std::move(item.tensor));
-    }
+    std::vector<nb::object> names;
+    for (const Outputs::Item item : outputs) names.push_back(nb::cast(item.name));
+    std::vector<Tensor> tensors = std::move(outputs).take();
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      dict[names[i]] = from_tensor(std::move(tensors[i]));
     return dict;
   }
 

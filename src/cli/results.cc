@@ -25,13 +25,13 @@ constexpr std::size_t kShownCharacters = 40;  // of a string element
 constexpr std::size_t kMaxFileName = 120;     // without what is appended; file systems allow 255
 
 // Each value once, whatever the selectors' overlap, and only those that have a value.
-std::vector<const Outputs::Item*> to_write(const Outputs& outputs) {
-  std::vector<const Outputs::Item*> items;
+std::vector<Outputs::Item> to_write(const Outputs& outputs) {
+  std::vector<Outputs::Item> items;
   std::set<std::string_view> seen;
-  for (const Outputs::Item& item : outputs) {
+  for (const Outputs::Item item : outputs) {
     if (!seen.insert(item.name).second) continue;
     if (item.tensor.has_value()) {
-      items.push_back(&item);
+      items.push_back(item);
     } else {
       std::cerr << "mezzo: '" << printable(item.name)
                 << "' has no value (it lies in a branch that was not taken) and is left out\n";
@@ -62,7 +62,7 @@ std::string file_name(const std::string& value, std::set<std::string>& taken) {
   return name + ".npy";
 }
 
-void write_folder(const std::string& path, const std::vector<const Outputs::Item*>& items) {
+void write_folder(const std::string& path, const std::vector<Outputs::Item>& items) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error || !fs::is_directory(path, error)) {
@@ -73,10 +73,10 @@ void write_folder(const std::string& path, const std::vector<const Outputs::Item
   }
   std::set<std::string> taken;
   nlohmann::ordered_json index = nlohmann::ordered_json::object();
-  for (const Outputs::Item* item : items) {
-    const std::string file = file_name(item->name, taken);
-    store::write_npy((fs::path(path) / file).string(), item->tensor);
-    index[item->name] = file;
+  for (const Outputs::Item& item : items) {
+    const std::string file = file_name(item.name, taken);
+    store::write_npy((fs::path(path) / file).string(), item.tensor);
+    index[item.name] = file;
   }
   store::NewFile file((fs::path(path) / "index.json").string());
   file.write(index.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
@@ -184,7 +184,7 @@ void write_outputs(const std::string& path, const Outputs& outputs) {
   const auto items = to_write(outputs);
   if (path.ends_with(".npz")) {
     store::NpzWriter file(path);
-    for (const Outputs::Item* item : items) file.add(item->name, item->tensor);
+    for (const Outputs::Item& item : items) file.add(item.name, item.tensor);
     file.finish();
   } else if (path.ends_with(".npy")) {
     if (items.size() != 1) {
@@ -193,7 +193,7 @@ void write_outputs(const std::string& path, const Outputs& outputs) {
           .got(std::to_string(items.size()) + " values")
           .hint("Write to a .npz file or a folder");
     }
-    store::write_npy(path, items.front()->tensor);
+    store::write_npy(path, items.front().tensor);
   } else {
     write_folder(path, items);
   }
@@ -201,7 +201,7 @@ void write_outputs(const std::string& path, const Outputs& outputs) {
 
 std::string summary(const Outputs& outputs) {
   std::string text;
-  for (const Outputs::Item& item : outputs) {
+  for (const Outputs::Item item : outputs) {
     text += printable(item.name);
     if (!item.tensor.has_value()) {
       text += "  no value: it lies in a branch that was not taken\n";

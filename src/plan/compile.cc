@@ -42,7 +42,7 @@ std::shared_ptr<Plan> Compiler::run() {
   }
   choose_kernels();
   place_in_arena(*plan_);
-  mark_last_exports();
+  note_facts_of_exports();
   return plan_;
 }
 

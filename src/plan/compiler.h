@@ -111,7 +111,7 @@ class Compiler {
   void keep_apart(ValueId view);
   bool is_finished(ValueId value) const;
   void finish_exports();
-  void mark_last_exports();
+  void note_facts_of_exports();
   void finish_continuation();
 
   // fuse.cc

@@ -73,10 +73,14 @@ void Compiler::finish_exports() {
   if (!plan_->complete) finish_continuation();
 }
 
-void Compiler::mark_last_exports() {
+void Compiler::note_facts_of_exports() {
   std::set<int> seen;
-  for (auto item = plan_->exports.rbegin(); item != plan_->exports.rend(); ++item)
+  for (auto item = plan_->exports.rbegin(); item != plan_->exports.rend(); ++item) {
+    const Slot& slot = plan_->slots[at(item->slot)];
+    item->dtype = slot.dtype;
+    item->shape = slot.shape;
     item->last = seen.insert(root_of(item->slot)).second;
+  }
 }
 
 void Compiler::finish_continuation() {

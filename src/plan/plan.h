@@ -121,6 +121,9 @@ struct Export {
   graph::ValueId value = graph::kNone;
   int slot = -1;
   bool last = false;  ///< no later export is of the same memory
+  // The slot's, here as well: a run that ends reads one place instead of several.
+  DType dtype = DType::undefined;
+  Shape shape = {};
 };
 
 /// Plain data but for the plans that continue it; immutable once compiled.

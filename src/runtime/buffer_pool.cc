@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/memory.h"
 
@@ -30,24 +31,51 @@ BufferPool::Size::Size(std::size_t wanted) {
   bytes = eighths << shift;
 }
 
+template <class T>
+struct BufferPool::InBuffer {
+  using value_type = T;
+  explicit InBuffer(Buffer* of) : buffer(of) {}
+  template <class U>
+  explicit InBuffer(const InBuffer<U>& other) : buffer(other.buffer) {}
+  T* allocate(std::size_t) {
+    static_assert(sizeof(T) <= sizeof(Buffer::control) && alignof(T) <= 16);
+    return reinterpret_cast<T*>(buffer->control);
+  }
+  void deallocate(T*, std::size_t) { give_back(buffer); }
+  template <class U>
+  bool operator==(const InBuffer<U>& other) const {
+    return buffer == other.buffer;
+  }
+
+  Buffer* buffer;
+};
+
+BufferPool::Store::~Store() {
+  for (Buffer* first : free) {
+    while (first != nullptr) delete std::exchange(first, first->next);
+  }
+}
+
 std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
   const Size size(bytes);
   // Near the limit a buffer is no larger than it must be.
   if (size.bytes > allocation_limit() || size.bytes < bytes) return allocate(bytes);
-  Buffers buffer;  // one, which goes in and out of its list without an allocation
+  Buffer* buffer = nullptr;
   {
     const std::lock_guard lock(store_->mutex);
-    Buffers& free = store_->free[size.number];
-    if (!free.empty()) {
-      buffer.splice(buffer.begin(), free, free.begin());
+    Buffer*& free = store_->free[size.number];
+    if (free != nullptr) {
+      buffer = std::exchange(free, free->next);
       store_->free_bytes -= size.bytes;
     }
   }
-  if (buffer.empty()) buffer.push_back(cut(size.bytes));
-  void* data = buffer.front().get();
-  return {data, [store = store_, size, buffer = std::move(buffer)](void*) mutable {
-            give_back(*store, size, std::move(buffer));
-          }};
+  if (buffer == nullptr) {
+    auto made = std::make_unique<Buffer>(size);
+    made->memory = cut(size.bytes);
+    buffer = made.release();
+  }
+  buffer->store = store_;
+  return {buffer->memory.get(), [](void*) {}, InBuffer<void>(buffer)};
 }
 
 std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
@@ -63,12 +91,14 @@ std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
   return {store_->slab, data};
 }
 
-void BufferPool::give_back(Store& store, Size size, Buffers buffer) {
-  const std::lock_guard lock(store.mutex);
-  if (store.free_bytes + size.bytes > store.keep_bytes) return;
-  store.free_bytes += size.bytes;
-  Buffers& free = store.free[size.number];
-  free.splice(free.begin(), buffer);
+void BufferPool::give_back(Buffer* buffer) {
+  const std::shared_ptr<Store> store = std::move(buffer->store);
+  std::unique_ptr<Buffer> kept(buffer);
+  const std::lock_guard lock(store->mutex);
+  if (store->free_bytes + kept->size.bytes > store->keep_bytes) return;
+  store->free_bytes += kept->size.bytes;
+  kept->next = store->free[kept->size.number];
+  store->free[buffer->size.number] = kept.release();
 }
 
 }  // namespace mezzo::runtime

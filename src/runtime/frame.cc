@@ -63,14 +63,14 @@ Tensor Frame::view(int slot) const {
 }
 
 Tensor Frame::take(const plan::Export& item) {
-  const Slot& facts = slot_at(item.slot);
   const plan::Location& location = plan_.locations[at(item.slot)];
-  const Slot& root = slot_at(location.root);
   switch (location.place) {
     case Slot::Place::feed:
-      return feeds_[at(root.feed)].reshaped(facts.shape).owned();
-    case Slot::Place::constant:
-      return engine_.aligned(root.value, *root.constant).reshaped(facts.shape);
+      return feeds_[at(slot_at(location.root).feed)].reshaped(item.shape).owned();
+    case Slot::Place::constant: {
+      const Slot& root = slot_at(location.root);
+      return engine_.aligned(root.value, *root.constant).reshaped(item.shape);
+    }
     case Slot::Place::made: {
       // Its shape is better known to who made it than to the plan.
       const auto made = tensors_.find(location.root);
@@ -81,9 +81,9 @@ Tensor Frame::take(const plan::Export& item) {
     case Slot::Place::own:
       break;
   }
-  if (!is_plain(facts.dtype)) return tensors_.at(location.root).reshaped(facts.shape);
+  if (!is_plain(item.dtype)) return tensors_.at(location.root).reshaped(item.shape);
   std::shared_ptr<void>& memory = own_[at(location.root)];
-  return Tensor::adopt(facts.dtype, facts.shape, item.last ? std::move(memory) : memory);
+  return Tensor::adopt(item.dtype, item.shape, item.last ? std::move(memory) : memory);
 }
 
 }  // namespace mezzo::runtime

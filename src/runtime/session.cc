@@ -15,26 +15,38 @@ namespace mezzo {
 
 using graph::ValueId;
 
+namespace {
+
+void check_index(std::size_t i, std::size_t size) {
+  if (i < size) return;
+  throw Error(ErrorCode::invalid_argument, "there are not so many outputs")
+      .expected("an index below " + std::to_string(size))
+      .got(std::to_string(i));
+}
+
+}  // namespace
+
 const Tensor& Outputs::operator[](std::size_t i) const {
-  if (i >= items_.size()) {
-    throw Error(ErrorCode::invalid_argument, "there are not so many outputs")
-        .expected("an index below " + std::to_string(items_.size()))
-        .got(std::to_string(i));
-  }
-  return items_[i].tensor;
+  check_index(i, size());
+  return tensors_[i];
+}
+
+const std::string& Outputs::name(std::size_t i) const {
+  check_index(i, size());
+  return (*names_)[i];
 }
 
 const Tensor& Outputs::operator[](std::string_view name) const {
-  for (const Item& item : items_) {
+  for (const Item item : *this) {
     if (item.name == name) return item.tensor;
   }
   if (asked_ != nullptr) {
     for (const auto& [selector, index] : *asked_) {
-      if (selector == name) return items_[index].tensor;
+      if (selector == name) return tensors_[index];
     }
   }
   std::string names;
-  for (const Item& item : items_) names += (names.empty() ? "'" : ", '") + item.name + "'";
+  for (const Item item : *this) names += (names.empty() ? "'" : ", '") + item.name + "'";
   throw Error(ErrorCode::invalid_argument, "no such output was fetched")
       .expected(names.empty() ? "nothing: no value was fetched" : names)
       .got("'" + std::string(name) + "'");
@@ -145,9 +157,12 @@ struct Resolved {
   plan::Request request;                // without repetitions, in order
   std::vector<std::size_t> feed_order;  // by the request's feeds: their numbers among the caller's
   std::vector<Wanted> wanted;           // in the caller's order, repetitions included
+  bool in_order = true;                 // which is that of the request's fetches
   // Selectors that name one value, and its place in `wanted`.
   using Asked = std::vector<std::pair<std::string, std::size_t>>;
-  std::shared_ptr<const Asked> asked;  // the outputs hold it too
+  using Names = std::vector<std::string>;
+  std::shared_ptr<const Names> names;  // of `wanted`; the outputs hold both
+  std::shared_ptr<const Asked> asked;
   std::shared_ptr<runtime::PlanCache> plans;
 };
 
@@ -188,13 +203,17 @@ Resolved resolve(const runtime::LoadedModel& model, const Feeds& feeds,
     wanted.insert(wanted.end(), values.begin(), values.end());
   }
   resolved.asked = std::make_shared<const Resolved::Asked>(std::move(asked));
+  Resolved::Names names;
+  for (const ValueId value : wanted) names.push_back(graph.value(value).name);
+  resolved.names = std::make_shared<const Resolved::Names>(std::move(names));
   std::vector<ValueId>& sorted = resolved.request.fetches;
   sorted = wanted;
   make_unique(sorted);
   for (const ValueId value : wanted) {
     const auto position = std::lower_bound(sorted.begin(), sorted.end(), value) - sorted.begin();
-    resolved.wanted.push_back(
-        {value, static_cast<std::size_t>(position), lies_in_loop(model, value), false});
+    const auto place = static_cast<std::size_t>(position);
+    resolved.in_order = resolved.in_order && place == resolved.wanted.size();
+    resolved.wanted.push_back({value, place, lies_in_loop(model, value), false});
   }
   std::vector<bool> seen(sorted.size(), false);
   for (auto item = resolved.wanted.rbegin(); item != resolved.wanted.rend(); ++item) {
@@ -292,15 +311,21 @@ Outputs Session::run(const Feeds& feeds, const std::vector<std::string>& fetches
     return engine.run(request, std::move(tensors), call);
   });
   Outputs outputs;
+  outputs.names_ = resolved->names;
   outputs.asked_ = resolved->asked;
-  outputs.items_.reserve(resolved->wanted.size());
-  for (const Resolved::Wanted& wanted : resolved->wanted) {
-    const std::string& name = graph.value(wanted.value).name;
-    Tensor& result = results[wanted.position];
-    outputs.items_.push_back({name, wanted.last ? std::move(result) : result});
-    if (wanted.in_loop && !outputs.items_.back().tensor.has_value()) {
-      outputs.items_.back().tensor = stacked(name, call.collected[wanted.value]);
+  if (resolved->in_order) {
+    outputs.tensors_ = std::move(results);
+  } else {
+    outputs.tensors_.reserve(resolved->wanted.size());
+    for (const Resolved::Wanted& wanted : resolved->wanted) {
+      Tensor& result = results[wanted.position];
+      outputs.tensors_.push_back(wanted.last ? std::move(result) : result);
     }
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Resolved::Wanted& wanted = resolved->wanted[i];
+    if (wanted.in_loop && !outputs.tensors_[i].has_value())
+      outputs.tensors_[i] = stacked((*resolved->names)[i], call.collected[wanted.value]);
   }
   if (options.stats != nullptr) *options.stats = call.stats;
   return outputs;

@@ -306,6 +306,28 @@ TEST(Session, MovesHalvesAsTheyAre) {
   EXPECT_NE(plan.find("back float32[2, 3] = "), std::string::npos) << plan;
 }
 
+TEST(Session, OutputsByNameAndTaken) {
+  SmallModel model = conv_net();
+  const Session session(model.model);
+  const std::vector<std::string> names = {"r1", "x", "r1", "features"};
+  Outputs out = session.run(model.feeds, names);
+  ASSERT_EQ(out.size(), names.size());
+  std::size_t seen = 0;
+  for (const auto& [name, tensor] : out) {
+    EXPECT_EQ(name, names[seen]);
+    EXPECT_EQ(&tensor, &out[seen]);
+    EXPECT_EQ(&name, &out.name(seen++));
+  }
+  EXPECT_EQ(seen, names.size());
+  EXPECT_THROW(out.name(4), Error);
+  EXPECT_THROW(Outputs().name(0), Error);
+  const void* const data = out[3].data();
+  std::vector<Tensor> taken = std::move(out).take();
+  ASSERT_EQ(taken.size(), names.size());
+  EXPECT_EQ(taken[3].data(), data) << "taken, not copied";
+  EXPECT_EQ(numbers(taken[0]), numbers(taken[2]));
+}
+
 TEST(Session, OutputsOutliveIt) {
   Outputs out;
   {
