@@ -94,6 +94,18 @@ struct Broadcast {
 void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
             std::int64_t n, ThreadPool& pool);
 
+/// GELU as frameworks write it, of which others may want any part: x, divided by (or times) a
+/// number, erf of that, plus a number, times x, times a number.
+struct GeluParts {
+  static constexpr int kCount = 5;
+
+  const float* x = nullptr;
+  bool divided = true;  ///< by `scale`, or multiplied
+  float scale = 1, shift = 1, factor = 1;
+  float* to[kCount] = {};      ///< where the parts go; null: nobody wants it
+  bool streamed[kCount] = {};  ///< past the caches, as `RangeKernels::stream` does it
+};
+
 /// The kernels of the active target, on the calling thread. Finding them takes as long as a hundred
 /// elements: who calls them for few at a time asks once.
 class RangeKernels {
@@ -110,6 +122,8 @@ class RangeKernels {
   /// to[i] = from[i] for i < n, past the caches where whole lines of them can be written: for what
   /// nobody reads soon. Another thread may read it after hwy::FlushStream().
   void stream(const float* from, float* to, std::int64_t n) const { stream_(from, to, n); }
+  /// All parts for n elements, each as the functions one by one give it.
+  void gelu(const GeluParts& parts, std::int64_t n) const { gelu_(parts, n); }
 
  private:
   void (*unary_)(Unary, UnaryArgs, const float* x, float* y, std::int64_t n);
@@ -117,6 +131,7 @@ class RangeKernels {
   void (*binary_)(Binary, const float* a, bool scalar_a, const float* b, bool scalar_b, float* y,
                   std::int64_t n);
   void (*stream_)(const float* from, float* to, std::int64_t n);
+  void (*gelu_)(const GeluParts& parts, std::int64_t n);
 };
 
 }  // namespace mezzo::kernels

@@ -54,33 +54,101 @@ Pointwise::Pointwise(int inputs, std::vector<PointwiseStep> steps, std::int64_t 
       if (ends && buffers_[j] >= 0) free.push_back(buffers_[j]);
     }
   }
+  for (std::size_t i = 0; i < steps_.size(); ++i) gelus_.push_back(gelu_at(i, last));
   fetches_ = std::any_of(steps_.begin(), steps_.end(), [](const auto& s) { return s.streamed; });
   grain_ = std::max<std::int64_t>(1, kCheapGrain / kBlock / std::max<std::int64_t>(cost, 1));
 }
 
-void Pointwise::run_block(const RangeKernels& kernels, const float* const* in, float* const* out,
-                          float* buffers, std::int64_t begin, std::int64_t n) const {
-  const auto result = [&](std::size_t step) {
-    return buffers_[step] >= 0 ? buffers + buffers_[step] * kBlock
-                               : out[steps_[step].output] + begin;
+std::optional<Pointwise::Gelu> Pointwise::gelu_at(std::size_t first,
+                                                  const std::vector<int>& last) const {
+  constexpr int kCount = GeluParts::kCount;
+  if (first + kCount > steps_.size()) return std::nullopt;
+  // The operand of one element of a function whose other one is `full`, which may be any (-1).
+  const auto scalar_of = [&](int part, Binary function, int full) {
+    const PointwiseStep& step = steps_[first + static_cast<std::size_t>(part)];
+    const auto* two = std::get_if<PointwiseStep::OfTwo>(&step.function);
+    if (two == nullptr || two->function != function ||
+        two->broadcast.form != Broadcast::Form::scalar ||
+        (two->broadcast.swapped && function == Binary::div))
+      return -1;
+    const int other = two->broadcast.swapped ? step.b : step.a;
+    return full < 0 || other == full ? (two->broadcast.swapped ? step.a : step.b) : -1;
   };
-  // A repeated operand is wanted from its start on.
-  const auto operand = [&](int number, bool is_repeated) -> const float* {
-    if (number >= inputs_) return result(static_cast<std::size_t>(number - inputs_));
-    return is_repeated ? in[number] : in[number] + begin;
-  };
+  const int results = inputs_ + static_cast<int>(first);
+  Gelu gelu;
+  gelu.divided = scalar_of(0, Binary::div, -1) >= 0;
+  gelu.scale = scalar_of(0, gelu.divided ? Binary::div : Binary::mul, -1);
+  gelu.x = gelu.scale == steps_[first].a ? steps_[first].b : steps_[first].a;
+  gelu.shift = scalar_of(2, Binary::add, results + 1);
+  gelu.factor = scalar_of(4, Binary::mul, results + 3);
+  gelu.is_read = last[first + kCount - 1] >= 0;
+  const auto* erf = std::get_if<PointwiseStep::OfOne>(&steps_[first + 1].function);
+  const auto* product = std::get_if<PointwiseStep::OfTwo>(&steps_[first + 3].function);
+  const auto [a, b] = std::minmax(steps_[first + 3].a, steps_[first + 3].b);
+  if (gelu.scale < 0 || gelu.shift < 0 || gelu.factor < 0 || erf == nullptr ||
+      erf->function != Unary::erf || steps_[first + 1].a != results || product == nullptr ||
+      product->function != Binary::mul || product->broadcast.form != Broadcast::Form::none ||
+      a != gelu.x || b != results + 2)
+    return std::nullopt;
+  for (std::size_t part = 0; part + 1 < kCount; ++part) {
+    if (last[first + part] >= static_cast<int>(first) + kCount) return std::nullopt;
+  }
+  return gelu;
+}
+
+float* Pointwise::result(std::size_t step, const Block& block) const {
+  return buffers_[step] >= 0 ? block.buffers + buffers_[step] * kBlock
+                             : block.out[steps_[step].output] + block.begin;
+}
+
+const float* Pointwise::operand(int number, bool is_repeated, const Block& block) const {
+  if (number >= inputs_) return result(static_cast<std::size_t>(number - inputs_), block);
+  return is_repeated ? block.in[number] : block.in[number] + block.begin;
+}
+
+void Pointwise::run_gelu(const RangeKernels& kernels, std::size_t first, const Block& block) const {
+  const Gelu& gelu = *gelus_[first];
+  GeluParts parts;
+  parts.x = operand(gelu.x, false, block);
+  parts.divided = gelu.divided;
+  parts.scale = *block.in[gelu.scale];
+  parts.shift = *block.in[gelu.shift];
+  parts.factor = *block.in[gelu.factor];
+  for (std::size_t part = 0; part < GeluParts::kCount; ++part) {
+    const PointwiseStep& step = steps_[first + part];
+    const bool is_kept = part + 1 == GeluParts::kCount && (gelu.is_read || step.output < 0);
+    if (is_kept) {
+      parts.to[part] = result(first + part, block);
+    } else if (step.output >= 0) {
+      parts.to[part] = block.out[step.output] + block.begin;
+      parts.streamed[part] = step.streamed;
+      if (fetches_ && !step.streamed) fetch_lines(parts.to[part] + kBlock, block.n);
+    }
+  }
+  kernels.gelu(parts, block.n);
+  const PointwiseStep& last = steps_[first + GeluParts::kCount - 1];
+  if (gelu.is_read && last.streamed)
+    kernels.stream(parts.to[GeluParts::kCount - 1], block.out[last.output] + block.begin, block.n);
+}
+
+void Pointwise::run_block(const RangeKernels& kernels, const Block& block) const {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (gelus_[i]) {
+      run_gelu(kernels, i, block);
+      i += GeluParts::kCount - 1;
+      continue;
+    }
     const PointwiseStep& step = steps_[i];
-    float* y = result(i);
-    if (fetches_ && step.output >= 0 && !step.streamed) fetch_lines(y + kBlock, n);
+    float* y = result(i, block);
+    if (fetches_ && step.output >= 0 && !step.streamed) fetch_lines(y + kBlock, block.n);
     if (const auto* unary = std::get_if<PointwiseStep::OfOne>(&step.function)) {
-      kernels.unary(unary->function, unary->args, operand(step.a, false), y, n);
+      kernels.unary(unary->function, unary->args, operand(step.a, false, block), y, block.n);
     } else {
       const auto& [function, broadcast] = std::get<PointwiseStep::OfTwo>(step.function);
-      kernels.binary(function, broadcast, operand(step.a, broadcast.repeats_a()),
-                     operand(step.b, broadcast.repeats_b()), y, begin, n);
+      kernels.binary(function, broadcast, operand(step.a, broadcast.repeats_a(), block),
+                     operand(step.b, broadcast.repeats_b(), block), y, block.begin, block.n);
     }
-    if (step.streamed) kernels.stream(y, out[step.output] + begin, n);
+    if (step.streamed) kernels.stream(y, block.out[step.output] + block.begin, block.n);
   }
 }
 
@@ -91,7 +159,7 @@ void Pointwise::run(const float* const* in, float* const* out, ThreadPool& pool)
     float* buffers = thread_scratch<Buffers>(buffer_count_ * kBlock);
     for (std::int64_t block = first; block < last; ++block) {
       const std::int64_t begin = block * kBlock;
-      run_block(kernels, in, out, buffers, begin, std::min(kBlock, n_ - begin));
+      run_block(kernels, {in, out, buffers, begin, std::min(kBlock, n_ - begin)});
     }
     hwy::FlushStream();
   });

@@ -2,7 +2,9 @@
 // it have left in the first-level cache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -37,11 +39,30 @@ class Pointwise {
   void run(const float* const* in, float* const* out, ThreadPool& pool) const;
 
  private:
-  void run_block(const RangeKernels& kernels, const float* const* in, float* const* out,
-                 float* buffers, std::int64_t begin, std::int64_t n) const;
+  // Five steps that one kernel computes: the operands' numbers, those but x of one element.
+  struct Gelu {
+    int x = -1, scale = -1, shift = -1, factor = -1;
+    bool divided = true;
+    bool is_read = false;  // the last result, by later steps
+  };
+  // A part of the elements, and the memory for it.
+  struct Block {
+    const float* const* in;
+    float* const* out;
+    float* buffers;
+    std::int64_t begin, n;
+  };
+  void run_block(const RangeKernels& kernels, const Block& block) const;
+  void run_gelu(const RangeKernels& kernels, std::size_t first, const Block& block) const;
+  float* result(std::size_t step, const Block& block) const;
+  // A repeated operand is wanted from its start on.
+  const float* operand(int number, bool is_repeated, const Block& block) const;
 
   int inputs_;
   std::vector<PointwiseStep> steps_;
+  std::vector<std::optional<Gelu>> gelus_;  // by their first step
+  std::optional<Gelu> gelu_at(std::size_t first, const std::vector<int>& last) const;
+
   std::vector<int> buffers_;  // by step: the buffer that holds its result, or -1: its output does
   int buffer_count_ = 0;
   bool fetches_;  // lines of outputs that are not streamed, ahead of writing them

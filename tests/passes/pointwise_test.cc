@@ -70,6 +70,64 @@ TEST_F(Pointwise, AChainIsOneStep) {
   }
 }
 
+// GELU as frameworks write it, of which any part may be wanted: alone, behind a bias and ahead of
+// more.
+TEST_F(Pointwise, GeluByParts) {
+  for (const Shape& shape : {Shape{1, 1, 1}, Shape{2, 5, 12}, Shape{1021}, kLarge}) {
+    for (const bool is_divided : {true, false}) {
+      SCOPED_TRACE(to_string(shape) + (is_divided ? ", divided" : ", multiplied"));
+      G g = with_input(shape);
+      g.weight("bias", {shape.back()}).constant("one", Tensor::scalar(1.0F));
+      g.constant("scale", Tensor::scalar(is_divided ? 1.4142135F : 0.70710677F));
+      g.constant("half", Tensor::of<float>({1}, {0.5F}));
+      g.node("Add", {"x", "bias"}, {"sum"});
+      const std::vector<std::string> swapped = is_divided
+                                                   ? std::vector<std::string>{"sum", "scale"}
+                                                   : std::vector<std::string>{"scale", "sum"};
+      g.node(is_divided ? "Div" : "Mul", swapped, {"scaled"}).node("Erf", {"scaled"}, {"erf"});
+      g.node("Add", {is_divided ? "erf" : "one", is_divided ? "one" : "erf"}, {"shifted"});
+      g.node("Mul", {is_divided ? "sum" : "shifted", is_divided ? "shifted" : "sum"}, {"product"});
+      g.node("Mul", {is_divided ? "product" : "half", is_divided ? "half" : "product"}, {"gelu"});
+      g.node("Sub", {"gelu", "x"}, {"y"}).output("y");
+      const Model model = g.finish();
+      const Feeds feeds = {{"x", G::random(shape, 61)}};
+      const std::vector<std::string> values = {"sum",     "scaled", "erf", "shifted",
+                                               "product", "gelu",   "y"};
+      const Session fused(model, {.threads = 2, .disabled_passes = {"gelu"}});
+      const Outputs expected =
+          Session(model, {.threads = 2, .disabled_passes = {"gelu", "pointwise"}})
+              .run(feeds, values);
+      std::vector<std::vector<std::string>> requests = {values};
+      for (const std::string& value : values) requests.push_back({value, "y"});
+      for (const std::vector<std::string>& names : requests) {
+        EXPECT_TRUE(is_by(fused.explain(feeds, names), "pointwise"));
+        for (const auto& [name, tensor] : fused.run(feeds, names)) {
+          const Tensor& same = expected[name];
+          EXPECT_EQ(std::memcmp(tensor.data(), same.data(), same.bytes()), 0) << name;
+        }
+      }
+    }
+  }
+}
+
+// Nearly that: functions in the same order on other operands.
+TEST_F(Pointwise, WhatIsNoGelu) {
+  const Shape shape = {3, 400};
+  for (int kind = 0; kind < 6; ++kind) {
+    SCOPED_TRACE(kind);
+    G g = with_input(shape);
+    g.constant("a", Tensor::scalar(1.5F)).weight("row", {400}).input("z", DType::f32, shape);
+    g.node("Div", {kind == 0 ? "a" : "x", kind == 0 ? "x" : "a"}, {"scaled"});
+    g.node(kind == 1 ? "Tanh" : "Erf", {"scaled"}, {"erf"});
+    g.node("Add", {"erf", kind == 2 ? "row" : "a"}, {"shifted"});
+    g.node("Mul", {kind == 3 ? "z" : "x", "shifted"}, {"product"});
+    g.node("Mul", {"product", kind == 4 ? "row" : "a"}, {"scaled_again"});
+    g.node(kind == 5 ? "Mul" : "Add", {"scaled_again", kind == 5 ? "erf" : "z"}, {"y"});
+    g.output("y");
+    expect_same_bits(g.finish(), {{"x", G::random(shape, 62)}, {"z", G::random(shape, 63)}});
+  }
+}
+
 TEST_F(Pointwise, EveryBroadcast) {
   const Shape shape = {3, 5, 7, 300};
   G g = with_input(shape);
