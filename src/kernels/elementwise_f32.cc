@@ -1,5 +1,7 @@
 #include "kernels/elementwise_f32.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -340,6 +342,14 @@ void unary(Unary op, UnaryArgs args, const float* x, float* y, std::int64_t n, T
   const RangeKernels kernels = RangeKernels::find();
   pool.parallel_for(n, kCheapGrain / cost_of(op), [&](std::int64_t begin, std::int64_t end) {
     kernels.unary(op, args, x + begin, y + begin, end - begin);
+  });
+}
+
+void copy_past_caches(const float* from, float* to, std::int64_t n, ThreadPool& pool) {
+  const RangeKernels kernels = RangeKernels::find();
+  pool.parallel_for(n, 2 * kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+    kernels.stream(from + begin, to + begin, end - begin);
+    hwy::FlushStream();
   });
 }
 

@@ -94,6 +94,9 @@ struct Broadcast {
 void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
             std::int64_t n, ThreadPool& pool);
 
+/// to[i] = from[i] for i < n, past the caches: for what nobody reads soon. Any bits are copied.
+void copy_past_caches(const float* from, float* to, std::int64_t n, ThreadPool& pool);
+
 /// GELU as frameworks write it, of which others may want any part: x, divided by (or times) a
 /// number, erf of that, plus a number, times x, times a number.
 struct GeluParts {

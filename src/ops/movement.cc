@@ -4,6 +4,8 @@
 
 #include "base/convert.h"
 #include "base/shape.h"
+#include "kernels/elementwise_f32.h"
+#include "ops/op.h"
 
 namespace mezzo::ops {
 namespace {
@@ -28,6 +30,16 @@ void copy_all(DType dtype, const void* source, void* target, std::int64_t count,
     std::memcpy(static_cast<char*>(target) + begin, static_cast<const char*>(source) + begin,
                 static_cast<std::size_t>(end - begin));
   });
+}
+
+void copy_for_later(DType dtype, const void* source, void* target, std::int64_t count,
+                    ThreadPool& pool) {
+  constexpr std::int64_t kLargeBytes = 64 * 1024, kFloatBytes = sizeof(float);
+  const auto bytes = is_plain(dtype) ? static_cast<std::int64_t>(bytes_of(dtype, count)) : 0;
+  if (bytes < kLargeBytes || bits_of(dtype) % 32 != 0 || source == target || !simd_allowed())
+    return copy_all(dtype, source, target, count, pool);
+  kernels::copy_past_caches(static_cast<const float*>(source), static_cast<float*>(target),
+                            bytes / kFloatBytes, pool);
 }
 
 std::int64_t runs_per_task(DType dtype, std::int64_t run) {

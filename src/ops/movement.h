@@ -78,6 +78,10 @@ void fill_run(const Element& value, Element* target, std::int64_t count) {
 /// stay packed.
 void copy_all(DType dtype, const void* source, void* target, std::int64_t count, ThreadPool& pool);
 
+/// The same for what nobody reads soon: large tensors go past the caches.
+void copy_for_later(DType dtype, const void* source, void* target, std::int64_t count,
+                    ThreadPool& pool);
+
 /// How many elements of that type take a thread about 20 microseconds to copy, in runs of `run`:
 /// the grain of a parallel loop over runs.
 std::int64_t runs_per_task(DType dtype, std::int64_t run);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "ops/convert_elements.h"
+#include "ops/movement.h"
 #include "runtime/body_runner.h"
 #include "runtime/engine.h"
 #include "runtime/frame.h"
@@ -284,6 +285,10 @@ class Execution {
   void run_convert(const Step& step) {
     const Slot& from = plan_.slots[at(step.in[0])];
     const Slot& to = plan_.slots[at(step.out[0])];
+    if (from.dtype == to.dtype) {
+      return ops::copy_for_later(from.dtype, frame_.data(step.in[0]), frame_.data(step.out[0]),
+                                 element_count(from.shape), engine_.pool());
+    }
     ops::convert_elements(from.dtype, frame_.data(step.in[0]), to.dtype, frame_.data(step.out[0]),
                           element_count(from.shape), engine_.pool());
   }

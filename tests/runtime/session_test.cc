@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <thread>
 
 #include "laws/small_models.h"
@@ -284,6 +285,29 @@ TEST(Session, FetchedViewsHaveMemoryOfTheirOwn) {
   EXPECT_EQ(numbers(out["y"]), (std::vector<float>{0, 0, 1, 3}));
   const std::string plan = session.explain({{"x", kX}}, {"sum", "square"});
   EXPECT_NE(plan.find("square float32[2, 2] = copy"), std::string::npos) << plan;
+}
+
+// Large ones are written past the caches, in whole lines where there are any; their bits stay.
+TEST(Session, LargeFetchedViewsAreCopied) {
+  for (const DType dtype : {DType::f32, DType::f64, DType::i64, DType::u8}) {
+    SCOPED_TRACE(name_of(dtype));
+    const Shape shape = {37, 1801};
+    GraphBuilder g;
+    g.input("x", dtype, shape).constant("flat", Tensor::of<std::int64_t>({1}, {-1}));
+    g.node("Transpose", {"x"}, {"turned"}, {GraphBuilder::ints("perm", {0, 1})});
+    g.node("Reshape", {"turned", "flat"}, {"row"}).output("turned").output("row");
+    Tensor x = Tensor(dtype, shape);
+    auto* bytes = static_cast<unsigned char*>(x.mutable_data());
+    for (std::size_t i = 0; i < x.bytes(); ++i) bytes[i] = static_cast<unsigned char>(i * 7 / 3);
+    const Session session(g.finish(), {.threads = 2});
+    EXPECT_NE(
+        session.explain({{"x", x}}).find("row " + std::string(name_of(dtype)) + "[66637] = copy"),
+        std::string::npos);
+    const Outputs out = session.run({{"x", x}});
+    for (const auto& [name, tensor] : out)
+      EXPECT_EQ(std::memcmp(tensor.data(), x.data(), x.bytes()), 0) << name;
+    EXPECT_NE(out[0].data(), out[1].data());
+  }
 }
 
 // What only moves 16-bit floats moves them as they are; behind what computes they stay float32.
