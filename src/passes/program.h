@@ -22,8 +22,8 @@ inline bool contains(const std::vector<int>& list, int item) {
   return std::find(list.begin(), list.end(), item) != list.end();
 }
 
-/// Of a tensor that would not stay in the caches until whoever runs the plan reads it.
-inline constexpr std::int64_t kStreamedElements = 64 << 10;
+/// Of a tensor that would not stay in the nearest caches until whoever runs the plan reads it.
+inline constexpr std::int64_t kStreamedElements = 16 << 10;
 
 /// A tensor of the plan.
 struct Slot {
