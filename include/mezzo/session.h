@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -89,15 +90,23 @@ class Outputs {
   /// Over the items, which belong to the outputs.
   class Iterator {
    public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Item;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = Item;
+
+    Iterator() = default;
     Item operator*() const { return {outputs_->name(i_), outputs_->tensors_[i_]}; }
     Iterator& operator++() { return ++i_, *this; }
+    Iterator operator++(int) { return {outputs_, i_++}; }
     bool operator==(const Iterator& other) const { return i_ == other.i_; }
 
    private:
     friend class Outputs;
     Iterator(const Outputs* outputs, std::size_t i) : outputs_(outputs), i_(i) {}
-    const Outputs* outputs_;
-    std::size_t i_;
+    const Outputs* outputs_ = nullptr;
+    std::size_t i_ = 0;
   };
 
   std::size_t size() const { return tensors_.size(); }

@@ -91,9 +91,9 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
     if (bands != plan.row_bands.end() && i == static_cast<std::size_t>(bands->begin)) {
       text += "the next " + std::to_string(bands->end - bands->begin) + " steps in " +
               std::to_string(bands->count) + " bands of rows, " +
-              (bands->stages.empty() ? "one after the other"
-                                     : "each on a thread of its own, in " +
-                                           std::to_string(bands->stages.size()) + " stages") +
+              (bands->in_turn() ? "one after the other"
+                                : "each on a thread of its own, in " +
+                                      std::to_string(bands->stages.size()) + " stages") +
               ":\n";
       ++bands;
     }

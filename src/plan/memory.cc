@@ -46,8 +46,7 @@ class Placement {
         make_lanes(batches.begin, batches.end, batches.lanes, batches.inside, blocks);
     }
     for (const RowBands& bands : plan_.row_bands)
-      make_lanes(bands.begin, bands.end, bands.stages.empty() ? 1 : bands.count, bands.inside,
-                 blocks);
+      make_lanes(bands.begin, bands.end, bands.in_turn() ? 1 : bands.count, bands.inside, blocks);
     plan_.arena_bytes = place(blocks);
     for (const Block& block : blocks) settle(block, 0, 0);
     // What took over an input's place lies there in each lane.
@@ -88,7 +87,7 @@ class Placement {
           touch(slot, bands.stages[k + 1].end - 1);
         }
       }
-      if (!bands.stages.empty()) continue;
+      if (!bands.in_turn()) continue;
       keep_throughout(bands.begin, bands.end, bands.inside);
       for (const std::vector<RowCopy>& band : bands.kept) {
         for (const RowCopy& copy : band) {
@@ -116,14 +115,14 @@ class Placement {
     return std::binary_search(inside.begin(), inside.end(), slot);
   }
 
-  // Whether other micro-batches or bands than the one that step i runs for may read the slot.
+  // Whether other micro-batches or bands than the one that step i runs for may read the slot, or
+  // its rows lie elsewhere than those of what step i writes.
   bool is_shared(int i, int slot) const {
     for (const MicroBatches& batches : plan_.micro_batches) {
       if (i >= batches.begin && i < batches.end) return !is_in(batches.inside, slot);
     }
     for (const RowBands& bands : plan_.row_bands) {
-      if (i >= bands.begin && i < bands.end)
-        return bands.stages.empty() || !is_in(bands.inside, slot);
+      if (i >= bands.begin && i < bands.end) return bands.in_turn() || !is_in(bands.inside, slot);
     }
     return false;
   }

@@ -104,6 +104,8 @@ struct RowBands {
   /// Without stages one thread computes all bands, each through all steps, in the same memory. By
   /// band: the rows that it reads again, moved when it begins.
   std::vector<std::vector<RowCopy>> kept;
+
+  bool in_turn() const { return stages.empty(); }
 };
 
 /// Where a slot's contents lie in a run, all in one place: what a run needs of slots before its

@@ -44,7 +44,7 @@ class Execution {
           run_micro_batches(alone, *batches, 0, batches->count);
         }
         next = (batches++)->end;
-      } else if (bands != plan_.row_bands.end() && bands->begin == next && bands->stages.empty()) {
+      } else if (bands != plan_.row_bands.end() && bands->begin == next && bands->in_turn()) {
         run_in_turn(alone, *bands);
         next = (bands++)->end;
       } else if (bands != plan_.row_bands.end() && bands->begin == next && !timed) {

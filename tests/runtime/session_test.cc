@@ -343,6 +343,9 @@ TEST(Session, OutputsByNameAndTaken) {
     EXPECT_EQ(&name, &out.name(seen++));
   }
   EXPECT_EQ(seen, names.size());
+  EXPECT_EQ(std::count_if(out.begin(), out.end(),
+                          [](const Outputs::Item& item) { return item.name == "r1"; }),
+            2);
   EXPECT_THROW(out.name(4), Error);
   EXPECT_THROW(Outputs().name(0), Error);
   const void* const data = out[3].data();
