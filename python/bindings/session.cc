@@ -174,11 +174,11 @@ class PySession {
   static nb::object as_list(Outputs outputs) {
     std::vector<Tensor> tensors = std::move(outputs).take();
     nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(tensors.size())));
-    for (std::size_t i = 0; list.is_valid() && i < tensors.size(); ++i) {
+    if (!list.is_valid()) throw nb::python_error();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
       PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i),
                       from_tensor(std::move(tensors[i])).release().ptr());
     }
-    if (!list.is_valid()) throw nb::python_error();
     return list;
   }
 

@@ -223,8 +223,8 @@ void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n
   }
 }
 
-// The same where all parts of GELU are stored. Measured: 32 registers hold what two vectors of 16
-// elements need, and nothing of more; where there are 16 registers, four hide more than they spill.
+// In place of kAtOnce where all parts of a GELU are stored. Measured: 32 registers hold what two
+// vectors need, and not what more do; of 16 registers, four vectors hide more than they spill.
 constexpr int kPartsAtOnce = kLanes >= 16 ? 2 : 4;
 
 // Turns vectors of x into one part after the other, and calls `put` for each that is wanted.

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 
+#include "base/rounding.h"
 #include "base/shape.h"
 #include "plan/row_steps.h"
 
@@ -28,7 +29,7 @@ constexpr std::int64_t kMostUneven = 20;
 
 // What so many rows cost.
 std::int64_t units_of(const RowWindow& window, std::int64_t rows) {
-  return (rows + window.unit - 1) / window.unit;
+  return ceil_div(rows, window.unit);
 }
 
 class RowSplitter : RowSteps {
@@ -37,8 +38,7 @@ class RowSplitter : RowSteps {
 
   void run() {
     const int steps = static_cast<int>(plan_.steps.size());
-    find_windows([&](const ops::Op& op, const RowWindow& window) { return refusal(op, window); });
-    find_uses();
+    find_steps();
     for (int begin = 0, end; begin < steps; begin = end) {
       for (end = begin; end < steps && is_splittable(end);) ++end;
       if (end > begin) split(begin, end);
@@ -60,8 +60,7 @@ class RowSplitter : RowSteps {
     return RowSteps::band_of(window, border(window.out, band), border(window.out, band + 1));
   }
 
-  // Why that would not pay; empty where it does.
-  std::string refusal(const ops::Op& op, const RowWindow& window) const {
+  std::string refusal(const ops::Op& op, const RowWindow& window) const override {
     const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
     const std::int64_t elements = element_count(op.in_shape(0)) + element_count(op.out_shape(0));
     if (elements < kLeastElements) return "a small image";
@@ -82,10 +81,7 @@ class RowSplitter : RowSteps {
   void split(int begin, int end) {
     begin_ = begin;
     end_ = end;
-    RowBands group{begin, end, count_, {}, {}, {}};
-    for (int i = 0; i < static_cast<int>(plan_.slots.size()); ++i) {
-      if (is_inside(i)) group.inside.push_back(i);
-    }
+    RowBands group{begin, end, count_, slots_inside(), {}, {}};
     if (group.inside.empty() || !find_halos()) return;
     for (int i = begin; i < end; ++i) {
       if (!windows_[at(i)]) continue;

@@ -1,5 +1,7 @@
 #include "plan/row_steps.h"
 
+#include <algorithm>
+
 #include "base/shape.h"
 
 namespace mezzo::plan {
@@ -35,6 +37,21 @@ std::optional<ops::RowWindow> RowSteps::window_of(int i) const {
   return window;
 }
 
+void RowSteps::find_steps() {
+  for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
+    const std::optional<RowWindow> window = window_of(i);
+    if (!window) continue;
+    Step& step = plan_.steps[at(i)];
+    const std::string reason = refusal(*step.op, *window);
+    if (reason.empty()) {
+      windows_[at(i)] = window;
+    } else {
+      step.misses.push_back("row_bands: " + reason);
+    }
+  }
+  find_uses();
+}
+
 void RowSteps::find_uses() {
   const auto use = [&](int step, int slot, bool by_bands) {
     if (slot < 0) return;
@@ -68,6 +85,14 @@ void RowSteps::find_uses() {
       uses_[at(root)].by_bands = false;
     }
   }
+}
+
+std::vector<int> RowSteps::slots_inside() const {
+  std::vector<int> slots;
+  for (int i = 0; i < static_cast<int>(plan_.slots.size()); ++i) {
+    if (is_inside(i)) slots.push_back(i);
+  }
+  return slots;
 }
 
 BandStep RowSteps::band_step(int i, int number, ops::Band band) const {

@@ -2,7 +2,6 @@
 // with others: what both ways of running by bands of rows need to know.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,10 +43,11 @@ class RowSteps {
     bool by_bands = true;
   };
 
-  // The windows of all steps for which `refusal` (of an operator and its window) gives no reason.
-  template <class Refusal>
-  void find_windows(const Refusal& refusal);
-  void find_uses();
+  // To be called first: finds the steps that can be split, and for whom `refusal` gives no reason,
+  // and who uses what.
+  void find_steps();
+  // Why it would not pay to split a step; empty where it does.
+  virtual std::string refusal(const ops::Op& op, const RowWindow& window) const = 0;
 
   bool is_splittable(int i) const { return windows_[at(i)] || plan_.steps[at(i)].placed; }
   // Whether only steps [begin_, end_) know the slot, and these by bands.
@@ -65,6 +65,8 @@ class RowSteps {
   std::int64_t begin_of(int slot, int band, std::int64_t row) const {
     return (row - first_row(slot, band)) * row_bytes(plan_.slots[at(slot)]);
   }
+  // The slots of which is_inside() is so, in order.
+  std::vector<int> slots_inside() const;
   // A step's part for a band with such windows.
   BandStep band_step(int i, int number, ops::Band band) const;
   // From here on these slots hold a band at a time.
@@ -77,21 +79,7 @@ class RowSteps {
 
  private:
   std::optional<RowWindow> window_of(int i) const;
+  void find_uses();
 };
-
-template <class Refusal>
-void RowSteps::find_windows(const Refusal& refusal) {
-  for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
-    const std::optional<RowWindow> window = window_of(i);
-    if (!window) continue;
-    Step& step = plan_.steps[at(i)];
-    const std::string reason = refusal(*step.op, *window);
-    if (reason.empty()) {
-      windows_[at(i)] = window;
-    } else {
-      step.misses.push_back("row_bands: " + reason);
-    }
-  }
-}
 
 }  // namespace mezzo::plan

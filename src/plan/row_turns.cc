@@ -9,6 +9,7 @@
 #include <numeric>
 #include <string>
 
+#include "base/rounding.h"
 #include "base/shape.h"
 #include "plan/row_steps.h"
 
@@ -29,27 +30,17 @@ constexpr std::int64_t kLeastRows = 4;
 constexpr std::int64_t kMostTogether = 16;
 constexpr std::int64_t kCacheLine = 64;
 
-std::string refusal(const ops::Op& op) {
-  const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
-  if (bytes < kLargeBytes) return "a small image";
-  if (static_cast<double>(op.row().count_multiply_adds(op)) > kMostWork * bytes)
-    return "much to compute for each pixel";
-  return bytes_of_weights(op) > kCacheBytes / 4 ? "many weights" : "";
-}
-
 class RowTurns : RowSteps {
  public:
   explicit RowTurns(Plan& plan) : RowSteps(plan) {}
 
   void run() {
-    find_windows([](const ops::Op& op, const RowWindow&) { return refusal(op); });
-    find_uses();
+    find_steps();
     const int steps = static_cast<int>(plan_.steps.size());
     for (begin_ = 0; begin_ < steps; begin_ = end_) {
       end_ = begin_ + 1;
       if (!windows_[at(begin_)]) continue;
-      while (end_ < steps && is_splittable(end_) && gets_much(end_, steps) &&
-             !writes_what_was_read(end_))
+      while (end_ < steps && is_splittable(end_) && gets_much(end_, steps) && can_follow(end_))
         ++end_;
       while (end_ > begin_ + 1 && !(gets_much(end_ - 1, end_) && find_bands())) --end_;
       if (end_ > begin_ + 1) split();
@@ -65,6 +56,14 @@ class RowTurns : RowSteps {
     std::vector<std::int64_t> done, from;
     std::int64_t most = 0;
   };
+
+  std::string refusal(const ops::Op& op, const RowWindow&) const override {
+    const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
+    if (bytes < kLargeBytes) return "a small image";
+    if (static_cast<double>(op.row().count_multiply_adds(op)) > kMostWork * bytes)
+      return "much to compute for each pixel";
+    return bytes_of_weights(op) > kCacheBytes / 4 ? "many weights" : "";
+  }
 
   int root(int slot) const { return root_of(plan_, slot); }
   double bytes_of_root(int slot) const {
@@ -84,18 +83,27 @@ class RowTurns : RowSteps {
     return false;
   }
 
-  // Whether a step writes to a tensor of which another, from begin_ on, has read a part.
-  bool writes_what_was_read(int step) const {
-    for (const int out : plan_.steps[at(step)].out) {
-      if (out < 0 || plan_.steps[at(step)].placed) continue;
-      for (int i = begin_; i < step; ++i) {
-        if (plan_.steps[at(i)].placed) continue;
-        for (const int in : plan_.steps[at(i)].in)
-          if (in >= 0 && root(in) == root(out)) return true;
+  // Whether a step can run in the bands of those from begin_ on: of what they give it reads rows of
+  // first outputs alone, and it writes to no tensor of which one of them has read a part.
+  bool can_follow(int step) const {
+    const Step& next = plan_.steps[at(step)];
+    for (int i = begin_; i < step && !next.placed; ++i) {
+      const Step& earlier = plan_.steps[at(i)];
+      if (earlier.placed) continue;
+      for (std::size_t k = 0; k < next.in.size(); ++k) {
+        const int input = static_cast<int>(k);
+        const bool reads_rows = k == 0 || is_summand(*next.op, input);
+        for (std::size_t j = reads_rows ? 1 : 0; j < earlier.out.size(); ++j)
+          if (lie_together(next.in[k], earlier.out[j])) return false;
+      }
+      for (const int in : earlier.in) {
+        for (const int out : next.out)
+          if (lie_together(in, out)) return false;
       }
     }
-    return false;
+    return true;
   }
+  bool lie_together(int a, int b) const { return a >= 0 && b >= 0 && root(a) == root(b); }
 
   // Few bands of steps [begin_, end_) that fit the cache. False: there are none.
   bool find_bands() {
@@ -148,7 +156,7 @@ class RowTurns : RowSteps {
       for (int b = 0; b < count_; ++b) {
         std::int64_t& done = out.done[at(b)];
         if (!is_read) done = out.height * (b + 1) / count_;
-        done = std::min((done + out.unit - 1) / out.unit * out.unit, out.height);
+        done = std::min(round_up(done, out.unit), out.height);
       }
       out.done.back() = out.height;
       for_each_read(i, [&](Rows& in, const RowWindow& window) {
@@ -207,11 +215,8 @@ class RowTurns : RowSteps {
   static std::int64_t before(const Rows& rows, int b) { return b > 0 ? rows.done[at(b - 1)] : 0; }
 
   void split() {
-    RowBands group{begin_, end_, count_, {}, {}, {}};
+    RowBands group{begin_, end_, count_, slots_inside(), {}, {}};
     group.kept.resize(at(count_));
-    for (int i = 0; i < static_cast<int>(plan_.slots.size()); ++i) {
-      if (is_inside(i)) group.inside.push_back(i);
-    }
     for (int i = begin_; i < end_; ++i) {
       if (!windows_[at(i)]) continue;
       for (int b = 0; b < count_; ++b) plan_.steps[at(i)].bands.push_back(part_of(i, b));

@@ -44,10 +44,9 @@ class Execution {
           run_micro_batches(alone, *batches, 0, batches->count);
         }
         next = (batches++)->end;
-      } else if (bands != plan_.row_bands.end() && bands->begin == next && bands->in_turn()) {
-        run_in_turn(alone, *bands);
-        next = (bands++)->end;
-      } else if (bands != plan_.row_bands.end() && bands->begin == next && !timed) {
+      } else if (bands != plan_.row_bands.end() && bands->begin == next &&
+                 (bands->in_turn() || !timed)) {
+        if (bands->in_turn()) run_in_turn(alone, *bands);
         for (const plan::RowBands::Stage& stage : bands->stages)
           run_bands(bands->count, stage.begin, stage.end);
         next = (bands++)->end;
