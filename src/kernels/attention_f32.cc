@@ -1,5 +1,7 @@
 #include "kernels/attention_f32.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -9,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "kernels/attention_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_block_rows_inl.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_math_inl.h"
 #include "kernels/simd_pack_inl.h"
@@ -16,7 +19,8 @@
 // Everything is computed transposed, with a block of kTileCols queries along the vectors: scores
 // are [keys][queries], so that the softmax goes down columns and no vector is ever summed up in
 // itself, and they are what the product with the values takes as it stands. Keys and values are
-// packed once for a head, as left operands; queries once for their block.
+// packed once for a head, as left operands; queries once for their block. What is wanted of the
+// steps in between is transposed back on its way out.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -138,6 +142,90 @@ void write_rows(float* mixed, const float* inverse, int64_t queries, int64_t n, 
   }
 }
 
+// to[q * rows + i] = value(i, q) for i < rows, q < cols; value(i, q) gives the vector of kPartLanes
+// columns from q on. lines.finish() and hwy::FlushStream() must follow.
+template <class Value>
+void give_columns(int64_t rows, int64_t cols, float* to, LineStream& lines, const Value& value) {
+  const int64_t whole = cols / kBlockChannels * kBlockChannels;
+  for (int64_t q = 0; q < whole; q += kBlockChannels) {
+    BlockRows out(to + q * rows, rows, 0, rows, lines);
+    const auto of_block = [&](int64_t i, int part) HWY_ATTR { return value(i, q + part); };
+    for (int64_t i = 0; i < rows; i += kRunPixels)
+      out.add(i, std::min(i + kRunPixels, rows), of_block);
+    out.finish();
+  }
+  const BlockF32 d;
+  for (int64_t q = whole; q < cols; q += kPartLanes) {
+    for (int64_t i = 0; i < rows; ++i) {
+      HWY_ALIGN float lanes[kPartLanes];
+      hn::Store(value(i, q), d, lanes);
+      for (int64_t c = q; c < std::min<int64_t>(q + kPartLanes, cols); ++c)
+        to[c * rows + i] = lanes[c - q];
+    }
+  }
+}
+
+// What is wanted of a share of a head, on its way.
+class Giver {
+ public:
+  explicit Giver(const AttentionArgs& args) : a_(args) {}
+
+  // Everything is there for others to see.
+  void finish() {
+    for (LineStream& stream : streams_) stream.finish();
+    hwy::FlushStream();
+  }
+
+  // The forms of the scores of `count` queries from `first` on, ahead of their exponentials: with
+  // the mask as softmax_columns takes it.
+  void scores(const float* products, const float* mask, bool dense, int64_t b, int64_t h,
+              int64_t first, int64_t count) {
+    const BlockF32 d;
+    const VecBlock scale = hn::Set(d, a_.scale), product_scale = hn::Set(d, a_.taps.product_scale);
+    const auto load = [&](const float* rows, int64_t key, int64_t q)
+                          HWY_ATTR { return hn::LoadU(d, rows + key * kTileCols + q); };
+    const auto scaled = [&](int64_t key, int64_t q)
+                            HWY_ATTR { return hn::Mul(load(products, key, q), scale); };
+    give(0, a_.taps.product, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
+      return hn::Mul(load(products, key, q), product_scale);
+    });
+    give(1, a_.taps.scaled, a_.keys, b, h, first, count, scaled);
+    give(2, a_.taps.scores, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
+      if (mask == nullptr) return scaled(key, q);
+      return hn::Add(scaled(key, q),
+                     dense ? load(mask, key, q) : hn::Set(d, mask[key * a_.mask_key_stride]));
+    });
+  }
+
+  void weights(const float* exponentials, const float* inverse, int64_t b, int64_t h, int64_t first,
+               int64_t count) {
+    const BlockF32 d;
+    give(3, a_.taps.weights, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
+      return hn::Mul(hn::LoadU(d, exponentials + key * kTileCols + q), hn::LoadU(d, inverse + q));
+    });
+  }
+
+  void mixed(const float* mixed, int64_t b, int64_t h, int64_t first, int64_t count) {
+    const BlockF32 d;
+    give(4, a_.taps.mixed, a_.value_size, b, h, first, count,
+         [&](int64_t column, int64_t q)
+             HWY_ATTR { return hn::LoadU(d, mixed + column * kTileCols + q); });
+  }
+
+ private:
+  // Rows of `columns` floats of queries from `first` on.
+  template <class Value>
+  void give(int stream, float* to, int64_t columns, int64_t b, int64_t h, int64_t first,
+            int64_t count, const Value& value) {
+    if (to == nullptr) return;
+    to += ((b * a_.heads + h) * a_.queries + first) * columns;
+    give_columns(columns, count, to, streams_[stream], value);
+  }
+
+  const AttentionArgs& a_;
+  LineStream streams_[5];
+};
+
 // The memory of a thread, in parts that begin at whole cache lines.
 struct Parts {
   float *keys, *values, *queries, *scores, *mask, *mixed, *inverse;
@@ -163,7 +251,7 @@ struct Parts {
 
 // Queries [first, first + count), count <= kTileCols, of a head whose keys and values are packed.
 void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, int64_t first,
-            int64_t count) {
+            int64_t count, Giver& giver) {
   pack_panel(a.q.at(b, h, first), a.q.row_stride, 1, count, kTileCols, a.size, parts.queries);
   multiply(parts.keys, a.keys, a.size, tile_rows(a.keys), parts.queries, count, parts.scores);
   const float* mask = a.mask.data != nullptr ? a.mask.at(b, h, first) : nullptr;
@@ -172,14 +260,17 @@ void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, in
     pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, a.keys, parts.mask);
     mask = parts.mask;
   }
+  giver.scores(parts.scores, mask, dense, b, h, first, count);
   const int64_t vectors = ceil_div(count, kLanes);
   const auto softmax = vectors == 1   ? softmax_columns<1>
                        : vectors == 2 ? softmax_columns<2>
                                       : softmax_columns<kTileVectors>;
   softmax(parts.scores, a.keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
+  giver.weights(parts.scores, parts.inverse, b, h, first, count);
   multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size), parts.scores, count,
            parts.mixed);
   write_rows(parts.mixed, parts.inverse, count, a.value_size, a.y.at(b, h, first), a.y.row_stride);
+  giver.mixed(parts.mixed, b, h, first, count);
 }
 
 }  // namespace
@@ -193,6 +284,7 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
     shares *= 2;
   pool.parallel_for(heads * shares, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     const Parts parts(a);
+    Giver giver(a);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / shares / a.heads, h = task / shares % a.heads, share = task % shares;
       if (task == begin || share == 0) {
@@ -203,9 +295,10 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
       const int64_t last = blocks * (share + 1) / shares;
       for (int64_t block = blocks * share / shares; block < last; ++block) {
         const int64_t first = block * kTileCols;
-        attend(a, parts, b, h, first, std::min(kTileCols, a.queries - first));
+        attend(a, parts, b, h, first, std::min(kTileCols, a.queries - first), giver);
       }
     }
+    giver.finish();
   });
 }
 

@@ -20,6 +20,18 @@ struct AttentionRows {
   }
 };
 
+/// What lies between the steps of attention, for whoever wants it: [batch, heads, queries, keys],
+/// and of `mixed` [batch, heads, queries, value_size], each without gaps, or null. It goes past the
+/// caches.
+struct AttentionTaps {
+  float product_scale = 1;
+  float* product = nullptr;  ///< product_scale * q k'
+  float* scaled = nullptr;   ///< scale * q k'
+  float* scores = nullptr;   ///< with the mask
+  float* weights = nullptr;  ///< their softmax
+  float* mixed = nullptr;    ///< y by heads
+};
+
 /// y = softmax(scale * q k' + mask) v for every entry of the batch and every head. q is [queries,
 /// size], k [keys, size], v [keys, value_size] and y [queries, value_size], each anywhere; y
 /// overlaps none of the others. The mask's element for (b, h, query, key) is at b, h, query as in
@@ -31,6 +43,7 @@ struct AttentionArgs {
   AttentionRows<const float> q, k, v, mask;
   std::int64_t mask_key_stride = 0;
   AttentionRows<float> y;
+  AttentionTaps taps;
 };
 void attention(const AttentionArgs& args, ThreadPool& pool);
 

@@ -1,3 +1,5 @@
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -7,8 +9,8 @@
 #define HWY_TARGET_INCLUDE "kernels/blocked_images_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_block_rows_inl.h"
 #include "kernels/simd_blocked_inl.h"
-#include "kernels/simd_blocked_stages_inl.h"
 #include "kernels/simd_math_inl.h"
 #include "kernels/simd_pack_inl.h"
 
@@ -38,10 +40,11 @@ void stream_blocks(const BlockedPlanes& s, const float* from, float* to, int64_t
   LineStream small_planes;
   for (int64_t i = 0; i < planes; ++i) {
     BlockRows rows(to, s.y_plane, 0, s.pixels, small_planes);
-    for (int64_t p = 0; p < s.pixels; p += kRunPixels) {
-      run_stage_rows<false>(p, std::min(p + kRunPixels, s.pixels), from, s.y_plane, rows,
-                            [](VecBlock v, int64_t, int) HWY_ATTR { return v; });
-    }
+    const auto value = [&](int64_t pixel, int part) HWY_ATTR {
+      return hn::LoadU(BlockF32(), from + pixel * kBlockChannels + part);
+    };
+    for (int64_t p = 0; p < s.pixels; p += kRunPixels)
+      rows.add(p, std::min(p + kRunPixels, s.pixels), value);
     rows.finish();
     from += s.x_plane * kBlockChannels;
     to += s.y_plane * kBlockChannels;

@@ -1,8 +1,7 @@
 // com.microsoft MultiHeadAttention and Attention (1), without a past: softmax(scale Q K' + bias) V
 // by heads, of queries, keys and values as given or, in Attention, as projected from one input.
 // Spec: ONNX Runtime's docs/ContribOperators.md. A key that the mask hides has mask_filter_value
-// added to its scores, and is not left out. And mezzo's PackedAttention, which the pass `attention`
-// makes: of queries, keys and values side by side.
+// added to its scores, and is not left out.
 
 #include <algorithm>
 #include <cmath>
@@ -25,12 +24,11 @@ struct Inputs {
   int bias, mask, attention_bias;
 };
 constexpr Inputs kOfMultiHead = {3, 4, 5}, kOfAttention = {2, 3, 5};
-constexpr Inputs kOfPacked = {2, 3, 1};  // of which it has the last one alone
 
 struct HeadAttention {
   std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, size = 0, value_size = 0;
   std::int64_t inputs = 0;  // columns of what Attention projects
-  bool projects = false, packed = false, causal = false;
+  bool projects = false, causal = false;
   float scale = 1, filter = -10000;
   Inputs in{};
   std::vector<std::int64_t> bias_strides;  // of attention_bias
@@ -101,14 +99,6 @@ void read_projection(const Op& op, HeadAttention& a) {
   expect(op, 1, {a.inputs, a.width()});
 }
 
-void read_packed(const Op& op, HeadAttention& a) {
-  const std::int64_t width = op.in_shape(0)[2];
-  a.packed = true;
-  a.keys = a.queries;
-  a.size = a.value_size = size_of_head(a, width / 3);
-  if (a.width() != width) throw misfit(op, 0, "three times the hidden size");
-}
-
 void check_mask(const Op& op, const HeadAttention& a) {
   if (!op.has_in(a.in.mask)) return;
   const Shape& mask = op.in_shape(a.in.mask);
@@ -126,12 +116,12 @@ HeadAttention attention_of(const Op& op) {
   if (op.in_rank(0) == 5) unsupported("packed queries, keys and values");
   require_rank(op, 0, 3, 3);
   HeadAttention a;
-  const bool projects = op.row().name() == "Attention", packed = op.row().domain() == "mezzo";
-  a.in = packed ? kOfPacked : projects ? kOfAttention : kOfMultiHead;
+  const bool projects = op.row().name() == "Attention";
+  a.in = projects ? kOfAttention : kOfMultiHead;
   a.batch = op.in_shape(0)[0];
   a.queries = op.in_shape(0)[1];
   a.heads = op.attr_int("num_heads");
-  (packed ? read_packed : projects ? read_projection : read_multi_head)(op, a);
+  (projects ? read_projection : read_multi_head)(op, a);
   expect(op, a.in.bias, {a.width()});
   check_mask(op, a);
   if (op.has_in(a.in.attention_bias)) {
@@ -314,13 +304,6 @@ void run_attention(const HeadAttention& a, Run& run) {
     std::fill_n(run.out<float>(0), element_count(run.op().out_shape(0)), 0.0F);
     return;
   }
-  const auto side_by_side = [&](const float* rows) {
-    const auto columns = [&](std::int64_t first) {
-      return Rows{rows + first, a.queries, a.width(), {}};
-    };
-    attend<way>(a, run, columns(0), columns(a.hidden()), columns(2 * a.hidden()));
-  };
-  if (a.packed) return side_by_side(run.in<float>(0));
   const float* bias = run.in<float>(a.in.bias);
   if (!a.projects) {
     const auto part = [&](std::int64_t at) { return bias != nullptr ? bias + at : nullptr; };
@@ -333,7 +316,10 @@ void run_attention(const HeadAttention& a, Run& run) {
   product<way != Way::reference>(a.batch * a.queries, a.width(), a.inputs,
                                  {run.in<float>(0), a.inputs, 1}, {run.in<float>(1), a.width(), 1},
                                  projected.data(), a.width(), 1, bias, run.pool());
-  side_by_side(projected.data());
+  const auto columns = [&](std::int64_t first) {
+    return Rows{projected.data() + first, a.queries, a.width(), {}};
+  };
+  attend<way>(a, run, columns(0), columns(a.hidden()), columns(2 * a.hidden()));
 }
 
 template <Way way>
@@ -377,10 +363,6 @@ Row& declare(Row& row) {
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(multi_head_attention) {
-  declare(op("PackedAttention", "mezzo"))
-      .in("qkv", DType::f32)
-      .in("attention_bias", like(0), Arity::optional)
-      .out("output", like(0));
   const TypeSet floats = {DType::f32, DType::f16, DType::bf16};
   declare(op("MultiHeadAttention", "com.microsoft"))
       .in("query", floats)

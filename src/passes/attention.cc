@@ -2,7 +2,9 @@
 // by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
 // heads together. The scale is a factor of the scores, of queries and keys, or of both. Queries,
 // keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a Transpose and
-// three Gathers take them.
+// three Gathers take them. What somebody wants of the scores, of the weights and of the heads'
+// results is written on the way; heads that somebody wants are made besides.
+#include <algorithm>
 #include <cmath>
 
 #include "base/shape.h"
@@ -84,7 +86,7 @@ Path rows_of(const Program& program, int heads, const Axes& axes) {
   }
 }
 
-// Those rows as MultiHeadAttention takes them.
+// Those rows as FusedAttention takes them.
 Shape joined(const Program& program, int rows) {
   const Shape& shape = program.slot(rows).operand.shape;
   return {shape[0], shape[1], shape[2] * shape[3]};
@@ -125,10 +127,12 @@ bool is_last_axis(const ops::Op& softmax) {
   return softmax.in_rank(0) == 4 && (axis == -1 || axis == 3);
 }
 
-// From the scores back to their product: factors, and a mask that is added before any of them.
+// From what the Softmax takes back to the product: a mask, and factors ahead of it.
 struct Scores {
   Path path;  // to the product's step, which is the last of its members
   Mask mask;
+  int scaled = -1;            // the slot that the mask is added to
+  double product_factor = 1;  // of the product alone
 };
 
 bool scores_of(const Program& program, int slot, Scores& found) {
@@ -145,14 +149,52 @@ bool scores_of(const Program& program, int slot, Scores& found) {
         continue;
       }
     }
+    found.scaled = found.path.slot;
     skip_factors(program, found.path);
     const int product = program.slot(found.path.slot).producer;
-    if (!is_product(program, product, found.path.factor)) continue;
+    if (!is_product(program, product, found.product_factor)) continue;
     found.path.members.push_back(product);
     return true;
   }
   return false;
 }
+
+// The steps of attention that the new one replaces.
+class Members {
+ public:
+  Members(const Program& program, std::vector<int> core, const std::vector<const Path*>& paths)
+      : program_(program), all_(std::move(core)) {
+    const std::size_t stay = all_.size();
+    for (const Path* path : paths)
+      all_.insert(all_.end(), path->members.begin(), path->members.end());
+    // Steps ahead of the product whose results somebody else wants are left where they are, and so
+    // are those ahead of them.
+    for (std::size_t before = 0; before != all_.size();) {
+      before = all_.size();
+      for (std::size_t i = stay; i < all_.size();) {
+        if (is_wanted(program_.step(all_[i]).out[0])) {
+          all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i));
+        } else {
+          ++i;
+        }
+      }
+    }
+  }
+
+  const std::vector<int>& all() const { return all_; }
+
+  // Whether somebody else wants that slot.
+  bool is_wanted(int slot) const {
+    const Slot& facts = program_.slot(slot);
+    return !facts.kept.empty() || facts.viewed >= 0 ||
+           std::any_of(facts.users.begin(), facts.users.end(),
+                       [&](int user) { return !contains(all_, user); });
+  }
+
+ private:
+  const Program& program_;
+  std::vector<int> all_;
+};
 
 // `softmax`, and the product with the values behind it, whose heads `join` puts together.
 void recognise(Program& program, int softmax, int mix, int join) {
@@ -171,43 +213,47 @@ void recognise(Program& program, int softmax, int mix, int join) {
     return shape;
   };
   const Shape q = shape_of(queries), k = shape_of(keys), v = shape_of(values);
-  // Products repeat heads and batch entries; MultiHeadAttention does not.
+  // Products repeat heads and batch entries; FusedAttention does not.
   if (k[0] != q[0] || v[0] != q[0] || k[2] != q[2] || v[2] != q[2]) return;
-  const auto scale = static_cast<float>(scores.path.factor * queries.factor * keys.factor);
-  // To the operator 0 is no scale; and for a query or two it has no kernel that is faster than the
-  // steps.
+  const double product_scale = scores.product_factor * queries.factor * keys.factor;
+  const auto scale = static_cast<float>(product_scale * scores.path.factor);
+  // For a query or two it has no kernel that is faster than the steps.
   constexpr std::int64_t kFewQueries = 4;
-  if (scale == 0 || !std::isfinite(scale) || q[1] < kFewQueries) return;
+  if (!std::isfinite(scale) || q[1] < kFewQueries) return;
 
-  std::vector<int> members = {softmax, mix, join};
-  for (const Path& path : {scores.path, queries, keys, values}) {
-    members.insert(members.end(), path.members.begin(), path.members.end());
-  }
-  Replacement fused{.op_type = "MultiHeadAttention", .domain = "com.microsoft", .opset = 1};
-  fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale)};
+  Replacement fused{.op_type = "FusedAttention", .domain = "mezzo", .opset = 1};
+  fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale),
+                      attribute("product_scale", static_cast<float>(product_scale))};
   fused.in = {queries.slot, keys.slot, values.slot};
-  const bool packed = queries.part >= 0 || keys.part >= 0 || values.part >= 0;
-  if (packed) {
+  if (queries.part >= 0 || keys.part >= 0 || values.part >= 0) {
     if (queries.part != 0 || keys.part != 1 || values.part != 2 || keys.slot != queries.slot ||
         values.slot != queries.slot) {
       return;
     }
-    fused.op_type = "PackedAttention";
-    fused.domain = "mezzo";
-    fused.in = {queries.slot};
+    fused.in = {queries.slot, -1, -1};
     fused.in_as = {{0, {q[0], q[1], 3 * q[2] * q[3]}}};
   } else {
     for (int i = 0; i < 3; ++i)
       fused.in_as.emplace_back(i, joined(program, fused.in[static_cast<std::size_t>(i)]));
   }
   if (scores.mask.slot >= 0) {
-    if (!packed) fused.in.insert(fused.in.end(), {-1, -1});
     fused.in_as.emplace_back(static_cast<int>(fused.in.size()), scores.mask.shape);
     fused.in.push_back(scores.mask.slot);
   }
-  fused.out = {program.step(join).out[0]};
+  std::vector<int> core = {softmax, mix, join};
+  core.insert(core.end(), scores.path.members.begin(), scores.path.members.end());
+  const Members members(program, std::move(core), {&queries, &keys, &values});
+  const auto out = [&](int step) { return program.step(step).out[0]; };
+  // Each once: without factors the product is what is scaled, and without a mask that is what the
+  // Softmax takes.
+  fused.out = {out(join)};
+  for (const int slot :
+       {out(product), scores.scaled, program.in(softmax, 0), out(softmax), out(mix)}) {
+    const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
+    fused.out.push_back(gives ? slot : -1);
+  }
   fused.out_as = Shape{q[0], q[1], v[2] * v[3]};
-  program.fuse(std::move(members), std::move(fused));
+  program.fuse(members.all(), std::move(fused));
 }
 
 }  // namespace

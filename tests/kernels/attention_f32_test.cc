@@ -51,27 +51,44 @@ struct Problem {
     }
   }
 
-  // The answer of one query, and the sum of the magnitudes that it is of.
-  double reference(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t column) const {
-    std::vector<double> weights(static_cast<std::size_t>(args.keys));
+  // The products of one query and the keys.
+  std::vector<double> products(std::int64_t b, std::int64_t h, std::int64_t query) const {
+    std::vector<double> row_of_products;
     const float* row = args.q.at(b, h, query);
     for (std::int64_t key = 0; key < args.keys; ++key) {
       double sum = 0;
       for (std::int64_t i = 0; i < args.size; ++i) {
         sum += static_cast<double>(row[i]) * args.k.at(b, h, key)[i];
       }
-      sum *= args.scale;
-      if (args.mask.data != nullptr) sum += args.mask.at(b, h, query)[key * args.mask_key_stride];
-      weights[static_cast<std::size_t>(key)] = sum;
+      row_of_products.push_back(sum);
     }
-    const double top = *std::max_element(weights.begin(), weights.end());
-    double total = 0, mixed = 0;
+    return row_of_products;
+  }
+
+  double masked(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t key) const {
+    return args.mask.data == nullptr ? 0 : args.mask.at(b, h, query)[key * args.mask_key_stride];
+  }
+
+  std::vector<double> weights(std::int64_t b, std::int64_t h, std::int64_t query) const {
+    std::vector<double> row = products(b, h, query);
     for (std::int64_t key = 0; key < args.keys; ++key) {
-      const double weight = std::exp(weights[static_cast<std::size_t>(key)] - top);
-      total += weight;
-      mixed += weight * args.v.at(b, h, key)[column];
+      double& score = row[static_cast<std::size_t>(key)];
+      score = score * args.scale + masked(b, h, query, key);
     }
-    return mixed / total;
+    const double top = *std::max_element(row.begin(), row.end());
+    double total = 0;
+    for (double& score : row) total += score = std::exp(score - top);
+    for (double& weight : row) weight /= total;
+    return row;
+  }
+
+  // The answer of one query.
+  double reference(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t column) const {
+    const std::vector<double> weight = weights(b, h, query);
+    double mixed = 0;
+    for (std::int64_t key = 0; key < args.keys; ++key)
+      mixed += weight[static_cast<std::size_t>(key)] * args.v.at(b, h, key)[column];
+    return mixed;
   }
 
   void check() {
@@ -105,6 +122,79 @@ TEST(AttentionF32, RaggedSizes) {
         }
       }
     }
+  });
+}
+
+// What lies between the steps, `offset` floats behind a line of the cache; the answer stays the
+// same to the bit.
+void check_taps(Problem problem, std::size_t offset) {
+  AttentionArgs& a = problem.args;
+  attention(a, test_pool());
+  const std::vector<float> plain = problem.y;
+  const std::int64_t scores = a.batch * a.heads * a.queries * a.keys,
+                     mixed = a.batch * a.heads * a.queries * a.value_size;
+  struct Given {
+    float*& to;
+    std::int64_t count;
+    std::vector<float> memory = {};
+  };
+  Given all[] = {{a.taps.product, scores},
+                 {a.taps.scaled, scores},
+                 {a.taps.scores, scores},
+                 {a.taps.weights, scores},
+                 {a.taps.mixed, mixed}};
+  a.taps.product_scale = 0.3f;
+  for (Given& given : all) {
+    given.memory.assign(static_cast<std::size_t>(given.count) + 64, kUntouched);
+    const auto line = reinterpret_cast<std::uintptr_t>(given.memory.data()) / sizeof(float);
+    given.to = given.memory.data() + (16 - line % 16) + offset;
+  }
+  attention(a, test_pool());
+  ASSERT_EQ(problem.y, plain);
+  for (const Given& given : all) {
+    const float* end = given.memory.data() + given.memory.size();
+    ASSERT_TRUE(std::all_of(given.memory.data(), static_cast<const float*>(given.to),
+                            [](float f) { return f == kUntouched; }));
+    ASSERT_TRUE(std::all_of(static_cast<const float*>(given.to) + given.count, end,
+                            [](float f) { return f == kUntouched; }));
+  }
+  std::int64_t at = 0, at_mixed = 0;
+  for (std::int64_t b = 0; b < a.batch; ++b) {
+    for (std::int64_t h = 0; h < a.heads; ++h) {
+      for (std::int64_t query = 0; query < a.queries; ++query) {
+        const std::vector<double> products = problem.products(b, h, query),
+                                  weights = problem.weights(b, h, query);
+        for (std::int64_t key = 0; key < a.keys; ++key, ++at) {
+          const double sum = products[static_cast<std::size_t>(key)];
+          ASSERT_NEAR(a.taps.product[at], sum * 0.3f, 1e-4) << at;
+          ASSERT_NEAR(a.taps.scaled[at], sum * a.scale, 1e-4) << at;
+          ASSERT_NEAR(a.taps.scores[at], sum * a.scale + problem.masked(b, h, query, key), 1e-4);
+          ASSERT_NEAR(a.taps.weights[at], weights[static_cast<std::size_t>(key)], 1e-5) << at;
+        }
+        for (std::int64_t j = 0; j < a.value_size; ++j, ++at_mixed)
+          ASSERT_EQ(a.taps.mixed[at_mixed], a.y.at(b, h, query)[j]) << at_mixed;
+      }
+    }
+  }
+}
+
+TEST(AttentionF32, WhatLiesBetween) {
+  for_each_target([] {
+    // Rows of whole lines and others, more than a run of the transposition takes; queries that fill
+    // blocks and not.
+    for (const std::int64_t queries : {1, 7, 8, 16, 43}) {
+      for (const std::int64_t keys : {1, 5, 16, 48, 61, 300, 512}) {
+        for (const Mask mask : {Mask::none, Mask::of_keys, Mask::of_queries, Mask::full}) {
+          for (const std::size_t offset : {0, 3}) {
+            SCOPED_TRACE("queries " + std::to_string(queries) + " keys " + std::to_string(keys) +
+                         " mask " + std::to_string(static_cast<int>(mask)));
+            check_taps(Problem(queries, keys, 8, 12, mask, 1, 2), offset);
+          }
+        }
+      }
+    }
+    // One head, whose queries are shared out.
+    check_taps(Problem(530, 31, 8, 8, Mask::full, 1, 1), 0);
   });
 }
 

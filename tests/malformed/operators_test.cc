@@ -126,17 +126,23 @@ TEST(MalformedOperators, ChainsOfFunctions) {
   });
 }
 
-TEST(MalformedOperators, PackedAttention) {
-  const auto of = [](std::vector<In> in, Attributes attributes) {
-    return Case{"PackedAttention", std::move(in), std::move(attributes), 1, 21, "mezzo"};
+TEST(MalformedOperators, FusedAttention) {
+  const auto of = [](std::vector<In> in, Attributes attributes, int outputs = 1) {
+    attributes.push_back(attribute("scale", 0.5F));
+    return Case{"FusedAttention", std::move(in), std::move(attributes), outputs, 21, "mezzo"};
   };
-  const In rows = Shape{2, 5, 24};
-  expect_errors(
-      {of({rows}, {}), of({rows}, {i("num_heads", 0)}), of({rows}, {i("num_heads", 3)}),
-       of({rows}, {i("num_heads", kHuge)}), of({Shape{2, 5}}, {i("num_heads", 2)}),
-       of({Shape{2, 5, 2, 3, 4}}, {i("num_heads", 2)}), of({Shape{2, 5, 25}}, {i("num_heads", 2)}),
-       of({Shape{2, 5, 0}}, {i("num_heads", 2)}), of({rows, Shape{5, 5}}, {i("num_heads", 2)}),
-       of({rows, Shape{2, 2, 5, 6}}, {i("num_heads", 2)})});
+  const In rows = Shape{2, 5, 24}, none = kOmitted;
+  const auto two = i("num_heads", 2);
+  expect_errors({of({rows}, {}), of({rows}, {i("num_heads", 0)}), of({rows}, {i("num_heads", 3)}),
+                 of({rows}, {i("num_heads", -2)}), of({rows}, {i("num_heads", kHuge)}),
+                 of({Shape{2, 5}}, {two}), of({Shape{2, 5, 2, 3, 4}}, {two}),
+                 of({Shape{2, 5, 25}}, {two}), of({Shape{2, 5, 0}}, {two}),
+                 of({rows, none, none, Shape{5, 5}}, {two}),
+                 of({rows, none, none, Shape{2, 2, 5, 6}}, {two}, 5), of({rows, rows}, {two}),
+                 of({rows, none, rows}, {two}), of({rows, rows, Shape{2, 4, 24}}, {two}),
+                 of({rows, rows, Shape{2, 5, 25}}, {two}), of({rows, Shape{2, 5, 22}, rows}, {two}),
+                 of({rows, Shape{1, 5, 24}, rows}, {two}), of({rows, Shape{5, 24}, rows}, {two}),
+                 of({rows, rows, Shape{24}}, {two})});
 }
 
 // So with operators of the blocked layout.

@@ -1,0 +1,190 @@
+// Blocks of pixels with kBlockChannels values each, side by side, as rows of one value each on
+// their way past the caches: transposed in registers, and gathered to whole lines. Included per
+// target, like simd.h.
+
+#if defined(MEZZO_KERNELS_SIMD_BLOCK_ROWS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_BLOCK_ROWS_INL
+#undef MEZZO_KERNELS_SIMD_BLOCK_ROWS_INL
+#else
+#define MEZZO_KERNELS_SIMD_BLOCK_ROWS_INL
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "kernels/simd_blocked_inl.h"
+#include "kernels/simd_pack_inl.h"
+#include "kernels/simd_stream_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+// Pixels of a run: the first-level cache holds them.
+inline constexpr std::int64_t kRunPixels = 256;
+
+// Rows become columns.
+inline void transpose(VecBlock (&v)[kPartLanes]) {
+  const BlockF32 d;
+  MEZZO_UNROLL
+  for (int i = 0; i < kPartLanes; i += 4) transpose_blocks(d, v[i], v[i + 1], v[i + 2], v[i + 3]);
+  if constexpr (kPartLanes == 8) {
+    MEZZO_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const VecBlock low = v[i], high = v[i + 4];
+      v[i] = hn::ConcatLowerLower(d, high, low);
+      v[i + 4] = hn::ConcatUpperUpper(d, high, low);
+    }
+  }
+}
+
+// The values of `count` pixels of a block of channels to rows `stride` apart, [8][count], and up to
+// kPartLanes - 1 zeros behind the last; value(pixel, part) gives the vector of a pixel from that
+// channel on.
+template <class Value>
+HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, const Value& value) {
+  const BlockF32 d;
+  const auto columns = [&](std::int64_t p, int pixels) HWY_ATTR {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+      VecBlock v[kPartLanes];
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) v[i] = i < pixels ? value(p + i, part) : hn::Zero(d);
+      transpose(v);
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) hn::StoreU(v[i], d, to + (part + i) * stride + p);
+    }
+  };
+  // The last ones first: their zeros may lie where the next row begins.
+  const std::int64_t whole = count / kPartLanes * kPartLanes;
+  if (whole < count) columns(whole, static_cast<int>(count - whole));
+  for (std::int64_t p = 0; p < whole; p += kPartLanes) columns(p, kPartLanes);
+}
+
+// The same straight from vectors to lines, of pixels [begin, end) of rows of `pixels`, the first of
+// which begins at `to`: up to where less than `Lines` lines of each row are left.
+template <int Lines, class Value>
+std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int64_t pixels,
+                      const Value& value) {
+  const BlockF32 d;
+  constexpr std::int64_t kPixels = Lines * kCacheLine;
+  constexpr int kGroups = int{kPixels} / kPartLanes;
+  for (; begin + kPixels <= end; begin += kPixels) {
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+      VecBlock v[kGroups][kPartLanes];
+      MEZZO_UNROLL
+      for (int g = 0; g < kGroups; ++g) {
+        MEZZO_UNROLL
+        for (int i = 0; i < kPartLanes; ++i) v[g][i] = value(begin + g * kPartLanes + i, part);
+        transpose(v[g]);
+      }
+      MEZZO_UNROLL
+      for (int i = 0; i < kPartLanes; ++i) {
+        float* row = to + (part + i) * pixels + begin;
+        MEZZO_UNROLL
+        for (int g = 0; g < kGroups; g += kPairLanes / kPartLanes) {
+          if constexpr (kPairLanes > kPartLanes) {
+            const PairF32 pair;
+            hn::Stream(hn::Combine(pair, v[g + 1][i], v[g][i]), pair, row + g * kPartLanes);
+          } else {
+            hn::Stream(v[g][i], d, row + g * kPartLanes);
+          }
+        }
+      }
+    }
+  }
+  return begin;
+}
+
+// The state of rows that do not go as one run.
+struct RowStreams {
+  LineStream rows[kBlockChannels];
+  std::int64_t begins[kBlockChannels] = {};  // floats of a row that wait ahead of its first line
+  HWY_ALIGN float begin[kBlockChannels][2 * kCacheLine];
+};
+
+// The rows of a block's channels on their way past the caches, a run of pixels at a time. Those of
+// a plane that is one run go with the planes beside it. Else the end of a row waits for the start
+// of the one behind it, which lies in the same line.
+class BlockRows {
+ public:
+  // Pixels [begin, end) of rows of `pixels`, the first of which begins at `to`; null: of none.
+  BlockRows(float* to, std::int64_t pixels, std::int64_t begin, std::int64_t end,
+            LineStream& planes)
+      : planes_(planes),
+        to_(to),
+        pixels_(pixels),
+        at_(begin),
+        is_whole_(begin == 0 && end == pixels),
+        is_one_run_(is_whole_ && pixels <= kRunPixels) {
+    if (to != nullptr && !is_one_run_) streams_.emplace();
+  }
+
+  // Where the first row begins.
+  float* to() const { return to_; }
+
+  // Pixels [begin, end), kRunPixels at most, the first of which is the next: value(pixel, part) as
+  // in to_rows. Straight from vectors to lines, where rows are whole lines, or through the caches.
+  template <class Value>
+  void add(std::int64_t begin, std::int64_t end, const Value& value) {
+    std::int64_t next = begin;
+    if (pixels_ % kCacheLine == 0 && to_line(to_ + at_) == 0) {
+      // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside
+      // each other go at a time.
+      if (pixels_ % (16 * kCacheLine) == 0) next = to_lines<2>(next, end, to_, pixels_, value);
+      next = to_lines<1>(next, end, to_, pixels_, value);
+      at_ += next - begin;
+    }
+    if (next == end) return;
+    HWY_ALIGN float run[kRunFloats];
+    to_rows(end - next, rows(run), stride(),
+            [&](std::int64_t pixel, int part) HWY_ATTR { return value(next + pixel, part); });
+    add_run(run, end - next);
+  }
+
+  void finish() {
+    if (!streams_.has_value()) return;
+    for (int c = 0; c < int{kBlockChannels}; ++c) {
+      const int next = (c + 1) % int{kBlockChannels};
+      if (streams_->begins[next] > 0) {
+        streams_->rows[c].add(rows(streams_->begin[next]), streams_->begins[next],
+                              to_ + next * pixels_);
+      }
+      streams_->rows[c].finish();
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kStride = kRunPixels + kCacheLine;
+  static constexpr std::int64_t kRunFloats = kCacheLine + kBlockChannels * kStride;
+
+  static float* rows(float* run) { return run + kCacheLine; }
+  std::int64_t stride() const { return is_one_run_ ? pixels_ : kStride; }
+
+  // The next `count` pixels, whose rows are rows(run), stride() apart.
+  void add_run(float* run, std::int64_t count) {
+    if (is_one_run_) return planes_.add(rows(run), kBlockChannels * count, to_);
+    for (int c = 0; c < int{kBlockChannels}; ++c) {
+      float *from = rows(run) + c * kStride, *to = to_ + c * pixels_ + at_;
+      std::int64_t begin = 0;
+      if (is_whole_ && at_ == 0 && c > 0) {
+        begin = streams_->begins[c] = std::min(count, to_line(to));
+        std::copy_n(from, begin, rows(streams_->begin[c]));
+      }
+      streams_->rows[c].add(from + begin, count - begin, to + begin);
+    }
+    at_ += count;
+  }
+
+  LineStream& planes_;
+  float* to_;
+  std::int64_t pixels_, at_;
+  bool is_whole_, is_one_run_;
+  std::optional<RowStreams> streams_;
+};
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

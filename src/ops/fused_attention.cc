@@ -1,0 +1,229 @@
+// FusedAttention (mezzo 1), which the pass `attention` makes: softmax(scale Q K' + mask) V by
+// heads, and on the way whatever lies between. Q [B, S, H D], K [B, L, H D] and V [B, L, H E];
+// without the latter two, Q, K and V lie side by side in one [B, S, 3 H D]. The mask broadcasts to
+// [B, H, S, L].
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/shape.h"
+#include "kernels/attention_f32.h"
+#include "ops/shapes.h"
+
+namespace mezzo::ops {
+namespace {
+
+using Kind = FormalAttribute::Kind;
+
+// Inputs and outputs by number.
+enum In { kQuery, kKey, kValue, kMask };
+enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed };
+
+Error misfit(const Op& op, int i, std::string expected) {
+  return invalid("an input does not fit the others")
+      .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
+      .expected(std::move(expected))
+      .got(to_string(op.in_shape(i)));
+}
+
+// What the kernel takes, but for the pointers.
+struct Attention {
+  kernels::AttentionArgs args;
+  bool packed = false;
+
+  std::int64_t hidden() const { return args.heads * args.size; }
+  std::int64_t value_hidden() const { return args.heads * args.value_size; }
+  Shape scores() const { return {args.batch, args.heads, args.queries, args.keys}; }
+
+  // The columns of a head of what is so wide, or an error of input `i`.
+  std::int64_t size_of_head(const Op& op, int i, std::int64_t width) const {
+    if (args.heads > 0 && width > 0 && width % args.heads == 0) return width / args.heads;
+    throw misfit(op, i, "columns for each of " + std::to_string(args.heads) + " heads");
+  }
+};
+
+void read_rows(const Op& op, Attention& attention) {
+  kernels::AttentionArgs& a = attention.args;
+  const std::int64_t width = op.in_shape(kQuery)[2];
+  attention.packed = !op.has_in(kKey) && !op.has_in(kValue);
+  if (attention.packed) {
+    a.keys = a.queries;
+    a.size = a.value_size = attention.size_of_head(op, kQuery, width / 3);
+    if (3 * attention.hidden() != width) throw misfit(op, kQuery, "three times the hidden size");
+    return;
+  }
+  for (const int i : {kKey, kValue}) {
+    if (!op.has_in(i)) throw invalid("keys and values come both or side by side with the queries");
+    require_rank(op, i, 3, 3);
+  }
+  a.keys = op.in_shape(kKey)[1];
+  a.size = attention.size_of_head(op, kQuery, width);
+  a.value_size = attention.size_of_head(op, kValue, op.in_shape(kValue)[2]);
+  const Shape keys = {a.batch, a.keys, width};
+  if (op.in_shape(kKey) != keys) throw misfit(op, kKey, to_string(keys));
+  const Shape values = {a.batch, a.keys, attention.value_hidden()};
+  if (op.in_shape(kValue) != values) throw misfit(op, kValue, to_string(values));
+}
+
+Attention attention_of(const Op& op) {
+  require_rank(op, kQuery, 3, 3);
+  Attention attention;
+  kernels::AttentionArgs& a = attention.args;
+  a.batch = op.in_shape(kQuery)[0];
+  a.queries = op.in_shape(kQuery)[1];
+  a.heads = op.attr_int("num_heads");
+  a.scale = op.attr_float("scale");
+  a.taps.product_scale = op.attr_float("product_scale");
+  read_rows(op, attention);
+  if (op.has_in(kMask)) {
+    const Shape &mask = op.in_shape(kMask), full = attention.scores();
+    if (mask.size() != 4 || !broadcasts_to(mask, full)) {
+      throw misfit(op, kMask, to_string(full) + " or what broadcasts to it");
+    }
+    const std::vector<std::int64_t> strides = broadcast_strides(mask, full);
+    a.mask = {nullptr, strides[0], strides[1], strides[2]};
+    a.mask_key_stride = strides[3];
+  }
+  const auto lay_out = [](kernels::AttentionRows<const float>& rows, std::int64_t count,
+                          std::int64_t size, std::int64_t width) {
+    rows = {nullptr, checked_mul(count, width), size, width};
+  };
+  const std::int64_t side_by_side = op.in_shape(kQuery)[2];
+  lay_out(a.q, a.queries, a.size, side_by_side);
+  lay_out(a.k, a.keys, a.size, side_by_side);
+  lay_out(a.v, a.keys, a.value_size, attention.packed ? side_by_side : attention.value_hidden());
+  a.y = {nullptr, checked_mul(a.queries, attention.value_hidden()), a.value_size,
+         attention.value_hidden()};
+  return attention;
+}
+
+void infer(Op& op) {
+  const Attention attention = attention_of(op);
+  const kernels::AttentionArgs& a = attention.args;
+  op.set_out(kY, DType::f32, {a.batch, a.queries, attention.value_hidden()});
+  for (const int i : {kProduct, kScaled, kScores, kWeights})
+    op.set_out(i, DType::f32, attention.scores());
+  op.set_out(kMixed, DType::f32, {a.batch, a.heads, a.queries, a.value_size});
+}
+
+kernels::AttentionArgs args_of(const Attention& attention, const Run& run) {
+  kernels::AttentionArgs args = attention.args;
+  args.q.data = run.in<float>(kQuery);
+  if (attention.packed) {
+    args.k.data = args.q.data + attention.hidden();
+    args.v.data = args.k.data + attention.hidden();
+  } else {
+    args.k.data = run.in<float>(kKey);
+    args.v.data = run.in<float>(kValue);
+  }
+  args.mask.data = run.in<float>(kMask);
+  args.y.data = run.out<float>(kY);
+  kernels::AttentionTaps& taps = args.taps;
+  taps.product = run.out<float>(kProduct);
+  taps.scaled = run.out<float>(kScaled);
+  taps.scores = run.out<float>(kScores);
+  taps.weights = run.out<float>(kWeights);
+  taps.mixed = run.out<float>(kMixed);
+  return args;
+}
+
+// The scores of one query, and of each step what is wanted, at element `at` of the scores.
+void weigh(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std::int64_t query,
+           std::vector<double>& row) {
+  const std::int64_t at = ((b * a.heads + h) * a.queries + query) * a.keys;
+  const auto give = [&](float* to, std::int64_t key, double value) {
+    if (to != nullptr) to[at + key] = static_cast<float>(value);
+  };
+  const float* q = a.q.at(b, h, query);
+  for (std::int64_t key = 0; key < a.keys; ++key) {
+    const float* k = a.k.at(b, h, key);
+    double sum = 0;
+    for (std::int64_t i = 0; i < a.size; ++i) sum += static_cast<double>(q[i]) * k[i];
+    give(a.taps.product, key, sum * a.taps.product_scale);
+    sum *= a.scale;
+    give(a.taps.scaled, key, sum);
+    if (a.mask.data != nullptr) sum += a.mask.at(b, h, query)[key * a.mask_key_stride];
+    give(a.taps.scores, key, sum);
+    row[static_cast<std::size_t>(key)] = sum;
+  }
+  const double top = *std::max_element(row.begin(), row.end());
+  double total = 0;
+  for (double& score : row) total += score = std::exp(score - top);
+  for (std::int64_t key = 0; key < a.keys; ++key)
+    give(a.taps.weights, key, row[static_cast<std::size_t>(key)] /= total);
+}
+
+void mix(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std::int64_t query,
+         const std::vector<double>& weights) {
+  for (std::int64_t column = 0; column < a.value_size; ++column) {
+    double sum = 0;
+    for (std::int64_t key = 0; key < a.keys; ++key)
+      sum += weights[static_cast<std::size_t>(key)] * a.v.at(b, h, key)[column];
+    const auto value = static_cast<float>(sum);
+    a.y.at(b, h, query)[column] = value;
+    if (a.taps.mixed != nullptr)
+      a.taps.mixed[((b * a.heads + h) * a.queries + query) * a.value_size + column] = value;
+  }
+}
+
+void by_loops(const kernels::AttentionArgs& a, ThreadPool& pool) {
+  pool.parallel_for(a.batch * a.heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> row(static_cast<std::size_t>(a.keys));
+    for (std::int64_t i = begin; i < end; ++i) {
+      for (std::int64_t query = 0; query < a.queries; ++query) {
+        weigh(a, i / a.heads, i % a.heads, query, row);
+        mix(a, i / a.heads, i % a.heads, query, row);
+      }
+    }
+  });
+}
+
+template <bool simd>
+Choice choose(Op& op) {
+  return Kernel([attention = attention_of(op)](Run& run) {
+    const kernels::AttentionArgs args = args_of(attention, run);
+    if (args.batch == 0 || args.queries == 0) return;
+    if (args.keys == 0) {  // no keys at all: every answer is 0
+      for (const int i : {kY, kMixed}) {
+        if (run.op().has_out(i))
+          std::fill_n(run.out<float>(i), element_count(run.op().out_shape(i)), 0.0F);
+      }
+      return;
+    }
+    (simd ? kernels::attention : by_loops)(args, run.pool());
+  });
+}
+
+std::int64_t multiply_adds(const Op& op) {
+  const Attention attention = attention_of(op);
+  const kernels::AttentionArgs& a = attention.args;
+  return checked_mul(checked_mul(a.batch, a.queries),
+                     checked_mul(a.keys, attention.hidden() + attention.value_hidden()));
+}
+
+}  // namespace
+}  // namespace mezzo::ops
+
+MEZZO_FAMILY(fused_attention) {
+  op("FusedAttention", "mezzo")
+      .since(1)
+      .required("num_heads", Kind::int_)
+      .required("scale", Kind::float_)
+      .attr("product_scale", 1.0F)  // of the product that is given
+      .in("query", DType::f32)
+      .in("key", like(0), Arity::optional)
+      .in("value", like(0), Arity::optional)
+      .in("mask", like(0), Arity::optional)
+      .out("Y", like(0))
+      .out("product", like(0), Arity::optional)
+      .out("scaled", like(0), Arity::optional)
+      .out("scores", like(0), Arity::optional)
+      .out("weights", like(0), Arity::optional)
+      .out("mixed", like(0), Arity::optional)
+      .infer(infer)
+      .simd_kernel("fused", choose<true>)
+      .kernel("reference", choose<false>)
+      .multiply_adds(multiply_adds);
+}
