@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/slabs.h"
+
 namespace mezzo {
 namespace {
 
@@ -50,6 +52,7 @@ void set_allocation_limit(std::size_t bytes) noexcept {
 }
 
 std::shared_ptr<void> allocate(std::size_t bytes) {
+  if (Slabs* slabs = SlabScope::of(bytes)) return slabs->cut(bytes);
   void* data = nullptr;
   if (bytes <= allocation_limit()) data = take(std::max<std::size_t>(bytes, 1));
   if (data == nullptr) {

@@ -25,8 +25,7 @@ class Compiler::Store : public ops::PackStore {
     const auto recipe = recipes_.find(value);
     if (recipe != recipes_.end()) {
       // Made only to be packed: what is packed already, or kept packed, is all the memory it takes.
-      return resources_.changed(value, constant, full_key,
-                                [&](Tensor base) { return make(recipe->second(std::move(base))); });
+      return resources_.packed_changed(value, constant, full_key, recipe->second, make);
     }
     return shared_.contains(value) ? resources_.packed(value, constant, full_key, make)
                                    : make(constant);
@@ -36,8 +35,9 @@ class Compiler::Store : public ops::PackStore {
     const auto recipe = recipes_.find(value);
     if (recipe != recipes_.end()) {
       if (const Tensor* known = resources_.folded(value)) return *known;
+      const auto as_it_is = [](const Tensor& changed) { return changed; };
       return *resources_.keep_folded(
-          value, resources_.changed(value, constant, "as it is", recipe->second));
+          value, resources_.packed_changed(value, constant, "as it is", recipe->second, as_it_is));
     }
     return shared_.contains(value) ? resources_.aligned(value, constant) : constant;
   }

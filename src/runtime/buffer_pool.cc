@@ -50,6 +50,8 @@ struct BufferPool::InBuffer {
   Buffer* buffer;
 };
 
+BufferPool::Store::Store() : slabs(kSlab, kGap) {}
+
 BufferPool::Store::~Store() {
   for (Buffer* first : free) {
     while (first != nullptr) delete std::exchange(first, first->next);
@@ -80,15 +82,8 @@ std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
 
 std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
   if (bytes < kSmallest || bytes > kSlab / 2 || allocation_limit() < kSlab) return allocate(bytes);
-  const std::size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment + kGap;
   const std::lock_guard lock(store_->mutex);
-  if (store_->slab == nullptr || store_->slab_used + size > kSlab) {
-    store_->slab = allocate(kSlab);
-    store_->slab_used = 0;
-  }
-  char* data = static_cast<char*>(store_->slab.get()) + store_->slab_used;
-  store_->slab_used += size;
-  return {store_->slab, data};
+  return store_->slabs.cut(bytes);
 }
 
 void BufferPool::give_back(Buffer* buffer) {

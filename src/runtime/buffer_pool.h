@@ -6,6 +6,8 @@
 #include <memory>
 #include <mutex>
 
+#include "base/slabs.h"
+
 namespace mezzo::runtime {
 
 /// Hands out buffers and takes them back when their last user lets go of them. Thread-safe; buffers
@@ -39,13 +41,13 @@ class BufferPool {
   template <class T>
   struct InBuffer;
   struct Store {
+    Store();
     ~Store();
     std::mutex mutex;
     std::array<Buffer*, 512> free = {};  // by size; the one that was used last is first
     std::size_t free_bytes = 0;
     std::size_t keep_bytes = 0;
-    std::shared_ptr<void> slab;  // of which the rest is still to be handed out
-    std::size_t slab_used = 0;
+    Slabs slabs;
   };
   // New memory.
   std::shared_ptr<void> cut(std::size_t bytes);

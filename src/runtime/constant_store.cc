@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
 #include "base/mapped_file.h"
 #include "base/memory.h"
@@ -21,6 +22,13 @@ bool is_aligned(const Tensor& tensor) {
   return reinterpret_cast<std::uintptr_t>(tensor.data()) % (complex ? unit / 2 : unit) == 0;
 }
 
+// Packed weights of up to half that size are put together, on huge pages: alone they would lie on
+// pages of 4 KB, or end there. A run reads them all, and finding the page of each costs a network
+// of many megabytes some hundredths of its time.
+constexpr std::size_t kSlab = std::size_t{8} << 20;
+// The first ones are not: a small model has no slab.
+constexpr std::size_t kFewBytes = std::size_t{1} << 20;
+
 // A weight that has been packed or copied is not read from its file again, but for another packing.
 void forget_pages(const Tensor& constant) {
   if (is_plain(constant.dtype())) MappedFile::forget_pages(constant.data(), constant.bytes());
@@ -28,25 +36,35 @@ void forget_pages(const Tensor& constant) {
 
 }  // namespace
 
+ConstantStore::ConstantStore() : slabs_(kSlab) {}
+
 Tensor ConstantStore::packed(ValueId value, const Tensor& constant, const std::string& key,
                              const std::function<Tensor(const Tensor&)>& make) {
-  return kept(value, constant, key,
-              [&] { return make(is_aligned(constant) ? constant : copied(constant)); });
+  const auto source = [&] { return is_aligned(constant) ? constant : copied(constant); };
+  return kept(value, constant, key, source, make);
 }
 
-Tensor ConstantStore::changed(ValueId value, const Tensor& constant, const std::string& key,
-                              const std::function<Tensor(Tensor)>& make) {
-  return kept(value, constant, key, [&] { return make(copied(constant)); });
+Tensor ConstantStore::packed_changed(ValueId value, const Tensor& constant, const std::string& key,
+                                     const std::function<Tensor(Tensor)>& change,
+                                     const std::function<Tensor(const Tensor&)>& make) {
+  return kept(
+      value, constant, key, [&] { return change(copied(constant)); }, make);
 }
 
 Tensor ConstantStore::kept(ValueId value, const Tensor& constant, const std::string& key,
-                           const std::function<Tensor()>& make) {
+                           const std::function<Tensor()>& source,
+                           const std::function<Tensor(const Tensor&)>& make) {
   const std::lock_guard lock(mutex_);
   const auto found = packed_.find({value, key});
   if (found != packed_.end()) return found->second;
-  Tensor tensor = make();
+  const Tensor from = source();
+  // What `make` needs besides its result is not a tensor.
+  std::optional<SlabScope> scope;
+  if (kept_bytes_ >= kFewBytes && allocation_limit() >= kSlab) scope.emplace(slabs_);
+  Tensor tensor = make(from);
   // What is kept must not lie where the next copy goes, should `make` hand through what it got.
   if (tensor.data() == scratch_.get()) tensor = tensor.clone();
+  kept_bytes_ += tensor.bytes();
   forget_pages(constant);
   return packed_.emplace(std::pair(value, key), std::move(tensor)).first->second;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/slabs.h"
 #include "graph/graph.h"
 #include "mezzo/tensor.h"
 
@@ -17,11 +18,13 @@ namespace mezzo::runtime {
 /// Thread-safe. What it hands out stays where it is as long as the store lives.
 class ConstantStore {
  public:
+  ConstantStore();
   Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make);
-  /// Like `packed`, but `make` gets a copy of the constant, which it may change.
-  Tensor changed(graph::ValueId value, const Tensor& constant, const std::string& key,
-                 const std::function<Tensor(Tensor)>& make);
+  /// Like `packed`, of what `change` makes of a copy of the constant.
+  Tensor packed_changed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                        const std::function<Tensor(Tensor)>& change,
+                        const std::function<Tensor(const Tensor&)>& make);
   /// Frees what `packed` has needed besides its results, when a plan is done.
   void forget_scratch();
   const Tensor& aligned(graph::ValueId value, const Tensor& constant);
@@ -35,12 +38,15 @@ class ConstantStore {
 
  private:
   Tensor kept(graph::ValueId value, const Tensor& constant, const std::string& key,
-              const std::function<Tensor()>& make);
+              const std::function<Tensor()>& source,
+              const std::function<Tensor(const Tensor&)>& make);
   Tensor copied(const Tensor& constant);
 
   std::mutex mutex_;
   std::shared_ptr<void> scratch_;
   std::size_t scratch_bytes_ = 0;
+  Slabs slabs_;
+  std::size_t kept_bytes_ = 0;
   std::map<std::pair<graph::ValueId, std::string>, Tensor> packed_;
   std::map<graph::ValueId, Tensor> aligned_, folded_;
   std::map<std::string, graph::ValueId> derived_;

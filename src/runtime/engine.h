@@ -79,9 +79,10 @@ class Engine : public plan::Resources {
 
   Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make) override;
-  Tensor changed(graph::ValueId value, const Tensor& constant, const std::string& key,
-                 const std::function<Tensor(Tensor)>& make) override {
-    return constants_.changed(value, constant, key, make);
+  Tensor packed_changed(graph::ValueId value, const Tensor& constant, const std::string& key,
+                        const std::function<Tensor(Tensor)>& change,
+                        const std::function<Tensor(const Tensor&)>& make) override {
+    return constants_.packed_changed(value, constant, key, change, make);
   }
   const Tensor& aligned(graph::ValueId value, const Tensor& constant) override;
   const Tensor* folded(graph::ValueId value) override;
