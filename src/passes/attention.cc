@@ -4,7 +4,6 @@
 // keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a Transpose and
 // three Gathers take them. What somebody wants of the scores, of the weights and of the heads'
 // results is written on the way; heads that somebody wants are made besides.
-#include <algorithm>
 #include <cmath>
 
 #include "base/shape.h"
@@ -185,10 +184,7 @@ class Members {
 
   // Whether somebody else wants that slot.
   bool is_wanted(int slot) const {
-    const Slot& facts = program_.slot(slot);
-    return !facts.kept.empty() || facts.viewed >= 0 ||
-           std::any_of(facts.users.begin(), facts.users.end(),
-                       [&](int user) { return !contains(all_, user); });
+    return !program_.slot(slot).kept.empty() || program_.is_read_besides(all_, slot);
   }
 
  private:

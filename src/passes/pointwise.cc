@@ -66,7 +66,8 @@ class Chain {
     }
     for (std::size_t k = members_.size(); k-- > 0;) {
       const int slot = program_.step(members_[k]).out[0];
-      const bool is_read = is_read_elsewhere(slot), is_kept = !program_.slot(slot).kept.empty();
+      const bool is_read = program_.is_read_besides(members_, slot),
+                 is_kept = !program_.slot(slot).kept.empty();
       if (!is_read && !is_kept && k + 1 < members_.size()) continue;
       chain.out.push_back(slot);
       results.push_back(static_cast<std::int64_t>(k));
@@ -108,12 +109,6 @@ class Chain {
     if (result >= 0) return static_cast<std::int64_t>(inputs_.size()) + result;
     const auto input = std::find(inputs_.begin(), inputs_.end(), slot);
     return input == inputs_.end() ? -1 : input - inputs_.begin();
-  }
-
-  bool is_read_elsewhere(int slot) const {
-    const Slot& facts = program_.slot(slot);
-    return facts.viewed >= 0 || std::any_of(facts.users.begin(), facts.users.end(),
-                                            [&](int user) { return !contains(members_, user); });
   }
 
   // The first step behind the chain that reads what it gives, since whoever reads must come behind

@@ -70,6 +70,12 @@ int Program::user(int slot_number, std::string_view op_type, std::string_view do
   return -1;
 }
 
+bool Program::is_read_besides(const std::vector<int>& members, int slot_number) const {
+  const Slot& facts = slot(slot_number);
+  return facts.viewed >= 0 || std::any_of(facts.users.begin(), facts.users.end(),
+                                          [&](int user) { return !contains(members, user); });
+}
+
 void Program::miss(int i, const std::string& reason) {
   std::vector<std::string>& misses = step_at(i).misses;
   const std::string text = pass_ + ": " + reason;

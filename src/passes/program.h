@@ -139,6 +139,9 @@ class Program {
   /// The first step of that operator that reads a slot; else -1.
   int user(int slot, std::string_view op_type, std::string_view domain = "") const;
 
+  /// Whether a step that is none of `members` reads a slot, or reads it under another name.
+  bool is_read_besides(const std::vector<int>& members, int slot) const;
+
   /// Replaces `members` by one step, in the place of the last of them, unless a value between them
   /// is wanted elsewhere or the new node does not give just what the members gave. Only for
   /// float32, but where Replacement::of_any_type. The reason of a refusal is noted for `explain`.

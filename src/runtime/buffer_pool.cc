@@ -81,7 +81,8 @@ std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
 }
 
 std::shared_ptr<void> BufferPool::cut(std::size_t bytes) {
-  if (bytes < kSmallest || bytes > kSlab / 2 || allocation_limit() < kSlab) return allocate(bytes);
+  if (bytes < kSmallest || bytes > store_->slabs.most() || allocation_limit() < kSlab)
+    return allocate(bytes);
   const std::lock_guard lock(store_->mutex);
   return store_->slabs.cut(bytes);
 }
