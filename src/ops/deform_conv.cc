@@ -20,15 +20,6 @@ struct Deformable {
   Windows windows;
 };
 
-void expect_shape(const Op& op, int i, const Shape& shape) {
-  if (op.has_in(i) && op.in_shape(i) != shape) {
-    throw invalid("an input does not fit the others")
-        .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
-        .expected(to_string(shape))
-        .got(to_string(op.in_shape(i)));
-  }
-}
-
 Deformable deformable_of(const Op& op) {
   const Shape &x = op.in_shape(0), &w = op.in_shape(1);
   const std::int64_t groups = op.attr_int("group"), offset_groups = op.attr_int("offset_group");

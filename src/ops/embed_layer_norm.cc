@@ -15,31 +15,24 @@ namespace {
 
 enum Input { kWordIds, kSegmentIds, kWords, kPositions, kSegments, kGamma, kBeta, kMask, kPlaces };
 
-void check_shape(const Op& op, int i, const Shape& wanted) {
-  if (!op.has_in(i) || op.in_shape(i) == wanted) return;
-  throw invalid("an input does not fit the others")
-      .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
-      .expected(to_string(wanted))
-      .got(to_string(op.in_shape(i)));
-}
-
 void infer(Op& op) {
   for (const int i : {kWordIds, kWords, kPositions}) require_rank(op, i, 2, 2);
   const Shape& ids = op.in_shape(kWordIds);
   const std::int64_t hidden = op.in_shape(kWords)[1];
-  check_shape(op, kSegmentIds, ids);
-  check_shape(op, kPositions, {op.in_shape(kPositions)[0], hidden});
+  expect_shape(op, kSegmentIds, ids);
+  expect_shape(op, kPositions, {op.in_shape(kPositions)[0], hidden});
   if (op.has_in(kSegmentIds) != op.has_in(kSegments)) {
     throw invalid("segment_ids and segment_embedding must be given together");
   }
   if (op.has_in(kSegments)) {
     require_rank(op, kSegments, 2, 2);
-    check_shape(op, kSegments, {op.in_shape(kSegments)[0], hidden});
+    expect_shape(op, kSegments, {op.in_shape(kSegments)[0], hidden});
   }
-  check_shape(op, kGamma, {hidden});
-  check_shape(op, kBeta, {hidden});
-  check_shape(op, kMask, ids);
-  if (op.has_in(kPlaces) && op.in_shape(kPlaces) != Shape{1, ids[1]}) check_shape(op, kPlaces, ids);
+  expect_shape(op, kGamma, {hidden});
+  expect_shape(op, kBeta, {hidden});
+  expect_shape(op, kMask, ids);
+  if (op.has_in(kPlaces) && op.in_shape(kPlaces) != Shape{1, ids[1]})
+    expect_shape(op, kPlaces, ids);
   op.set_out(0, op.in(kWords).dtype, {ids[0], ids[1], hidden});
   op.set_out(1, DType::i32, {ids[0]});
   op.set_out(2, op.in(kWords).dtype, {ids[0], ids[1], hidden});

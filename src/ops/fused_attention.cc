@@ -21,13 +21,6 @@ using Kind = FormalAttribute::Kind;
 enum In { kQuery, kKey, kValue, kMask };
 enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed };
 
-Error misfit(const Op& op, int i, std::string expected) {
-  return invalid("an input does not fit the others")
-      .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
-      .expected(std::move(expected))
-      .got(to_string(op.in_shape(i)));
-}
-
 // What the kernel takes, but for the pointers.
 struct Attention {
   kernels::AttentionArgs args;
@@ -61,10 +54,8 @@ void read_rows(const Op& op, Attention& attention) {
   a.keys = op.in_shape(kKey)[1];
   a.size = attention.size_of_head(op, kQuery, width);
   a.value_size = attention.size_of_head(op, kValue, op.in_shape(kValue)[2]);
-  const Shape keys = {a.batch, a.keys, width};
-  if (op.in_shape(kKey) != keys) throw misfit(op, kKey, to_string(keys));
-  const Shape values = {a.batch, a.keys, attention.value_hidden()};
-  if (op.in_shape(kValue) != values) throw misfit(op, kValue, to_string(values));
+  expect_shape(op, kKey, {a.batch, a.keys, width});
+  expect_shape(op, kValue, {a.batch, a.keys, attention.value_hidden()});
 }
 
 Attention attention_of(const Op& op) {

@@ -38,17 +38,6 @@ struct HeadAttention {
   std::int64_t width() const { return 2 * hidden() + value_hidden(); }
 };
 
-Error misfit(const Op& op, int i, std::string expected) {
-  return invalid("an input does not fit the others")
-      .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
-      .expected(std::move(expected))
-      .got(to_string(op.in_shape(i)));
-}
-
-void expect(const Op& op, int i, const Shape& wanted) {
-  if (op.has_in(i) && op.in_shape(i) != wanted) throw misfit(op, i, to_string(wanted));
-}
-
 [[noreturn]] void unsupported(const std::string& what) {
   throw Error(ErrorCode::unsupported, "attention with " + what);
 }
@@ -73,8 +62,8 @@ void read_multi_head(const Op& op, HeadAttention& a) {
   a.keys = op.in_shape(1)[1];
   a.size = size_of_head(a, op.in_shape(0)[2]);
   a.value_size = size_of_head(a, op.in_shape(2)[2]);
-  expect(op, 1, {a.batch, a.keys, a.hidden()});
-  expect(op, 2, {a.batch, a.keys, a.value_hidden()});
+  expect_shape(op, 1, {a.batch, a.keys, a.hidden()});
+  expect_shape(op, 2, {a.batch, a.keys, a.value_hidden()});
 }
 
 void read_projection(const Op& op, HeadAttention& a) {
@@ -96,7 +85,7 @@ void read_projection(const Op& op, HeadAttention& a) {
   if (sizes[0] > op.in_shape(1)[1] || sizes[2] > op.in_shape(1)[1]) {
     throw misfit(op, 1, "the columns that qkv_hidden_sizes tells");
   }
-  expect(op, 1, {a.inputs, a.width()});
+  expect_shape(op, 1, {a.inputs, a.width()});
 }
 
 void check_mask(const Op& op, const HeadAttention& a) {
@@ -122,7 +111,7 @@ HeadAttention attention_of(const Op& op) {
   a.queries = op.in_shape(0)[1];
   a.heads = op.attr_int("num_heads");
   (projects ? read_projection : read_multi_head)(op, a);
-  expect(op, a.in.bias, {a.width()});
+  expect_shape(op, a.in.bias, {a.width()});
   check_mask(op, a);
   if (op.has_in(a.in.attention_bias)) {
     const Shape full = {a.batch, a.heads, a.queries, a.keys};

@@ -60,15 +60,6 @@ void read_direction(const Op& op, Recurrence& r) {
   }
 }
 
-void expect_shape(const Op& op, int i, const Shape& shape) {
-  if (op.has_in(i) && op.in_shape(i) != shape) {
-    throw invalid("an input does not fit the others")
-        .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
-        .expected(to_string(shape))
-        .got(to_string(op.in_shape(i)));
-  }
-}
-
 // The shape of the initial and last states.
 Shape state_shape(const Recurrence& r) {
   return r.batch_first ? Shape{r.batch, r.directions, r.hidden}

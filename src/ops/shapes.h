@@ -27,6 +27,19 @@ inline Error invalid(std::string problem) {
   return Error(ErrorCode::invalid_model, std::move(problem));
 }
 
+/// The error of an input whose shape the others do not allow.
+inline Error misfit(const Op& op, int i, std::string expected) {
+  return invalid("an input does not fit the others")
+      .at("input '" + op.row().inputs()[static_cast<std::size_t>(i)].name + "'")
+      .expected(std::move(expected))
+      .got(to_string(op.in_shape(i)));
+}
+
+/// Throws unless input `i` is omitted or of that shape.
+inline void expect_shape(const Op& op, int i, const Shape& shape) {
+  if (op.has_in(i) && op.in_shape(i) != shape) throw misfit(op, i, to_string(shape));
+}
+
 /// Throws unless input `i` has at least (at most) so many axes.
 inline void require_rank(const Op& op, int i, int least, int most = 1 << 20) {
   const int rank = op.in_rank(i);
