@@ -61,12 +61,23 @@ HWY_INLINE void to_rows(std::int64_t count, float* to, std::int64_t stride, cons
   for (std::int64_t p = 0; p < whole; p += kPartLanes) columns(p, kPartLanes);
 }
 
+// Two vectors beside each other, past the caches.
+template <class D>
+HWY_INLINE void stream_two(D pair, VecBlock first, VecBlock second, float* to) {
+  if constexpr (hn::MaxLanes(D()) > kPartLanes) {
+    hn::Stream(hn::Combine(pair, second, first), pair, to);
+  } else {
+    const BlockF32 d;
+    hn::Stream(first, d, to);
+    hn::Stream(second, d, to + kPartLanes);
+  }
+}
+
 // The same straight from vectors to lines, of pixels [begin, end) of rows of `pixels`, the first of
 // which begins at `to`: up to where less than `Lines` lines of each row are left.
 template <int Lines, class Value>
 std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int64_t pixels,
                       const Value& value) {
-  const BlockF32 d;
   constexpr std::int64_t kPixels = Lines * kCacheLine;
   constexpr int kGroups = int{kPixels} / kPartLanes;
   for (; begin + kPixels <= end; begin += kPixels) {
@@ -83,14 +94,8 @@ std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int6
       for (int i = 0; i < kPartLanes; ++i) {
         float* row = to + (part + i) * pixels + begin;
         MEZZO_UNROLL
-        for (int g = 0; g < kGroups; g += kPairLanes / kPartLanes) {
-          if constexpr (kPairLanes > kPartLanes) {
-            const PairF32 pair;
-            hn::Stream(hn::Combine(pair, v[g + 1][i], v[g][i]), pair, row + g * kPartLanes);
-          } else {
-            hn::Stream(v[g][i], d, row + g * kPartLanes);
-          }
-        }
+        for (int g = 0; g < kGroups; g += 2)
+          stream_two(PairF32(), v[g][i], v[g + 1][i], row + g * kPartLanes);
       }
     }
   }
@@ -130,17 +135,20 @@ class BlockRows {
   void add(std::int64_t begin, std::int64_t end, const Value& value) {
     std::int64_t next = begin;
     if (pixels_ % kCacheLine == 0 && to_line(to_ + at_) == 0) {
-      // Lines of rows so far from each other wait for each other in the CPU's buffers: two beside
-      // each other go at a time.
-      if (pixels_ % (16 * kCacheLine) == 0) next = to_lines<2>(next, end, to_, pixels_, value);
+      // Without wide vectors (Zen 3) lines of rows so far from each other wait for each other in
+      // the CPU's buffers: two beside each other go at a time. With them (Zen 4) one is quicker.
+      if (kPairLanes == kPartLanes && pixels_ % (16 * kCacheLine) == 0)
+        next = to_lines<2>(next, end, to_, pixels_, value);
       next = to_lines<1>(next, end, to_, pixels_, value);
       at_ += next - begin;
     }
     if (next == end) return;
-    HWY_ALIGN float run[kRunFloats];
-    to_rows(end - next, rows(run), stride(),
+    alignas(kPage * sizeof(float)) float run[kRunFloats];
+    float* const first = run + first_row();
+    lead(first);
+    to_rows(end - next, first, stride(),
             [&](std::int64_t pixel, int part) HWY_ATTR { return value(next + pixel, part); });
-    add_run(run, end - next);
+    add_run(first, end - next);
   }
 
   void finish() {
@@ -148,29 +156,46 @@ class BlockRows {
     for (int c = 0; c < int{kBlockChannels}; ++c) {
       const int next = (c + 1) % int{kBlockChannels};
       if (streams_->begins[next] > 0) {
-        streams_->rows[c].add(rows(streams_->begin[next]), streams_->begins[next],
-                              to_ + next * pixels_);
+        float *from = streams_->begin[next] + kCacheLine, *to = to_ + next * pixels_;
+        streams_->rows[c].lead(from, to);
+        streams_->rows[c].add(from, streams_->begins[next], to);
       }
       streams_->rows[c].finish();
     }
   }
 
  private:
+  static constexpr std::int64_t kPage = 4096 / sizeof(float);
   static constexpr std::int64_t kStride = kRunPixels + kCacheLine;
   static constexpr std::int64_t kRunFloats = kCacheLine + kBlockChannels * kStride;
 
-  static float* rows(float* run) { return run + kCacheLine; }
   std::int64_t stride() const { return is_one_run_ ? pixels_ : kStride; }
 
-  // The next `count` pixels, whose rows are rows(run), stride() apart.
-  void add_run(float* run, std::int64_t count) {
-    if (is_one_run_) return planes_.add(rows(run), kBlockChannels * count, to_);
+  // Where the first row lies in a run that begins with a page. A store across the border of two
+  // pages makes the CPU wait until all lines on their way have left, so rows that need not begin
+  // with a vector lie in one page, or the border is that between two vectors of the fifth.
+  std::int64_t first_row() const {
+    if (!is_one_run_ || kCacheLine + kBlockChannels * (pixels_ + 1) <= kPage) return kCacheLine;
+    return std::max<std::int64_t>(kCacheLine,
+                                  kPage - kBlockChannels / 2 * pixels_ - kBlockChannels);
+  }
+
+  // What waits of earlier runs goes ahead of the rows that are to come.
+  void lead(float* first) {
+    if (is_one_run_) return planes_.lead(first, to_);
+    for (int c = 0; c < int{kBlockChannels}; ++c)
+      streams_->rows[c].lead(first + c * kStride, to_ + c * pixels_ + at_);
+  }
+
+  // The next `count` pixels, whose rows are stride() apart.
+  void add_run(float* first, std::int64_t count) {
+    if (is_one_run_) return planes_.add(first, kBlockChannels * count, to_);
     for (int c = 0; c < int{kBlockChannels}; ++c) {
-      float *from = rows(run) + c * kStride, *to = to_ + c * pixels_ + at_;
+      float *from = first + c * kStride, *to = to_ + c * pixels_ + at_;
       std::int64_t begin = 0;
       if (is_whole_ && at_ == 0 && c > 0) {
         begin = streams_->begins[c] = std::min(count, to_line(to));
-        std::copy_n(from, begin, rows(streams_->begin[c]));
+        std::copy_n(from, begin, streams_->begin[c] + kCacheLine);
       }
       streams_->rows[c].add(from + begin, count - begin, to + begin);
     }

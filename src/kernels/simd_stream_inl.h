@@ -46,11 +46,17 @@ inline void stream(const float* from, std::int64_t count, float* to) {
 // is left of a part waits for the next one, which mostly goes where the one before has ended.
 class LineStream {
  public:
-  // The kCacheLine floats ahead of `from` are written over.
-  void add(float* from, std::int64_t count, float* to) {
+  // What waits, put ahead of `from` if it goes ahead of `to`: to be called before what add() takes
+  // is written there, with the same arguments. The kCacheLine floats ahead of `from` are written
+  // over. (What is written just ahead of a load that needs it and more makes the load wait until
+  // all lines on their way have left.)
+  void lead(float* from, const float* to) const {
+    if (to == end_) std::copy_n(rest_, kCacheLine, from - kCacheLine);
+  }
+
+  void add(const float* from, std::int64_t count, float* to) {
     const float* const end = from + count;
     if (to == end_) {
-      std::copy_n(rest_, kCacheLine, from - kCacheLine);
       from -= rest_count_;
       to -= rest_count_;
     } else {
