@@ -122,9 +122,7 @@ class BlockRows {
         pixels_(pixels),
         at_(begin),
         is_whole_(begin == 0 && end == pixels),
-        is_one_run_(is_whole_ && pixels <= kRunPixels) {
-    if (to != nullptr && !is_one_run_) streams_.emplace();
-  }
+        is_one_run_(is_whole_ && pixels <= kRunPixels) {}
 
   // Where the first row begins.
   float* to() const { return to_; }
@@ -143,6 +141,7 @@ class BlockRows {
       at_ += next - begin;
     }
     if (next == end) return;
+    if (!is_one_run_ && !streams_.has_value()) streams_.emplace();
     alignas(kPage * sizeof(float)) float run[kRunFloats];
     float* const first = run + first_row();
     lead(first);
