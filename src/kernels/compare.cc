@@ -1,0 +1,98 @@
+#include "kernels/compare.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/compare.cc"
+#include "kernels/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+namespace {
+
+using std::int64_t;
+
+struct Equal {
+  template <class T>
+  static HWY_INLINE bool of(T a, T b) {
+    return a == b;
+  }
+};
+struct Less {
+  template <class T>
+  static HWY_INLINE bool of(T a, T b) {
+    return a < b;
+  }
+};
+struct LessOrEqual {
+  template <class T>
+  static HWY_INLINE bool of(T a, T b) {
+    return a <= b;
+  }
+};
+
+// Plain loops, of which compilers make the vectors of the target: without it, x86-64 has no
+// comparison of 64-bit integers, and they take six times as long.
+template <class F, class T>
+void compare(const void* left, bool a_repeats, const void* right, bool b_repeats,
+             bool* HWY_RESTRICT y, int64_t n) {
+  const T *HWY_RESTRICT a = static_cast<const T*>(left),
+                        *HWY_RESTRICT b = static_cast<const T*>(right);
+  if (n == 0) return;
+  const T first_a = *a, first_b = *b;
+  if (a_repeats && b_repeats) {
+    std::fill_n(y, n, F::of(first_a, first_b));
+  } else if (a_repeats) {
+    for (int64_t i = 0; i < n; ++i) y[i] = F::of(first_a, b[i]);
+  } else if (b_repeats) {
+    for (int64_t i = 0; i < n; ++i) y[i] = F::of(a[i], first_b);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = F::of(a[i], b[i]);
+  }
+}
+
+template <class F>
+CompareArrays comparison_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return compare<F, float>;
+    case DType::f64:
+      return compare<F, double>;
+    case DType::i32:
+      return compare<F, std::int32_t>;
+    case DType::i64:
+      return compare<F, int64_t>;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+CompareArrays find_comparison(Comparison comparison, DType dtype) {
+  switch (comparison) {
+    case Comparison::equal:
+      return comparison_of<Equal>(dtype);
+    case Comparison::less:
+      return comparison_of<Less>(dtype);
+    case Comparison::less_or_equal:
+      return comparison_of<LessOrEqual>(dtype);
+  }
+  return nullptr;
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mezzo::kernels {
+namespace {
+HWY_EXPORT(find_comparison);
+}  // namespace
+
+CompareArrays array_comparison(Comparison comparison, DType dtype) {
+  return MEZZO_DISPATCH(find_comparison)(comparison, dtype);
+}
+
+}  // namespace mezzo::kernels
+#endif
