@@ -140,11 +140,17 @@ void f32_to_bool(const float* x, std::uint8_t* y, int64_t n) {
   });
 }
 
+// A plain loop, of which compilers make vectors where the target converts these (AVX-512).
+void i64_to_f32(const int64_t* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]);
+}
+
 }  // namespace
 
 ConvertArray find_converter(DType from, DType to) {
   if (from == DType::f16 && to == DType::f32) return untyped<Half, float, f16_to_f32>;
   if (from == DType::bf16 && to == DType::f32) return untyped<BFloat16, float, bf16_to_f32>;
+  if (from == DType::i64 && to == DType::f32) return untyped<int64_t, float, i64_to_f32>;
   if (from != DType::f32) return nullptr;
   using std::uint8_t, std::int32_t;
   switch (to) {

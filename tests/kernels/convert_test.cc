@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <limits>
+#include <utility>
 
 #include "kernels/kernel_test.h"
 
@@ -166,6 +167,32 @@ TEST(Convert, FloatsAreTruncatedToIntegers) {
       });
     }
   }
+}
+
+// Whole numbers of more than 24 bits lie between floats.
+TEST(Convert, IntegersRoundToTheNearestFloat) {
+  constexpr std::int64_t kOne = 1;
+  const std::vector<std::pair<std::int64_t, float>> known = {
+      {0, 0.0f},
+      {-1, -1.0f},
+      {(kOne << 24) + 1, 16777216.0f},
+      {(kOne << 24) + 3, 16777220.0f},
+      {-(kOne << 24) - 3, -16777220.0f},
+      {(kOne << 40) + (kOne << 16) + 1, 1099511758848.0f},
+      {std::numeric_limits<std::int64_t>::max(), 9223372036854775808.0f},
+      {std::numeric_limits<std::int64_t>::lowest(), -9223372036854775808.0f},
+  };
+  for_each_target([&] {
+    for (std::size_t n = 0; n < 40; ++n) {
+      std::vector<std::int64_t> x;
+      for (std::size_t i = 0; i < n; ++i) x.push_back(known[(i + n) % known.size()].first);
+      std::vector<float> y(n + 1, kUntouched);
+      convert_all<DType::i64, DType::f32>(x, y);
+      for (std::size_t i = 0; i < n; ++i)
+        ASSERT_EQ(y[i], known[(i + n) % known.size()].second) << n << ", " << i;
+      ASSERT_EQ(y[n], kUntouched);
+    }
+  });
 }
 
 }  // namespace
