@@ -1,6 +1,7 @@
 #include "kernels/compare.h"
 
 #include <algorithm>
+#include <functional>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/compare.cc"
@@ -12,46 +13,28 @@ namespace {
 
 using std::int64_t;
 
-struct Equal {
-  template <class T>
-  static HWY_INLINE bool of(T a, T b) {
-    return a == b;
-  }
-};
-struct Less {
-  template <class T>
-  static HWY_INLINE bool of(T a, T b) {
-    return a < b;
-  }
-};
-struct LessOrEqual {
-  template <class T>
-  static HWY_INLINE bool of(T a, T b) {
-    return a <= b;
-  }
-};
-
 // Plain loops, of which compilers make the vectors of the target: without it, x86-64 has no
 // comparison of 64-bit integers, and they take six times as long.
-template <class F, class T>
+template <template <class> class F, class T>
 void compare(const void* left, bool a_repeats, const void* right, bool b_repeats,
              bool* HWY_RESTRICT y, int64_t n) {
   const T *HWY_RESTRICT a = static_cast<const T*>(left),
                         *HWY_RESTRICT b = static_cast<const T*>(right);
   if (n == 0) return;
+  const F<T> truth;
   const T first_a = *a, first_b = *b;
   if (a_repeats && b_repeats) {
-    std::fill_n(y, n, F::of(first_a, first_b));
+    std::fill_n(y, n, truth(first_a, first_b));
   } else if (a_repeats) {
-    for (int64_t i = 0; i < n; ++i) y[i] = F::of(first_a, b[i]);
+    for (int64_t i = 0; i < n; ++i) y[i] = truth(first_a, b[i]);
   } else if (b_repeats) {
-    for (int64_t i = 0; i < n; ++i) y[i] = F::of(a[i], first_b);
+    for (int64_t i = 0; i < n; ++i) y[i] = truth(a[i], first_b);
   } else {
-    for (int64_t i = 0; i < n; ++i) y[i] = F::of(a[i], b[i]);
+    for (int64_t i = 0; i < n; ++i) y[i] = truth(a[i], b[i]);
   }
 }
 
-template <class F>
+template <template <class> class F>
 CompareArrays comparison_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -72,11 +55,11 @@ CompareArrays comparison_of(DType dtype) {
 CompareArrays find_comparison(Comparison comparison, DType dtype) {
   switch (comparison) {
     case Comparison::equal:
-      return comparison_of<Equal>(dtype);
+      return comparison_of<std::equal_to>(dtype);
     case Comparison::less:
-      return comparison_of<Less>(dtype);
+      return comparison_of<std::less>(dtype);
     case Comparison::less_or_equal:
-      return comparison_of<LessOrEqual>(dtype);
+      return comparison_of<std::less_equal>(dtype);
   }
   return nullptr;
 }

@@ -135,8 +135,9 @@ class BlockRows {
     if (pixels_ % kCacheLine == 0 && to_line(to_ + at_) == 0) {
       // Without wide vectors (Zen 3) lines of rows so far from each other wait for each other in
       // the CPU's buffers: two beside each other go at a time. With them (Zen 4) one is quicker.
-      if (kPairLanes == kPartLanes && pixels_ % (16 * kCacheLine) == 0)
-        next = to_lines<2>(next, end, to_, pixels_, value);
+      if constexpr (kPairLanes == kPartLanes) {
+        if (pixels_ % (16 * kCacheLine) == 0) next = to_lines<2>(next, end, to_, pixels_, value);
+      }
       next = to_lines<1>(next, end, to_, pixels_, value);
       at_ += next - begin;
     }

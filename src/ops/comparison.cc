@@ -2,6 +2,7 @@
 // LessOrEqual/GreaterOrEqual-12/16. Before opset 7 they broadcast by the attributes `broadcast` and
 // `axis`. Comparisons with NaN are false. Strings can be equal since opset 19.
 
+#include <functional>
 #include <string>
 
 #include "kernels/compare.h"
@@ -14,37 +15,6 @@ namespace {
 
 using Kind = FormalAttribute::Kind;
 using kernels::Comparison;
-
-struct Less {
-  template <class T>
-  bool operator()(T a, T b) const {
-    return a < b;
-  }
-};
-struct LessOrEqual {
-  template <class T>
-  bool operator()(T a, T b) const {
-    return a <= b;
-  }
-};
-struct Greater {
-  template <class T>
-  bool operator()(T a, T b) const {
-    return b < a;
-  }
-};
-struct GreaterOrEqual {
-  template <class T>
-  bool operator()(T a, T b) const {
-    return b <= a;
-  }
-};
-struct Equal {
-  template <class T>
-  bool operator()(const T& a, const T& b) const {
-    return a == b;
-  }
-};
 
 template <class F>
 Choice reference(Op& op) {
@@ -76,14 +46,14 @@ Choice vectors(Op& op) {
 
 Choice equal(Op& op) {
   if (op.in(0).dtype == DType::string) {
-    return broadcast_kernel<std::string, std::string, bool>(binary_loop(op), Equal{});
+    return broadcast_kernel<std::string, std::string, bool>(binary_loop(op), std::equal_to<>{});
   }
   if (op.in(0).dtype == DType::boolean) {
     // Bytes, of which any but 0 is true.
     return broadcast_kernel<std::uint8_t, std::uint8_t, bool>(
         binary_loop(op), [](std::uint8_t a, std::uint8_t b) { return (a != 0) == (b != 0); });
   }
-  return reference<Equal>(op);
+  return reference<std::equal_to<>>(op);
 }
 
 void infer(Op& op) { op.set_out(0, DType::boolean, binary_shape(op)); }
@@ -107,12 +77,13 @@ void declare_order(Registry& op, const char* name, const Chooser& simd, const Ch
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(comparison) {
-  declare_order(op, "Less", vectors<Comparison::less>, reference<Less>);
-  declare_order(op, "Greater", vectors<Comparison::less, true>, reference<Greater>);
-  declare(op, "LessOrEqual", kNumbers, vectors<Comparison::less_or_equal>, reference<LessOrEqual>)
+  declare_order(op, "Less", vectors<Comparison::less>, reference<std::less<>>);
+  declare_order(op, "Greater", vectors<Comparison::less, true>, reference<std::greater<>>);
+  declare(op, "LessOrEqual", kNumbers, vectors<Comparison::less_or_equal>,
+          reference<std::less_equal<>>)
       .since(12, 16);
   declare(op, "GreaterOrEqual", kNumbers, vectors<Comparison::less_or_equal, true>,
-          reference<GreaterOrEqual>)
+          reference<std::greater_equal<>>)
       .since(12, 16);
 
   const TypeSet bool_or_index = kIndices | DType::boolean;
