@@ -85,7 +85,7 @@ HWY_NOINLINE void blocked_half_tiles(const float* HWY_RESTRICT x, const std::int
             const auto w = hn::LoadU(d, step + g * kGroupChannels);
             MEZZO_UNROLL
             for (int p = 0; p < P; ++p)
-              add_product(acc[g][p], hn::Set(d, xs[p * Step + c + kChannel]), w);
+              add_broadcast_product(d, acc[g][p], xs + p * Step + c + kChannel, w);
           }
           const auto w = load_pair(d, step + G * kGroupChannels, 0);
           MEZZO_UNROLL

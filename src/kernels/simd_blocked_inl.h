@@ -179,11 +179,7 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
       for (int v = 0; v < V; ++v) w[v] = hn::LoadU(d, weights + v * kPairLanes);
       weights += kWidth;
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const VecPair xi = hn::Set(d, xs[p * Step + c]);
-        MEZZO_UNROLL
-        for (int v = 0; v < V; ++v) add_product(acc[c % kSets][p][v], xi, w[v]);
-      }
+      for (int p = 0; p < P; ++p) add_products(d, acc[c % kSets][p], xs + p * Step + c, w, p);
     }
   }
   MEZZO_UNROLL

@@ -100,6 +100,38 @@ HWY_INLINE void add_product(V& sum, V a, V b) {
 #endif
 }
 
+// sum += *a * b. With AVX-512 the multiplication can broadcast by itself, which takes no
+// instruction of its own: on a Zen 4 a tile of one vector runs at 96 % of the peak instead of 71.
+template <class D>
+HWY_INLINE void add_broadcast_product(D d, hn::Vec<D>& sum, const float* a, hn::Vec<D> b) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 && HWY_COMPILER_GCC_ACTUAL
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    auto raw = sum.raw;
+    asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(raw) : "v"(b.raw), "m"(*a));
+    sum.raw = raw;
+    return;
+  }
+#endif
+  add_product(sum, hn::Set(d, *a), b);
+}
+
+// sums[v] += *a * b[v], for row number `row` of a tile. Two vectors share one broadcast, which is
+// an instruction more, or each makes its own, which is a load more: in turns, as CPUs of two
+// multiplications a cycle have no loads to spare, and those that share their core no instructions.
+template <class D, int V>
+HWY_INLINE void add_products(D d, hn::Vec<D> (&sums)[V], const float* a, const hn::Vec<D> (&b)[V],
+                             int row) {
+  constexpr bool kMayBroadcast = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 && V <= 2;
+  if (V == 1 || (kMayBroadcast && row % 2 == 0)) {
+    MEZZO_UNROLL
+    for (int v = 0; v < V; ++v) add_broadcast_product(d, sums[v], a, b[v]);
+  } else {
+    const auto shared = hn::Set(d, *a);
+    MEZZO_UNROLL
+    for (int v = 0; v < V; ++v) add_product(sums[v], shared, b[v]);
+  }
+}
+
 // How many rows of B ahead a kernel asks for that reads them where they are, far apart.
 inline constexpr std::int64_t kRowsAhead = 12;
 
@@ -162,11 +194,8 @@ HWY_INLINE void compute_tile(const float* HWY_RESTRICT a, const float* HWY_RESTR
       }
     }
     MEZZO_UNROLL
-    for (int i = 0; i < R; ++i) {
-      const VecF32 ai = hn::Set(d, as[kInPlace ? i * out.a_stride : i]);
-      MEZZO_UNROLL
-      for (int v = 0; v < V; ++v) add_product(acc[s][i][v], ai, bv[v]);
-    }
+    for (int i = 0; i < R; ++i)
+      add_products(d, acc[s][i], as + (kInPlace ? i * out.a_stride : i), bv, i);
   };
   constexpr int kNext = kInPlace ? 1 : R;  // from one step of A to the next
   std::int64_t p = 0;
