@@ -246,16 +246,6 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
 
 }  // namespace
 
-bool pays(const ConvShape& s) {
-  // The transforms of x and y cost as much as some ten channels.
-  if (s.in_c < 8 || s.out_c < 8 || s.in_c + s.out_c < 32) return false;
-  // Those of the weights cost about as much as multiplying five tiles.
-  const int64_t pixels = checked_mul(checked_mul(s.batch, s.out_h), s.out_w);
-  if (pixels < 49) return false;
-  // Tiles that are cut off at the edges must not eat half of the gain up.
-  return pixels / (kTile * kTile / 2) >= WinogradLayout(s, 1).tiles;
-}
-
 int64_t winograd_floats(const ConvShape& s) {
   return checked_mul(9, checked_mul(s.in_c, round_up(s.out_c, kTileCols)));
 }
@@ -290,10 +280,34 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
-HWY_EXPORT(pays);
 HWY_EXPORT(winograd_floats);
 HWY_EXPORT(run_pack_winograd);
 HWY_EXPORT(run_winograd);
+
+double multiply_adds(const ConvShape& s) {
+  double product = 1;
+  for (const std::int64_t extent : {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c, s.out_c})
+    product *= static_cast<double>(extent);
+  return product;
+}
+
+// `transforms`: of x and y, for one tile of one channel.
+double work(const ConvShape& s, double transforms) {
+  constexpr double kProducts = 36;
+  // Transforming the weights costs as much as the products of so many tiles.
+  constexpr double kWeights = 6;
+  const auto tiles_along = [](std::int64_t out, std::int64_t dilation) {
+    return static_cast<double>(ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation);
+  };
+  const double tiles = static_cast<double>(s.batch) * tiles_along(s.out_h, s.dilation_h) *
+                       tiles_along(s.out_w, s.dilation_w);
+  // Products fill whole vectors.
+  const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
+  return kProducts * pairs * (tiles + kWeights) +
+         transforms * tiles * static_cast<double>(s.in_c + s.out_c);
+}
+
+bool has_channels(const ConvShape& s) { return s.in_c >= 8 && s.out_c >= 8; }
 }  // namespace
 
 bool winograd_applies(const ConvShape& s) {
@@ -304,7 +318,17 @@ bool blocked_winograd_applies(const ConvShape& s) {
   return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.groups == 1;
 }
 
-bool winograd_pays(const ConvShape& shape) { return MEZZO_DISPATCH(pays)(shape); }
+double winograd_work(const ConvShape& shape) { return work(shape, 800); }
+double blocked_winograd_work(const ConvShape& shape) { return work(shape, 350); }
+
+bool winograd_pays(const ConvShape& shape) {
+  // `conv` looks for its pixels as well.
+  return has_channels(shape) && winograd_work(shape) < 1.3 * multiply_adds(shape);
+}
+
+bool blocked_winograd_pays(const ConvShape& shape) {
+  return has_channels(shape) && blocked_winograd_work(shape) < multiply_adds(shape);
+}
 
 std::size_t winograd_weights_bytes(const ConvShape& shape) {
   return static_cast<std::size_t>(

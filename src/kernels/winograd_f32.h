@@ -15,9 +15,14 @@ inline constexpr std::int64_t kWinogradRows = 4;
 bool winograd_applies(const ConvShape& shape);
 /// The same in the blocked layout, which takes any dilation.
 bool blocked_winograd_applies(const ConvShape& shape);
-/// Whether it is faster than `conv` for a shape it applies to. It needs enough channels to hide the
-/// transforms of x and y, and enough pixels to hide those of the weights.
+/// Multiply-adds of a direct convolution that would take as long as the method does, about: those
+/// of its products, and what the transforms cost. In the blocked layout those of x and y are less.
+double winograd_work(const ConvShape& shape);
+double blocked_winograd_work(const ConvShape& shape);
+/// Whether it is faster than `conv`, or `blocked_conv`, for a shape it applies to. It needs enough
+/// channels to hide the transforms of x and y, and enough pixels to hide those of the weights.
 bool winograd_pays(const ConvShape& shape);
+bool blocked_winograd_pays(const ConvShape& shape);
 
 /// Bytes of the packed weights. The layout depends on the active target and the channels only.
 std::size_t winograd_weights_bytes(const ConvShape& shape);

@@ -196,15 +196,25 @@ std::string stays_plain(const Op& op) {
 
 double blocked_gain(const Op& op) {
   const Convolution conv = convolution_of(op, op.in_shape(0));
-  const double operations = 2e-3 * static_cast<double>(multiply_adds_of(conv));
-  // GF/s of the plain kernel and the blocked one.
   const kernels::ConvShape shape = conv_shape(conv);
-  if (winograd_refusal(shape).empty()) return operations * (1 / 160.0 - 1 / 165.0);
-  if (blocked_winograd_refusal(shape).empty()) return operations * (1 / 78.0 - 1 / 150.0);
-  if (conv.groups == conv.in_c && conv.groups > 1) return operations * (1 / 28.0 - 1 / 38.0);
-  if (conv.groups > 1) return operations * (1 / 40.0 - 1 / 60.0);
-  if (conv.in_c % kBlock != 0) return operations * (1 / 53.0 - 1 / 62.0);
-  return operations * (conv.in_c <= 32 ? 1 / 60.0 - 1 / 75.0 : 1 / 78.0 - 1 / 86.0);
+  const auto microseconds = [](double multiply_adds, double gigaflops) {
+    return 2e-3 * multiply_adds / gigaflops;
+  };
+  // GF/s of the plain kernel and the blocked one.
+  const auto [plain, blocked] = [&]() -> std::pair<double, double> {
+    if (conv.groups == conv.in_c && conv.groups > 1) return {28, 38};
+    if (conv.groups > 1) return {40, 60};
+    if (conv.in_c % kBlock != 0) return {53, 62};
+    if (conv.in_c <= 32) return {60, 75};
+    return {78, 86};
+  }();
+  constexpr double kWinograd = 120;
+  const auto work = static_cast<double>(multiply_adds_of(conv));
+  return (winograd_refusal(shape).empty() ? microseconds(kernels::winograd_work(shape), kWinograd)
+                                          : microseconds(work, plain)) -
+         (kernels::blocked_conv_takes_blocked(shape) && blocked_winograd_refusal(shape).empty()
+              ? microseconds(kernels::blocked_winograd_work(shape), kWinograd)
+              : microseconds(work, blocked));
 }
 
 double reorder_cost(const Operand& plain) {

@@ -80,17 +80,29 @@ kernels::ConvShape conv_shape(const Convolution& conv) {
           .groups = conv.groups};
 }
 
-std::string blocked_winograd_refusal(const kernels::ConvShape& shape) {
+namespace {
+
+// Why neither of them is to; empty where one may.
+std::string any_winograd_refusal(const kernels::ConvShape& shape) {
   const char* wanted = std::getenv("MEZZO_WINOGRAD");
   if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
-  if (!kernels::blocked_winograd_applies(shape)) return "not 3x3 with steps of 1 in one group";
-  if (!kernels::winograd_pays(shape)) return "too few channels or pixels to pay";
-  return "";
+  return kernels::blocked_winograd_applies(shape) ? "" : "not 3x3 with steps of 1 in one group";
+}
+
+constexpr char kTooLittle[] = "too few channels or pixels to pay";
+
+}  // namespace
+
+std::string blocked_winograd_refusal(const kernels::ConvShape& shape) {
+  const std::string refusal = any_winograd_refusal(shape);
+  return refusal.empty() && !kernels::blocked_winograd_pays(shape) ? kTooLittle : refusal;
 }
 
 std::string winograd_refusal(const kernels::ConvShape& shape) {
-  if (shape.dilation_h != 1 || shape.dilation_w != 1) return "dilated, and not in blocks";
-  return blocked_winograd_refusal(shape);
+  const std::string refusal = any_winograd_refusal(shape);
+  if (!refusal.empty()) return refusal;
+  if (!kernels::winograd_applies(shape)) return "dilated, and not in blocks";
+  return kernels::winograd_pays(shape) ? "" : kTooLittle;
 }
 
 Finish finish_of(const Activation& activation) {
