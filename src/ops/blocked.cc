@@ -2,6 +2,8 @@
 
 #include "ops/blocked.h"
 
+#include <utility>
+
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/blocked_i8.h"
@@ -197,10 +199,7 @@ std::string stays_plain(const Op& op) {
 double blocked_gain(const Op& op) {
   const Convolution conv = convolution_of(op, op.in_shape(0));
   const kernels::ConvShape shape = conv_shape(conv);
-  const auto microseconds = [](double multiply_adds, double gigaflops) {
-    return 2e-3 * multiply_adds / gigaflops;
-  };
-  // GF/s of the plain kernel and the blocked one.
+  // GF/s of the direct kernels, the plain one and the blocked one, and of Winograd's.
   const auto [plain, blocked] = [&]() -> std::pair<double, double> {
     if (conv.groups == conv.in_c && conv.groups > 1) return {28, 38};
     if (conv.groups > 1) return {40, 60};
@@ -210,11 +209,14 @@ double blocked_gain(const Op& op) {
   }();
   constexpr double kWinograd = 120;
   const auto work = static_cast<double>(multiply_adds_of(conv));
-  return (winograd_refusal(shape).empty() ? microseconds(kernels::winograd_work(shape), kWinograd)
-                                          : microseconds(work, plain)) -
-         (kernels::blocked_conv_takes_blocked(shape) && blocked_winograd_refusal(shape).empty()
-              ? microseconds(kernels::blocked_winograd_work(shape), kWinograd)
-              : microseconds(work, blocked));
+  const bool plain_winograd = winograd_refusal(shape).empty();
+  const bool blocked_winograd =
+      kernels::blocked_conv_takes_blocked(shape) && blocked_winograd_refusal(shape).empty();
+  const auto microseconds = [&](bool winograd, double winograd_work, double direct) {
+    return 2e-3 * (winograd ? winograd_work / kWinograd : work / direct);
+  };
+  return microseconds(plain_winograd, kernels::winograd_work(shape), plain) -
+         microseconds(blocked_winograd, kernels::blocked_winograd_work(shape), blocked);
 }
 
 double reorder_cost(const Operand& plain) {
