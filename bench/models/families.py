@@ -155,6 +155,20 @@ def resnext50() -> onnx.ModelProto:
     return net.classes(x, channels)
 
 
+def regnetx() -> onnx.ModelProto:
+    """RegNetX-1.6GF (groups of 24): Radosavovic et al., 2020."""
+    net = Family("regnetx", 36)
+    x, channels = net.block(net.input("data", [1, 3, 224, 224]), (3, 32), 3, net.relu, 2), 32
+    for width, repeats in ((72, 2), (168, 4), (408, 10), (912, 2)):
+        for i in range(repeats):
+            stride = 2 if i == 0 else 1
+            y = net.block(net.block(x, (channels, width), 1, net.relu), (width, width), 3, net.relu, stride, width // 24)
+            y = net.conv(y, (width, width), 1, bias=True)
+            shortcut = net.conv(x, (channels, width), 1, stride, bias=True) if i == 0 else x
+            x, channels = net.relu(net.node("Add", [y, shortcut])), width
+    return net.classes(x, channels)
+
+
 def mobilefacenet() -> onnx.ModelProto:
     """Chen et al., 2018: the network of face recognition on phones, with PReLU."""
     net = Family("mobilefacenet", 25)
@@ -350,7 +364,7 @@ def ecapa_tdnn() -> onnx.ModelProto:
 FAMILIES = {
     network.__name__: network
     for network in (
-        densenet121, mobilenet_v3, efficientnet_b0, resnext50, mobilefacenet, yolov8n, vit, whisper_encoder, unet_3d, c3d, deeplab_v3,
+        densenet121, mobilenet_v3, efficientnet_b0, resnext50, regnetx, mobilefacenet, yolov8n, vit, whisper_encoder, unet_3d, c3d, deeplab_v3,
         ecapa_tdnn,
     )  # fmt: skip
 }

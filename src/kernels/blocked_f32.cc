@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/shape.h"
+#include "kernels/conv_groups.h"
 #include "kernels/task_grid.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -285,63 +286,6 @@ HWY_EXPORT(run_blocked_pays);
 
 struct ScratchGroup {};
 
-// Multiply-adds that are worth handing to another thread.
-constexpr std::int64_t kGroupGrain = 1 << 19;
-
-// Groups of several channels are convolutions of their own.
-bool is_grouped(const ConvShape& s) { return s.groups > 1 && s.groups != s.in_c; }
-std::int64_t parts_of(const ConvShape& s) { return is_grouped(s) ? s.groups : 1; }
-
-// One group of one image; of other convolutions all.
-ConvShape part_of(ConvShape s) {
-  if (!is_grouped(s)) return s;
-  s.in_c /= s.groups;
-  s.out_c /= s.groups;
-  s.batch = s.groups = 1;
-  return s;
-}
-
-// Group g of image n.
-ConvArgs part_of(const ConvShape& s, ConvArgs args, std::int64_t n, std::int64_t g) {
-  const ConvShape part = part_of(s);
-  const std::int64_t channel = g * part.out_c, plane = n * s.out_c + channel;
-  const std::int64_t y_stride =
-      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
-  const auto move = [](auto*& pointer, std::int64_t by) {
-    if (pointer != nullptr) pointer += by;
-  };
-  args.x += (n * s.in_c + g * part.in_c) * s.x_plane();
-  args.y += n * y_stride + channel * s.y_plane();
-  move(args.add, plane * s.add_plane());
-  for (const float** of_channel :
-       {&args.bias, &args.stages.scale, &args.stages.unscale, &args.stages.shift})
-    move(*of_channel, channel);
-  for (float** stage :
-       {&args.stages.conv, &args.stages.scaled, &args.stages.sum, &args.stages.result})
-    move(*stage, plane * s.stage_plane());
-  return args;
-}
-
-// Threads take whole groups, where there are enough.
-void grouped_conv(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
-  const ConvShape part = part_of(s);
-  const auto conv = MEZZO_DISPATCH(run_blocked_conv);
-  const std::int64_t weights_floats = MEZZO_DISPATCH(blocked_weights_floats)(part),
-                     scratch_floats = MEZZO_DISPATCH(blocked_scratch_floats)(part),
-                     parts = s.batch * s.groups;
-  const auto run = [&](std::int64_t begin, std::int64_t end) {
-    float* scratch = thread_scratch<ScratchGroup>(scratch_floats);
-    for (std::int64_t i = begin; i < end; ++i) {
-      ConvArgs of_part = part_of(s, args, i / s.groups, i % s.groups);
-      of_part.packed_weights += i % s.groups * weights_floats;
-      conv(part, of_part, scratch, pool);
-    }
-  };
-  if (parts < pool.available()) return run(0, parts);
-  const std::int64_t work = part.out_c * part.out_h * part.out_w * part.in_c * part.k_h * part.k_w;
-  pool.parallel_for(parts, std::max<std::int64_t>(1, kGroupGrain / work), run);
-}
-
 }  // namespace
 
 bool blocked_conv_applies(const ConvShape& s) {
@@ -357,19 +301,16 @@ bool blocked_conv_takes_blocked(const ConvShape& s) { return s.in_c % kBlockChan
 
 std::size_t blocked_weights_bytes(const ConvShape& shape) {
   const std::int64_t floats =
-      checked_mul(parts_of(shape), MEZZO_DISPATCH(blocked_weights_floats)(part_of(shape)));
+      checked_mul(groups_of(shape), MEZZO_DISPATCH(blocked_weights_floats)(group_of(shape)));
   return static_cast<std::size_t>(checked_mul(floats, sizeof(float)));
 }
 
 void pack_blocked_weights(const ConvShape& shape, const float* weights, float* packed,
                           ThreadPool& pool) {
-  const ConvShape part = part_of(shape);
-  const std::int64_t floats = MEZZO_DISPATCH(blocked_weights_floats)(part);
-  for (std::int64_t i = 0; i < parts_of(shape); ++i) {
-    MEZZO_DISPATCH(run_pack_blocked)(part, weights, packed, pool);
-    weights += part.out_c * (part.in_c / part.groups) * part.k_h * part.k_w;
-    packed += floats;
-  }
+  pack_groups(shape, weights, packed, MEZZO_DISPATCH(blocked_weights_floats)(group_of(shape)),
+              [&](const ConvShape& group, const float* of_group, float* to) {
+                MEZZO_DISPATCH(run_pack_blocked)(group, of_group, to, pool);
+              });
 }
 
 std::size_t blocked_scratch_bytes(const ConvShape& shape) {
@@ -379,8 +320,14 @@ std::size_t blocked_scratch_bytes(const ConvShape& shape) {
 }
 
 void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool) {
-  if (is_grouped(shape)) return grouped_conv(shape, args, pool);
-  MEZZO_DISPATCH(run_blocked_conv)(shape, args, static_cast<float*>(scratch), pool);
+  const auto conv = MEZZO_DISPATCH(run_blocked_conv);
+  if (!is_grouped(shape)) return conv(shape, args, static_cast<float*>(scratch), pool);
+  const ConvShape group = group_of(shape);
+  const std::int64_t scratch_floats = MEZZO_DISPATCH(blocked_scratch_floats)(group);
+  run_groups(shape, args, MEZZO_DISPATCH(blocked_weights_floats)(group), pool,
+             [&](const ConvShape& s, const ConvArgs& of_group) {
+               conv(s, of_group, thread_scratch<ScratchGroup>(scratch_floats), pool);
+             });
 }
 
 }  // namespace mezzo::kernels

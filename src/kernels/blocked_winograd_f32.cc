@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "kernels/blocked_f32.h"
+#include "kernels/conv_groups.h"
 #include "kernels/winograd_f32.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -236,7 +237,10 @@ HWY_EXPORT(run_blocked_winograd);
 }  // namespace
 
 void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_blocked_winograd)(shape, args, pool);
+  run_groups(shape, args, winograd_group_floats(shape), pool,
+             [&](const ConvShape& group, const ConvArgs& of_group) {
+               MEZZO_DISPATCH(run_blocked_winograd)(group, of_group, pool);
+             });
 }
 }  // namespace mezzo::kernels
 #endif

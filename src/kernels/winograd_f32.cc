@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/shape.h"
+#include "kernels/conv_groups.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/winograd_f32.cc"
@@ -286,13 +287,15 @@ HWY_EXPORT(run_winograd);
 
 double multiply_adds(const ConvShape& s) {
   double product = 1;
-  for (const std::int64_t extent : {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c, s.out_c})
+  for (const std::int64_t extent :
+       {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c / s.groups, s.out_c})
     product *= static_cast<double>(extent);
   return product;
 }
 
 // `transforms`: of x and y, for one tile of one channel.
-double work(const ConvShape& s, double transforms) {
+double work(const ConvShape& shape, double transforms) {
+  const ConvShape s = group_of(shape);
   constexpr double kProducts = 36;
   // Transforming the weights costs as much as the products of so many tiles.
   constexpr double kWeights = 6;
@@ -303,11 +306,12 @@ double work(const ConvShape& s, double transforms) {
                        tiles_along(s.out_w, s.dilation_w);
   // Products fill whole vectors.
   const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
-  return kProducts * pairs * (tiles + kWeights) +
-         transforms * tiles * static_cast<double>(s.in_c + s.out_c);
+  const double of_group = kProducts * pairs * (tiles + kWeights) +
+                          transforms * tiles * static_cast<double>(s.in_c + s.out_c);
+  return is_grouped(shape) ? static_cast<double>(shape.batch * shape.groups) * of_group : of_group;
 }
 
-bool has_channels(const ConvShape& s) { return s.in_c >= 8 && s.out_c >= 8; }
+bool has_channels(const ConvShape& s) { return s.in_c >= 8 * s.groups && s.out_c >= 8 * s.groups; }
 }  // namespace
 
 bool winograd_applies(const ConvShape& s) {
@@ -315,7 +319,8 @@ bool winograd_applies(const ConvShape& s) {
 }
 
 bool blocked_winograd_applies(const ConvShape& s) {
-  return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 && s.groups == 1;
+  return s.k_h == 3 && s.k_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
+         (s.groups == 1 || is_grouped(s));
 }
 
 double winograd_work(const ConvShape& shape) { return work(shape, 800); }
@@ -332,16 +337,26 @@ bool blocked_winograd_pays(const ConvShape& shape) {
 
 std::size_t winograd_weights_bytes(const ConvShape& shape) {
   return static_cast<std::size_t>(
-      checked_mul(MEZZO_DISPATCH(winograd_floats)(shape), sizeof(float)));
+      checked_mul(checked_mul(groups_of(shape), winograd_group_floats(shape)), sizeof(float)));
 }
 
 void pack_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
                            ThreadPool& pool) {
-  MEZZO_DISPATCH(run_pack_winograd)(shape, weights, packed, pool);
+  pack_groups(shape, weights, packed, winograd_group_floats(shape),
+              [&](const ConvShape& group, const float* of_group, float* to) {
+                MEZZO_DISPATCH(run_pack_winograd)(group, of_group, to, pool);
+              });
+}
+
+std::int64_t winograd_group_floats(const ConvShape& shape) {
+  return MEZZO_DISPATCH(winograd_floats)(group_of(shape));
 }
 
 void winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_winograd)(shape, args, pool);
+  run_groups(shape, args, winograd_group_floats(shape), pool,
+             [&](const ConvShape& group, const ConvArgs& of_group) {
+               MEZZO_DISPATCH(run_winograd)(group, of_group, pool);
+             });
 }
 }  // namespace mezzo::kernels
 #endif

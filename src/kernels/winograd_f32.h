@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/thread_pool.h"
 #include "kernels/conv_f32.h"
@@ -11,7 +12,7 @@ namespace mezzo::kernels {
 /// Rows of outputs that are computed together.
 inline constexpr std::int64_t kWinogradRows = 4;
 
-/// Whether the method applies: 3x3, strides and dilations of 1, one group. Any padding.
+/// Whether the method applies: 3x3, strides and dilations of 1, not depthwise. Any padding.
 bool winograd_applies(const ConvShape& shape);
 /// The same in the blocked layout, which takes any dilation.
 bool blocked_winograd_applies(const ConvShape& shape);
@@ -24,9 +25,12 @@ double blocked_winograd_work(const ConvShape& shape);
 bool winograd_pays(const ConvShape& shape);
 bool blocked_winograd_pays(const ConvShape& shape);
 
-/// Bytes of the packed weights. The layout depends on the active target and the channels only.
+/// Bytes of the packed weights. The layout depends on the active target, the channels and the
+/// groups only.
 std::size_t winograd_weights_bytes(const ConvShape& shape);
-/// Packs weights [out_c, in_c, 3, 3] once, for any number of runs.
+/// Floats of them from one group to the next.
+std::int64_t winograd_group_floats(const ConvShape& shape);
+/// Packs weights [out_c, in_c / groups, 3, 3] once, for any number of runs.
 void pack_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
                            ThreadPool& pool);
 /// As `conv`, with the weights of pack_winograd_weights. Needs no scratch memory of the caller's.

@@ -86,7 +86,7 @@ namespace {
 std::string any_winograd_refusal(const kernels::ConvShape& shape) {
   const char* wanted = std::getenv("MEZZO_WINOGRAD");
   if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
-  return kernels::blocked_winograd_applies(shape) ? "" : "not 3x3 with steps of 1 in one group";
+  return kernels::blocked_winograd_applies(shape) ? "" : "not 3x3 with steps of 1, or depthwise";
 }
 
 constexpr char kTooLittle[] = "too few channels or pixels to pay";
@@ -158,7 +158,8 @@ Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& 
 }
 
 Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape) {
-  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target()));
+  const std::string key = "winograd " + std::string(kernels::name_of(kernels::active_target())) +
+                          ' ' + std::to_string(shape.groups);
   return packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),
                         kernels::pack_winograd_weights);
 }

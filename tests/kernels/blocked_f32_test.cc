@@ -204,6 +204,10 @@ const ConvShape kWinogradShapes[] = {
     make_shape(1, 8, {21, 30}, 8, {3, 3}, {1, 1}, {1, 0, 3, 2}, {2, 5}),
     make_shape(1, 8, {9, 11}, 8, {3, 3}, {1, 1}, {12, 12, 12, 12}, {12, 12}),
     make_shape(1, 104, {33, 33}, 72, {3, 3}, {1, 1}, {4, 4, 4, 4}, {4, 4}),
+    // Groups, of one block and of several panels; with dilations.
+    make_shape(2, 16, {13, 14}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 2),
+    make_shape(1, 72, {9, 9}, 144, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3),
+    make_shape(3, 80, {15, 7}, 80, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}, 10),
 };
 
 TEST(BlockedF32, Winograd) {
@@ -318,13 +322,14 @@ TEST(BlockedF32, Stages) {
     args.packed_weights = packed.data();
     blocked_conv(s, args, scratch.data(), test_pool());
   });
-  check_stages(std::span(kWinogradShapes).first(4),
-               [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-                 AlignedFloats packed(winograd_weights_bytes(s));
-                 pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
-                 args.packed_weights = packed.data();
-                 blocked_winograd_conv(s, args, test_pool());
-               });
+  const auto winograd = [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+    AlignedFloats packed(winograd_weights_bytes(s));
+    pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
+    args.packed_weights = packed.data();
+    blocked_winograd_conv(s, args, test_pool());
+  };
+  check_stages(std::span(kWinogradShapes).first(4), winograd);
+  check_stages(std::span(kWinogradShapes).last(3), winograd);
 }
 
 TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {

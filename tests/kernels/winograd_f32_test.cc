@@ -8,8 +8,8 @@ namespace mezzo::kernels {
 namespace {
 
 ConvShape make_3x3(std::int64_t batch, std::int64_t in_c, Extents in, std::int64_t out_c,
-                   std::array<std::int64_t, 4> pads = {1, 1, 1, 1}) {
-  return make_shape(batch, in_c, in, out_c, {3, 3}, {1, 1}, pads);
+                   std::array<std::int64_t, 4> pads = {1, 1, 1, 1}, std::int64_t groups = 1) {
+  return make_shape(batch, in_c, in, out_c, {3, 3}, {1, 1}, pads, {1, 1}, groups);
 }
 
 const ConvShape kShapes[] = {
@@ -32,6 +32,10 @@ const ConvShape kShapes[] = {
     make_3x3(1, 800, {8, 8}, 40),
     make_3x3(5, 40, {7, 7}, 40),
     make_3x3(7, 60, {14, 13}, 50),
+    // Groups: fewer than threads, and more; of several panels of channels each.
+    make_3x3(2, 16, {13, 14}, 34, {1, 1, 1, 1}, 2),
+    make_3x3(1, 90, {9, 9}, 60, {1, 1, 1, 1}, 10),
+    make_3x3(3, 24, {7, 7}, 120, {1, 1, 1, 1}, 3),
 };
 
 TEST(WinogradF32, EveryShapeAndEpilogue) {
@@ -40,7 +44,7 @@ TEST(WinogradF32, EveryShapeAndEpilogue) {
     ASSERT_TRUE(winograd_applies(s));
     const std::int64_t image = s.out_c * s.out_h * s.out_w;
     const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights = random_floats(s.out_c * s.in_c * 9, 2);
+    const std::vector<float> weights = random_floats(s.out_c * s.in_c / s.groups * 9, 2);
     const std::vector<float> bias = random_floats(s.out_c, 3),
                              add = random_floats(s.batch * image, 4);
     const Expected expected = reference(s, x, weights);
@@ -82,10 +86,11 @@ TEST(WinogradF32, EveryShapeAndEpilogue) {
 }
 
 TEST(WinogradF32, TheThreadsDoNotShowInTheResult) {
-  for (const ConvShape& s : {make_3x3(1, 50, {33, 33}, 30), make_3x3(3, 20, {14, 14}, 100),
-                             make_3x3(1, 70, {7, 7}, 20)}) {
+  for (const ConvShape& s :
+       {make_3x3(1, 50, {33, 33}, 30), make_3x3(3, 20, {14, 14}, 100), make_3x3(1, 70, {7, 7}, 20),
+        make_3x3(1, 60, {33, 33}, 90, {1, 1, 1, 1}, 3)}) {
     const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights = random_floats(s.out_c * s.in_c * 9, 2);
+    const std::vector<float> weights = random_floats(s.out_c * s.in_c / s.groups * 9, 2);
     for_each_target([&] {
       AlignedFloats packed(winograd_weights_bytes(s));
       pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
@@ -152,8 +157,8 @@ TEST(WinogradF32, AppliesToPlain3x3Alone) {
   const ConvShape dilated = make_shape(1, 8, {9, 9}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 2});
   EXPECT_FALSE(winograd_applies(dilated));
   EXPECT_TRUE(blocked_winograd_applies(dilated));
-  EXPECT_FALSE(
-      winograd_applies(make_shape(1, 8, {9, 9}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 2)));
+  EXPECT_TRUE(winograd_applies(make_3x3(1, 8, {9, 9}, 8, {1, 1, 1, 1}, 2)));
+  EXPECT_FALSE(winograd_applies(make_3x3(1, 8, {9, 9}, 8, {1, 1, 1, 1}, 8)));
 }
 
 }  // namespace
