@@ -7,6 +7,7 @@
 
 #include "base/shape.h"
 #include "kernels/repeat.h"
+#include "kernels/transpose_tile.h"
 
 namespace mezzo::kernels {
 namespace {
@@ -253,6 +254,7 @@ void StridedCopy::run_transpose(const Span& span) const {
     return interleave<kBytes>(source, source + columns.source,
                               span.target + span.begin * rows.target, span.end - span.begin);
   }
+  const TransposeTile wide = kBytes == 4 ? transpose_tile() : nullptr;
   const bool few_sets = rows.target % kFewSets == 0 || columns.source % kFewSets == 0;
   for (std::int64_t r = span.begin; r < span.end; r += kTile) {
     const std::int64_t row_count = std::min(kTile, span.end - r);
@@ -263,7 +265,10 @@ void StridedCopy::run_transpose(const Span& span) const {
       // So many lines far apart are fetched only by who asks for them.
       for (std::int64_t i = 0; i < row_count; ++i)
         __builtin_prefetch(target + i * rows.target + kTileBytes, 1);
-      if (few_sets && row_count == kTile && column_count == kTile) {
+      const bool whole = row_count == kTile && column_count == kTile;
+      if (wide != nullptr && whole) {
+        wide(source, columns.source, target, rows.target);
+      } else if (few_sets && whole) {
         transpose_whole_tile<kBytes>(source, columns.source, target, rows.target);
       } else {
         transpose_tile<kBytes>(source, columns.source, target, rows.target, row_count,

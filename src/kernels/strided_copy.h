@@ -16,7 +16,8 @@ namespace mezzo::kernels {
 /// innermost run into one `memcpy` or one wider element, and where the array is a transposition at
 /// heart (the axis that is contiguous in the source isn't the one that is in the target) puts those
 /// two axes innermost and goes through them in square tiles. All in portable C++ (vector extensions
-/// of 16 bytes): it serves every target, `scalar` too.
+/// of 16 bytes), for it serves every target, `scalar` too; but for tiles of elements of 4 bytes,
+/// where the active target has wider vectors.
 class StridedCopy {
  public:
   /// `element_bytes` is 1, 2, 4, 8 or 16; strides count elements. Source strides may be 0

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/shape.h"
+#include "kernels/kernel_test.h"
 #include "mezzo/error.h"
 
 namespace mezzo::kernels {
@@ -38,12 +39,15 @@ class StridedCopyTest : public testing::TestWithParam<std::int64_t> {
     std::vector<char> source(static_cast<std::size_t>(source_elements * size + 1));
     for (char& byte : source) byte = static_cast<char>(random_());
     std::vector<char> wanted(static_cast<std::size_t>(target_elements * size + 1), 'x');
-    std::vector<char> got = wanted;
+    const std::vector<char> untouched = wanted;
     const char* first = source.data() + 1 + source_offset * size;
     naive(size, extents, from, to, first, wanted.data() + 1);
-    StridedCopy(size, extents, from, to).run(first, got.data() + 1, pool_);
-    EXPECT_EQ(got, wanted) << to_string(extents) << " from " << to_string(from) << " to "
-                           << to_string(to) << ", elements of " << size;
+    for_each_target([&] {
+      std::vector<char> got = untouched;
+      StridedCopy(size, extents, from, to).run(first, got.data() + 1, pool_);
+      EXPECT_EQ(got, wanted) << to_string(extents) << " from " << to_string(from) << " to "
+                             << to_string(to) << ", elements of " << size;
+    });
   }
 
   ThreadPool pool_{3};
