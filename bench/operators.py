@@ -64,7 +64,7 @@ def cases() -> list[tuple]:
         case(op, ROWS, label="of rows", axis=-1)
         case(op, IMAGE, label="of channels", axis=1)
     case("TopK", draw(64, 1000), constants={"k": np.array([5])}, outputs=2)
-    case("CumSum", ROWS, constants={"axis": np.int64(1)})
+    case("CumSum", ROWS, constants={"axis": np.int64(1)}), case("CumSum", ROWS, constants={"axis": np.int64(2)}, label="of rows")
     case("Transpose", IMAGE, label="to NHWC", perm=[0, 2, 3, 1]), case("Transpose", draw(1, 128, 12, 64), label="of heads", perm=[0, 2, 1, 3])
     case("Gather", draw(30000, 384), RANDOM.integers(0, 30000, (8, 128)), axis=0)
     case("GatherElements", ROWS, RANDOM.integers(0, 384, ROWS.shape), axis=2)

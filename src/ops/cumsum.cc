@@ -73,6 +73,16 @@ Choice simd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const bool exclusive = op.attr_int("exclusive") != 0, reverse = op.attr_int("reverse") != 0;
   return Kernel([exclusive, reverse](Run& run) {
+    const AxisSplit split = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+    if (split.inner == 1 && split.n > 0) {
+      const std::int64_t n = split.n, first = reverse ? n - 1 : 0;
+      const auto rows = [&](std::int64_t begin, std::int64_t end) {
+        const std::int64_t at = begin * n + first;
+        kernels::cumulate({product, exclusive, n, reverse ? -1 : 1, end - begin, n},
+                          run.in<float>(0) + at, run.out<float>(0) + at);
+      };
+      return run.pool().parallel_for(split.outer, grain_for(n), rows);
+    }
     constexpr std::int64_t kMost = 1 << 20;
     each_group(run, reverse, kMost,
                [&](std::int64_t at, std::int64_t n, std::int64_t stride, std::int64_t columns) {
