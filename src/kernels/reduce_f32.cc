@@ -165,6 +165,61 @@ VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width) {
   return total.lanes();
 }
 
+// The sum of count vectors.
+template <class Vector>
+HWY_INLINE VecF32 sum_in_runs(int64_t count, const Vector& vector) {
+  const F32 d;
+  VecF32 total = hn::Zero(d);
+  for (int64_t i = 0; i < count;) {
+    VecF32 even = hn::Zero(d), odd = hn::Zero(d);
+    const int64_t end = std::min(count, i + kRun);
+    for (; i + 2 <= end; i += 2) {
+      even = hn::Add(even, vector(i));
+      odd = hn::Add(odd, vector(i + 1));
+    }
+    for (; i < end; ++i) even = hn::Add(even, vector(i));
+    total = hn::Add(total, hn::Add(even, odd));
+  }
+  return total;
+}
+
+// The exponentials are relative to the largest element, so that they cannot overflow. Where that is
+// infinite or NaN, it is the result.
+struct LogSumExp {};
+
+template <>
+float reduce_row<LogSumExp>(const float* x, int64_t n) {
+  const F32 d;
+  const float largest = reduce_row<Maximum>(x, n);
+  if (!std::isfinite(largest)) return largest;
+  const VecF32 max = hn::Set(d, largest);
+  const int64_t whole = n / kLaneCount;
+  VecF32 sum = sum_in_runs(whole, [&](int64_t i) HWY_ATTR {
+    return exp_of_negative(hn::Sub(hn::LoadU(d, x + i * kLaneCount), max));
+  });
+  const auto rest = static_cast<std::size_t>(n - whole * kLaneCount);
+  if (rest != 0) {
+    const VecF32 e = exp_of_negative(hn::Sub(load_n(d, x + whole * kLaneCount, rest), max));
+    sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, rest), e));
+  }
+  return largest + std::log(combine_lanes<Sum>(sum));
+}
+
+template <>
+VecF32 reduce_column<LogSumExp>(const float* x, int64_t n, int64_t stride, int64_t width) {
+  const F32 d;
+  const VecF32 largest = reduce_column<Maximum>(x, n, stride, width);
+  const auto finite = hn::IsFinite(largest);
+  const VecF32 max = hn::IfThenElseZero(finite, largest);
+  const VecF32 sum = sum_in_runs(n, [&](int64_t i) HWY_ATTR {
+    const float* row = x + i * stride;
+    const VecF32 v =
+        width == kLaneCount ? hn::LoadU(d, row) : load_n(d, row, static_cast<std::size_t>(width));
+    return exp_of_negative(hn::Sub(v, max));
+  });
+  return hn::IfThenElse(finite, hn::Add(max, log_f32(sum)), largest);
+}
+
 template <class Op>
 void reduce_all(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, float factor,
                 ThreadPool& pool) {
@@ -215,6 +270,8 @@ void run_reduce(Reduce op, const float* x, float* y, int64_t outer, int64_t n, i
       return reduce_all<SumAbs>(x, y, outer, n, inner, 1, pool);
     case Reduce::prod:
       return reduce_all<Product>(x, y, outer, n, inner, 1, pool);
+    case Reduce::log_sum_exp:
+      return reduce_all<LogSumExp>(x, y, outer, n, inner, 1, pool);
   }
 }
 

@@ -82,6 +82,8 @@ Passes passes_of(Kind kind) {
     case Kind::l2:
     case Kind::sum_square:
       return {Reduce::sum_square, Reduce::sum};
+    case Kind::log_sum_exp:
+      return {Reduce::log_sum_exp, Reduce::log_sum_exp};
     default:
       return {Reduce::sum, Reduce::sum};
   }
@@ -90,7 +92,6 @@ Passes passes_of(Kind kind) {
 // Reduces one group of axes after the other, the innermost first.
 Choice passes(Op& op, Kind kind) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  if (kind == Kind::log_sum_exp) return refuse("a log of a sum of exponentials");
   const Reduction reduction = reduction_of(op);
   if (reduction.count * reduction.n == 0) return refuse("nothing to compute");
   std::vector<AxisSplit> splits;

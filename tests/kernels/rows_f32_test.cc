@@ -172,13 +172,17 @@ double reduce_reference(Reduce op, const std::vector<float>& v) {
       case Reduce::prod:
         result *= e;
         break;
+      case Reduce::log_sum_exp:
+        result += std::exp(e);
+        break;
     }
   }
+  if (op == Reduce::log_sum_exp) return std::log(result);
   return op == Reduce::mean ? result / static_cast<double>(v.size()) : result;
 }
 
-const Reduce kReduces[] = {Reduce::sum,        Reduce::mean, Reduce::max, Reduce::min,
-                           Reduce::sum_square, Reduce::l1,   Reduce::prod};
+const Reduce kReduces[] = {Reduce::sum,        Reduce::mean, Reduce::max,  Reduce::min,
+                           Reduce::sum_square, Reduce::l1,   Reduce::prod, Reduce::log_sum_exp};
 
 TEST(ReduceF32, EveryAxisPosition) {
   for_each_target([] {
@@ -245,6 +249,30 @@ TEST(ReduceF32, InfinitiesAreNumbers) {
         reduce(Reduce::min, x.data(), y.data(), 1, n, inner, test_pool());
         ASSERT_EQ(y[0], -kInfinity) << "n " << n << " inner " << inner;
       }
+    }
+  });
+}
+
+// The first column has large elements, the others what has no finite result and what vanishes.
+TEST(ReduceF32, LogSumExpOfAnyElements) {
+  const std::int64_t n = 40, inner = 5;
+  const float columns[inner][2] = {
+      {300, 299}, {kInfinity, 1}, {-kInfinity, -kInfinity}, {-kInfinity, 5}, {-200, -500}};
+  const double expected[inner] = {300 + std::log(20 + 20 * std::exp(-1)), kInfinity, -kInfinity,
+                                  5 + std::log(20), -200 + std::log(20)};
+  for_each_target([&] {
+    std::vector<float> x(static_cast<std::size_t>(n * inner)), y(inner), row(n);
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j < inner; ++j)
+        x[static_cast<std::size_t>(i * inner + j)] = columns[j][i % 2];
+    }
+    reduce(Reduce::log_sum_exp, x.data(), y.data(), 1, n, inner, test_pool());
+    for (std::size_t j = 0; j < std::size(columns); ++j) {
+      EXPECT_FLOAT_EQ(y[j], static_cast<float>(expected[j])) << "column " << j;
+      for (std::size_t i = 0; i < row.size(); ++i) row[i] = columns[j][i % 2];
+      float of_row = 0;
+      reduce(Reduce::log_sum_exp, row.data(), &of_row, 1, n, 1, test_pool());
+      EXPECT_FLOAT_EQ(of_row, static_cast<float>(expected[j])) << "row " << j;
     }
   });
 }
