@@ -62,6 +62,9 @@ void pack_operand(const float* data, int64_t stride_i, int64_t stride_k, int64_t
   });
 }
 
+// Few rows wait for B, as long as for some rows' work.
+constexpr int64_t kRowsOfWaiting = 8;
+
 struct Chunk {
   int64_t rows, cols, k;
   const float* a;        // packed, or in place
@@ -188,8 +191,6 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   int64_t row_groups = std::max<int64_t>(1, (row_panels + kTaskRows / 2) / kTaskRows),
           col_groups = ceil_div(col_panels, kTaskCols);
   // Too few blocks for the threads: smaller ones, while they are worth it.
-  // Few rows wait for B, as long as for some rows' work.
-  constexpr int64_t kRowsOfWaiting = 8;
   const int64_t work = std::max(g.rows, kRowsOfWaiting) * g.cols * std::max<int64_t>(g.k, 1);
   if (pool.available() > 1)
     divide(3 * pool.available(), work, 2 * kTaskWork, col_groups, col_panels, row_groups,
@@ -209,12 +210,74 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   });
 }
 
+// Floats of B that may be in L2; of what is not, so many ahead are asked for.
+constexpr int64_t kNearFloats = int64_t{1} << 18, kFloatsAhead = 1024;
+
+// A row of A, all of k beside each other, times one panel of packed B. It waits for B, which comes
+// in one stream.
+template <bool kFar>
+void row_times_panel(const Chunk& g, int64_t panel, float* out) {
+  const F32 d;
+  constexpr int kSteps = 4;
+  VecF32 sums[kSteps][kTileVectors];
+  MEZZO_UNROLL
+  for (int s = 0; s < kSteps; ++s) {
+    MEZZO_UNROLL
+    for (int v = 0; v < kTileVectors; ++v) sums[s][v] = hn::Zero(d);
+  }
+  const int64_t block = depth_block(g.k);
+  for (int64_t k0 = 0; k0 < g.k; k0 += block) {
+    const int64_t depth = std::min(block, g.k - k0);
+    const float *a = g.a + k0, *b = packed_columns(g, k0, depth, panel * kTileCols);
+    const auto step = [&](int s) HWY_ATTR {
+      const VecF32 shared = hn::Set(d, *a++);
+      MEZZO_UNROLL
+      for (int v = 0; v < kTileVectors; ++v, b += kLanes) {
+        if constexpr (kFar) prefetch_l2(b + kFloatsAhead);
+        sums[s][v] = hn::MulAdd(shared, hn::LoadU(d, b), sums[s][v]);
+      }
+    };
+    int64_t p = 0;
+    for (; p + kSteps <= depth; p += kSteps) {
+      MEZZO_UNROLL
+      for (int s = 0; s < kSteps; ++s) step(s);
+    }
+    for (; p < depth; ++p) step(0);
+  }
+  MEZZO_UNROLL
+  for (int v = 0; v < kTileVectors; ++v) {
+    const VecF32 sum = hn::Add(hn::Add(sums[0][v], sums[1][v]), hn::Add(sums[2][v], sums[3][v]));
+    hn::StoreU(sum, d, out + v * kLanes);
+  }
+}
+
+// A chunk of one row.
+void run_row(const Chunk& g, ThreadPool& pool) {
+  const auto times_panel =
+      g.k * g.cols > kNearFloats ? row_times_panel<true> : row_times_panel<false>;
+  const int64_t panel_work = kRowsOfWaiting * kTileCols * std::max<int64_t>(g.k, 1);
+  pool.parallel_for(ceil_div(g.cols, kTileCols), std::max<int64_t>(1, kTaskWork / panel_work),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      HWY_ALIGN float sums[kTileCols];
+                      for (int64_t panel = begin; panel < end; ++panel) {
+                        const int64_t col = panel * kTileCols;
+                        times_panel(g, panel, sums);
+                        finish_tile(sums, g, 0, col, 1, std::min(kTileCols, g.cols - col), true,
+                                    true);
+                      }
+                    });
+}
+
 }  // namespace
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, float* c,
               int64_t ldc, const GemmEpilogue& epilogue, ThreadPool& pool) {
   if (try_vector(m, n, k, a, b, c, ldc, epilogue, pool)) return;
   if (try_very_few_columns(m, n, k, a, b, c, ldc, epilogue, pool)) return;
+  if (m == 1 && b.packed && (a.packed || a.col_stride == 1)) {
+    return run_row({1, n, k, a.data, 0, b.data, round_up(n, kTileCols), 0, c, ldc, 0, 0, &epilogue},
+                   pool);
+  }
   const int64_t height = tile_rows(m), depth = std::max<int64_t>(k, 1);
   // With one panel of rows B is read once: in place, if its rows are contiguous and whole tiles of
   // it can be loaded.

@@ -139,7 +139,12 @@ class Direction {
         products_(static_cast<std::size_t>(r.batch * columns_)),
         h_(static_cast<std::size_t>(r.batch * n_)),
         c_(r.cell == Recurrence::Cell::lstm ? h_.size() : 0),
-        temporary_(h_.size()) {}
+        temporary_(h_.size()),
+        biases_(static_cast<std::size_t>(columns_)) {
+    if (data.bias == nullptr) return;
+    for (std::int64_t i = 0; i < columns_; ++i)
+      biases_[static_cast<std::size_t>(i)] = data.bias[i] + data.bias[columns_ + i];
+  }
 
   void run() {
     for (std::int64_t b = 0; b < r_.batch; ++b) {
@@ -201,10 +206,8 @@ class Direction {
 
   // sums += in + both biases, for `count` columns from `column` on.
   void add_inputs(const T* in, std::int64_t column, std::int64_t count, T* sums) const {
-    for (std::int64_t i = 0; i < count; ++i) sums[i] += in[column + i];
-    if (data_.bias == nullptr) return;
-    const T *wb = data_.bias + column, *rb = data_.bias + columns_ + column;
-    for (std::int64_t i = 0; i < count; ++i) sums[i] += wb[i] + rb[i];
+    const T *x = in + column, *bias = biases_.data() + column;
+    for (std::int64_t i = 0; i < count; ++i) sums[i] = sums[i] + x[i] + bias[i];
   }
 
   // The function, after the clip of its argument.
@@ -236,10 +239,12 @@ class Direction {
         f[k] += p_f[k] * c[k];
       }
     }
-    activate(0, i, n_);
+    // Three gates in one call, where none needs what comes of another.
+    const bool together = data_.peephole == nullptr && !r_.input_forget;
+    activate(0, i, together ? 3 * n_ : n_);
     if (r_.input_forget) {
       for (std::int64_t k = 0; k < n_; ++k) f[k] = 1 - i[k];
-    } else {
+    } else if (!together) {
       activate(0, f, n_);
     }
     activate(1, g, n_);
@@ -248,7 +253,7 @@ class Direction {
       const T* p_o = data_.peephole + n_;
       for (std::int64_t k = 0; k < n_; ++k) o[k] += p_o[k] * c[k];
     }
-    activate(0, o, n_);
+    if (!together) activate(0, o, n_);
     // The clip is for the gates: implementations leave the argument of h alone.
     std::copy_n(c, n_, h);
     math_.activate(functions_[2], h, n_, pool_);
@@ -313,6 +318,7 @@ class Direction {
   std::vector<T> products_;   // [batch, columns]: H * R^T, then the gates
   std::vector<T> h_, c_;      // [batch, hidden]
   std::vector<T> temporary_;
+  std::vector<T> biases_;  // [columns]: of the input and of the recurrence
 };
 
 }  // namespace mezzo::ops
