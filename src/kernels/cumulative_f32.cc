@@ -94,8 +94,10 @@ void cumulate_all(const Cumulative& args, const float* x, float* y) {
     cumulate_rows<product, exclusive>(n, stride, columns, x + c, y + c);
     c += columns;
   }
-  for (; c + kWide <= args.columns; c += kWide)
+  if (args.columns - c == kWide) {
     cumulate_columns<kVectors, product, exclusive>(n, stride, x + c, y + c);
+    return;
+  }
   for (; c + kDoubles <= args.columns; c += kDoubles)
     cumulate_columns<1, product, exclusive>(n, stride, x + c, y + c);
   for (; c < args.columns; ++c) cumulate_apart<1, product, exclusive>(args, x + c, y + c);

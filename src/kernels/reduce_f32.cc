@@ -21,8 +21,9 @@ constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
 // length.
 constexpr int64_t kRun = 512;
 
+// Combines what it makes of each element. kStart changes no result, nor does an element kNothing.
 struct Sum {
-  static constexpr float kStart = 0;
+  static constexpr float kStart = 0, kNothing = 0;
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return hn::Add(a, b); }
 };
@@ -32,19 +33,26 @@ struct SumSquare : Sum {
 struct SumAbs : Sum {
   static VecF32 element(VecF32 v) { return hn::Abs(v); }
 };
+// Of exponentials relative to `max`, which no element exceeds.
+struct SumExp : Sum {
+  static constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  HWY_INLINE explicit SumExp(VecF32 max) : max(max) {}
+  HWY_INLINE VecF32 element(VecF32 v) const { return exp_of_negative(hn::Sub(v, max)); }
+  VecF32 max;
+};
 struct Product {
-  static constexpr float kStart = 1;
+  static constexpr float kStart = 1, kNothing = 1;
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return hn::Mul(a, b); }
 };
 // Where one element is NaN, the result is.
 struct MaximumOrNan {
-  static constexpr float kStart = -std::numeric_limits<float>::infinity();
+  static constexpr float kStart = -std::numeric_limits<float>::infinity(), kNothing = kStart;
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return max_or_nan(a, b); }
 };
 struct MinimumOrNan {
-  static constexpr float kStart = std::numeric_limits<float>::infinity();
+  static constexpr float kStart = std::numeric_limits<float>::infinity(), kNothing = kStart;
   static VecF32 element(VecF32 v) { return v; }
   static VecF32 combine(VecF32 a, VecF32 b) { return min_or_nan(a, b); }
 };
@@ -76,7 +84,7 @@ template <class Op>
 class Reduced {
  public:
   HWY_INLINE Reduced() : value_(hn::Set(F32(), Op::kStart)) {}
-  HWY_INLINE void take(VecF32 v) { value_ = Op::combine(value_, Op::element(v)); }
+  HWY_INLINE void take(VecF32 v) { value_ = Op::combine(value_, v); }
   HWY_INLINE void take(const Reduced& other) { value_ = Op::combine(value_, other.value_); }
   HWY_INLINE VecF32 lanes() const { return value_; }
   HWY_INLINE float all() const { return combine_lanes<Op>(value_); }
@@ -116,7 +124,7 @@ template <class Op>
 using StateOf = std::conditional_t<OfNumbers<Op>, ReducedNumbers<Op>, Reduced<Op>>;
 
 template <class Op>
-float reduce_row(const float* x, int64_t n) {
+float reduce_row(const float* x, int64_t n, const Op& op = Op()) {
   const F32 d;
   StateOf<Op> total;
   int64_t i = 0;
@@ -124,20 +132,21 @@ float reduce_row(const float* x, int64_t n) {
     StateOf<Op> a, b, c, e;
     for (const int64_t end = std::min(n, i + kRun * kLaneCount); i + 4 * kLaneCount <= end;
          i += 4 * kLaneCount) {
-      a.take(hn::LoadU(d, x + i));
-      b.take(hn::LoadU(d, x + i + kLaneCount));
-      c.take(hn::LoadU(d, x + i + 2 * kLaneCount));
-      e.take(hn::LoadU(d, x + i + 3 * kLaneCount));
+      a.take(op.element(hn::LoadU(d, x + i)));
+      b.take(op.element(hn::LoadU(d, x + i + kLaneCount)));
+      c.take(op.element(hn::LoadU(d, x + i + 2 * kLaneCount)));
+      e.take(op.element(hn::LoadU(d, x + i + 3 * kLaneCount)));
     }
     a.take(b);
     c.take(e);
     a.take(c);
     total.take(a);
   }
-  for (; i + kLaneCount <= n; i += kLaneCount) total.take(hn::LoadU(d, x + i));
+  for (; i + kLaneCount <= n; i += kLaneCount) total.take(op.element(hn::LoadU(d, x + i)));
   if (i < n) {
     const auto rest = static_cast<std::size_t>(n - i);
-    total.take(hn::IfThenElse(hn::FirstN(d, rest), load_n(d, x + i, rest), hn::Set(d, Op::kStart)));
+    total.take(op.element(
+        hn::IfThenElse(hn::FirstN(d, rest), load_n(d, x + i, rest), hn::Set(d, Op::kNothing))));
   }
   if constexpr (OfNumbers<Op>) {
     if (total.may_have_nan()) return reduce_row<typename Op::OrNan>(x, n);
@@ -147,15 +156,16 @@ float reduce_row(const float* x, int64_t n) {
 
 // Reduces n rows of `width` floats, `stride` apart, for up to a vector's width.
 template <class Op>
-VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width) {
+VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width,
+                     const Op& op = Op()) {
   const F32 d;
   StateOf<Op> total;
   for (int64_t p = 0; p < n;) {
     StateOf<Op> run;
     for (const int64_t end = std::min(n, p + kRun); p < end; ++p) {
       const float* row = x + p * stride;
-      run.take(width == kLaneCount ? hn::LoadU(d, row)
-                                   : load_n(d, row, static_cast<std::size_t>(width)));
+      run.take(op.element(width == kLaneCount ? hn::LoadU(d, row)
+                                              : load_n(d, row, static_cast<std::size_t>(width))));
     }
     total.take(run);
   }
@@ -165,59 +175,25 @@ VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width) {
   return total.lanes();
 }
 
-// The sum of count vectors.
-template <class Vector>
-HWY_INLINE VecF32 sum_in_runs(int64_t count, const Vector& vector) {
-  const F32 d;
-  VecF32 total = hn::Zero(d);
-  for (int64_t i = 0; i < count;) {
-    VecF32 even = hn::Zero(d), odd = hn::Zero(d);
-    const int64_t end = std::min(count, i + kRun);
-    for (; i + 2 <= end; i += 2) {
-      even = hn::Add(even, vector(i));
-      odd = hn::Add(odd, vector(i + 1));
-    }
-    for (; i < end; ++i) even = hn::Add(even, vector(i));
-    total = hn::Add(total, hn::Add(even, odd));
-  }
-  return total;
-}
-
 // The exponentials are relative to the largest element, so that they cannot overflow. Where that is
 // infinite or NaN, it is the result.
 struct LogSumExp {};
 
 template <>
-float reduce_row<LogSumExp>(const float* x, int64_t n) {
-  const F32 d;
-  const float largest = reduce_row<Maximum>(x, n);
-  if (!std::isfinite(largest)) return largest;
-  const VecF32 max = hn::Set(d, largest);
-  const int64_t whole = n / kLaneCount;
-  VecF32 sum = sum_in_runs(whole, [&](int64_t i) HWY_ATTR {
-    return exp_of_negative(hn::Sub(hn::LoadU(d, x + i * kLaneCount), max));
-  });
-  const auto rest = static_cast<std::size_t>(n - whole * kLaneCount);
-  if (rest != 0) {
-    const VecF32 e = exp_of_negative(hn::Sub(load_n(d, x + whole * kLaneCount, rest), max));
-    sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, rest), e));
-  }
-  return largest + std::log(combine_lanes<Sum>(sum));
+float reduce_row<LogSumExp>(const float* x, int64_t n, const LogSumExp&) {
+  const float max = reduce_row<Maximum>(x, n);
+  if (!std::isfinite(max)) return max;
+  return max + std::log(reduce_row(x, n, SumExp(hn::Set(F32(), max))));
 }
 
 template <>
-VecF32 reduce_column<LogSumExp>(const float* x, int64_t n, int64_t stride, int64_t width) {
-  const F32 d;
-  const VecF32 largest = reduce_column<Maximum>(x, n, stride, width);
-  const auto finite = hn::IsFinite(largest);
-  const VecF32 max = hn::IfThenElseZero(finite, largest);
-  const VecF32 sum = sum_in_runs(n, [&](int64_t i) HWY_ATTR {
-    const float* row = x + i * stride;
-    const VecF32 v =
-        width == kLaneCount ? hn::LoadU(d, row) : load_n(d, row, static_cast<std::size_t>(width));
-    return exp_of_negative(hn::Sub(v, max));
-  });
-  return hn::IfThenElse(finite, hn::Add(max, log_f32(sum)), largest);
+VecF32 reduce_column<LogSumExp>(const float* x, int64_t n, int64_t stride, int64_t width,
+                                const LogSumExp&) {
+  const VecF32 max = reduce_column<Maximum>(x, n, stride, width);
+  const auto finite = hn::IsFinite(max);
+  const SumExp relative(hn::IfThenElseZero(finite, max));
+  const VecF32 sum = reduce_column(x, n, stride, width, relative);
+  return hn::IfThenElse(finite, hn::Add(max, log_f32(sum)), max);
 }
 
 template <class Op>

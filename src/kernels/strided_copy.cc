@@ -254,7 +254,7 @@ void StridedCopy::run_transpose(const Span& span) const {
     return interleave<kBytes>(source, source + columns.source,
                               span.target + span.begin * rows.target, span.end - span.begin);
   }
-  const TransposeTile wide = kBytes == 4 ? transpose_tile() : nullptr;
+  const TransposeTile wide = kBytes == 4 && kTile == kTransposeEdge ? transpose_tile() : nullptr;
   const bool few_sets = rows.target % kFewSets == 0 || columns.source % kFewSets == 0;
   for (std::int64_t r = span.begin; r < span.end; r += kTile) {
     const std::int64_t row_count = std::min(kTile, span.end - r);

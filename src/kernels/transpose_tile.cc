@@ -11,7 +11,7 @@ namespace {
 
 using std::int64_t;
 
-constexpr int kEdge = 16;
+constexpr int kEdge = int{kTransposeEdge};
 
 template <class D>
 HWY_INLINE hn::Vec<D> load(D d, const char* from) {

@@ -26,6 +26,10 @@ void infer(Op& op) {
   same_shape(op);
 }
 
+AxisSplit split_of(const Run& run) {
+  return split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+}
+
 // Columns of x and y, at most kColumns side by side, [n] of them `stride` apart; y may be x.
 constexpr std::int64_t kColumns = 64;
 template <class T, bool product>
@@ -55,8 +59,8 @@ void accumulate(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int6
 
 // Calls columns_of(first element, n, stride, columns) for groups of at most `most` columns of x.
 template <class Columns>
-void each_group(Run& run, bool reverse, std::int64_t most, const Columns& columns_of) {
-  const AxisSplit split = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+void each_group(Run& run, const AxisSplit& split, bool reverse, std::int64_t most,
+                const Columns& columns_of) {
   const std::int64_t n = split.n, inner = split.inner;
   if (n == 0) return;
   const std::int64_t first = reverse ? (n - 1) * inner : 0, stride = reverse ? -inner : inner;
@@ -73,7 +77,7 @@ Choice simd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const bool exclusive = op.attr_int("exclusive") != 0, reverse = op.attr_int("reverse") != 0;
   return Kernel([exclusive, reverse](Run& run) {
-    const AxisSplit split = split_at(run.op().in_shape(0), axis_of(run.op(), run.in_ints(1)));
+    const AxisSplit split = split_of(run);
     if (split.inner == 1 && split.n > 0) {
       const std::int64_t n = split.n, first = reverse ? n - 1 : 0;
       const auto rows = [&](std::int64_t begin, std::int64_t end) {
@@ -84,7 +88,7 @@ Choice simd(Op& op) {
       return run.pool().parallel_for(split.outer, grain_for(n), rows);
     }
     constexpr std::int64_t kMost = 1 << 20;
-    each_group(run, reverse, kMost,
+    each_group(run, split, reverse, kMost,
                [&](std::int64_t at, std::int64_t n, std::int64_t stride, std::int64_t columns) {
                  kernels::cumulate({product, exclusive, n, stride, columns}, run.in<float>(0) + at,
                                    run.out<float>(0) + at);
@@ -100,7 +104,7 @@ Choice reference(Op& op) {
             [&](auto type) {
               using T = decltype(type);
               kernel = [exclusive, reverse](Run& run) {
-                each_group(run, reverse, kColumns,
+                each_group(run, split_of(run), reverse, kColumns,
                            [&](std::int64_t at, std::int64_t n, std::int64_t stride,
                                std::int64_t columns) {
                              accumulate<T, product>(run.in<T>(0) + at, run.out<T>(0) + at, n,
