@@ -52,6 +52,8 @@ struct ConvStages {
   float* scaled = nullptr;       ///< conv(x, weights) * scale + shift
   float* sum = nullptr;          ///< scaled (or conv, where there is no shift) + add
   float* result = nullptr;       ///< y
+  /// The same once more where there is a result, whole lines of the cache from that.
+  float* copy = nullptr;
 };
 
 /// y = clamp(conv(x, weights) + bias + add, min, max). `bias` [out_c] and `add` (like y, dense) may

@@ -74,10 +74,11 @@ HWY_INLINE void stream_two(D pair, VecBlock first, VecBlock second, float* to) {
 }
 
 // The same straight from vectors to lines, of pixels [begin, end) of rows of `pixels`, the first of
-// which begins at `to`: up to where less than `Lines` lines of each row are left.
+// which begins at `to`, and once more `further` floats behind, if that is not 0: up to where less
+// than `Lines` lines of each row are left.
 template <int Lines, class Value>
-std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int64_t pixels,
-                      const Value& value) {
+std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int64_t further,
+                      std::int64_t pixels, const Value& value) {
   constexpr std::int64_t kPixels = Lines * kCacheLine;
   constexpr int kGroups = int{kPixels} / kPartLanes;
   for (; begin + kPixels <= end; begin += kPixels) {
@@ -93,9 +94,13 @@ std::int64_t to_lines(std::int64_t begin, std::int64_t end, float* to, std::int6
       MEZZO_UNROLL
       for (int i = 0; i < kPartLanes; ++i) {
         float* row = to + (part + i) * pixels + begin;
-        MEZZO_UNROLL
-        for (int g = 0; g < kGroups; g += 2)
-          stream_two(PairF32(), v[g][i], v[g + 1][i], row + g * kPartLanes);
+        const auto give = [&](float* place) HWY_ATTR {
+          MEZZO_UNROLL
+          for (int g = 0; g < kGroups; g += 2)
+            stream_two(PairF32(), v[g][i], v[g + 1][i], place + g * kPartLanes);
+        };
+        give(row);
+        if (further != 0) give(row + further);
       }
     }
   }
@@ -115,14 +120,18 @@ struct RowStreams {
 class BlockRows {
  public:
   // Pixels [begin, end) of rows of `pixels`, the first of which begins at `to`; null: of none.
+  // `further`: as in LineStream::give_also.
   BlockRows(float* to, std::int64_t pixels, std::int64_t begin, std::int64_t end,
-            LineStream& planes)
+            LineStream& planes, std::int64_t further = 0)
       : planes_(planes),
         to_(to),
+        further_(further),
         pixels_(pixels),
         at_(begin),
         is_whole_(begin == 0 && end == pixels),
-        is_one_run_(is_whole_ && pixels <= kRunPixels) {}
+        is_one_run_(is_whole_ && pixels <= kRunPixels) {
+    planes_.give_also(further);
+  }
 
   // Where the first row begins.
   float* to() const { return to_; }
@@ -136,13 +145,17 @@ class BlockRows {
       // Without wide vectors (Zen 3) lines of rows so far from each other wait for each other in
       // the CPU's buffers: two beside each other go at a time. With them (Zen 4) one is quicker.
       if constexpr (kPairLanes == kPartLanes) {
-        if (pixels_ % (16 * kCacheLine) == 0) next = to_lines<2>(next, end, to_, pixels_, value);
+        if (pixels_ % (16 * kCacheLine) == 0)
+          next = to_lines<2>(next, end, to_, further_, pixels_, value);
       }
-      next = to_lines<1>(next, end, to_, pixels_, value);
+      next = to_lines<1>(next, end, to_, further_, pixels_, value);
       at_ += next - begin;
     }
     if (next == end) return;
-    if (!is_one_run_ && !streams_.has_value()) streams_.emplace();
+    if (!is_one_run_ && !streams_.has_value()) {
+      streams_.emplace();
+      for (LineStream& row : streams_->rows) row.give_also(further_);
+    }
     alignas(kPage * sizeof(float)) float run[kRunFloats];
     float* const first = run + first_row();
     lead(first);
@@ -204,7 +217,7 @@ class BlockRows {
 
   LineStream& planes_;
   float* to_;
-  std::int64_t pixels_, at_;
+  std::int64_t further_, pixels_, at_;
   bool is_whole_, is_one_run_;
   std::optional<RowStreams> streams_;
 };

@@ -93,12 +93,12 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
   const float *scale = of_block(stages.scale, kOnes), *unscale = of_block(stages.unscale, kOnes),
               *shift = of_block(stages.shift, kZeros), *bias = of_block(args.bias, kZeros);
   const std::int64_t end = begin + count;
-  const auto rows_of = [&](int stage, float* to) {
+  const auto rows_of = [&](int stage, float* to, float* also = nullptr) {
     return BlockRows(to == nullptr ? nullptr : to + plane * pixels, pixels, begin, end,
-                     planes.streams[stage]);
+                     planes.streams[stage], also == nullptr ? 0 : also - to);
   };
   BlockRows conv = rows_of(0, stages.conv), after_norm = rows_of(1, stages.scaled),
-            sum = rows_of(2, stages.sum), result = rows_of(3, stages.result);
+            sum = rows_of(2, stages.sum), result = rows_of(3, stages.result, stages.copy);
   for (; begin < end; begin += kRunPixels) {
     const std::int64_t run_end = std::min(begin + kRunPixels, end);
     const auto run = [&](auto keep, BlockRows& rows, const auto& op)

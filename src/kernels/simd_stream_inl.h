@@ -46,6 +46,9 @@ inline void stream(const float* from, std::int64_t count, float* to) {
 // is left of a part waits for the next one, which mostly goes where the one before has ended.
 class LineStream {
  public:
+  // What is added goes so many floats further, too: a number of lines. 0: it does not.
+  void give_also(std::int64_t further) { further_ = further; }
+
   // What waits, put ahead of `from` if it goes ahead of `to`: to be called before what add() takes
   // is written there, with the same arguments. The kCacheLine floats ahead of `from` are written
   // over. (What is written just ahead of a load that needs it and more makes the load wait until
@@ -62,27 +65,34 @@ class LineStream {
     } else {
       finish();
       const std::int64_t begin = std::min(count, to_line(to));
-      std::copy_n(from, begin, to);
+      each(to, [&](float* place) { std::copy_n(from, begin, place); });
       if (begin == count) return;
       from += begin;
       to += begin;
     }
     const std::int64_t lines = (end - from) / kCacheLine;
-    stream_lines(from, lines, to);
+    each(to, [&](float* place) HWY_ATTR { stream_lines(from, lines, place); });
     rest_count_ = end - from - lines * kCacheLine;
     std::copy_n(end - kCacheLine, kCacheLine, rest_);
     end_ = to + (end - from);
   }
 
   void finish() {
-    std::copy_n(rest_ + kCacheLine - rest_count_, rest_count_, end_ - rest_count_);
+    each(end_ - rest_count_,
+         [&](float* place) { std::copy_n(rest_ + kCacheLine - rest_count_, rest_count_, place); });
     rest_count_ = 0;
     end_ = nullptr;
   }
 
  private:
+  template <class Write>
+  HWY_INLINE void each(float* place, const Write& write) const {
+    write(place);
+    if (further_ != 0) write(place + further_);
+  }
+
   HWY_ALIGN float rest_[kCacheLine];  // the last of them wait
-  std::int64_t rest_count_ = 0;
+  std::int64_t rest_count_ = 0, further_ = 0;
   float* end_ = nullptr;  // of all that was added; null where the next part begins anew
 };
 

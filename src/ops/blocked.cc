@@ -233,7 +233,8 @@ MEZZO_FAMILY(blocked) {
   declare_conv(op("BlockedConv", kDomain).since(1)).in_place(3);
   // The other outputs are the tensors on the way to Y, [N, C, H, W]. Without Shift, Conv is conv +
   // B, Sum is Conv + Z, and Result is Y, its activation. With Shift a norm lies between them: Conv
-  // is conv * Unscale + B, Scaled is conv * Scale + Shift, and Sum is Scaled + Z.
+  // is conv * Unscale + B, Scaled is conv * Scale + Shift, and Sum is Scaled + Z. Copy is Result
+  // once more.
   declare_conv(op("BlockedStagedConv", kDomain).since(1))
       .in("Scale", DType::f32, Arity::optional)
       .in("Unscale", DType::f32, Arity::optional)
@@ -241,7 +242,8 @@ MEZZO_FAMILY(blocked) {
       .out("Conv", like(0), Arity::optional)
       .out("Scaled", like(0), Arity::optional)
       .out("Sum", like(0), Arity::optional)
-      .out("Result", like(0), Arity::optional);
+      .out("Result", like(0), Arity::optional)
+      .out("Copy", like(0), Arity::optional);
   op("ToBlocked", kDomain)
       .since(1)
       .in("X", kQuantized8 | DType::f32)

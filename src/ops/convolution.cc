@@ -130,7 +130,8 @@ kernels::ConvArgs conv_args(const Run& run, const float* weights, const Finish& 
                      .conv = run.out<float>(1),
                      .scaled = run.out<float>(2),
                      .sum = run.out<float>(3),
-                     .result = run.out<float>(4)}};
+                     .result = run.out<float>(4),
+                     .copy = run.out<float>(5)}};
 }
 
 std::string packing_key(const kernels::ConvShape& s) {

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/memory.h"
 #include "base/shape.h"
 #include "ops/blocked.h"
 #include "passes/layout_part.h"
@@ -44,9 +45,13 @@ class Layout {
     for (const auto& [slot, uses] : uses_) {
       if (uses.region >= 0) gains[region(uses.region)] -= uses.conversions() * cost(slot);
     }
+    const auto pays = [&](int i) { return part(i).takes_part() && gains[region(i)] > 0; };
+    for (int i = 0; i < program_.size(); ++i) {
+      if (pays(i) && program_.is(i, "Concat")) join_copies(i);
+    }
     for (int i = 0; i < program_.size(); ++i) {
       if (!part(i).takes_part()) continue;
-      if (gains[region(i)] > 0) {
+      if (pays(i)) {
         convert(i);
       } else if (part(i).gain > 0) {
         program_.miss(part(i).stages ? part(i).stages->members[0] : i,
@@ -160,6 +165,32 @@ class Layout {
     }
   }
 
+  // Where what a Concat gives is kept, and so are its parts, which convolutions give plain, these
+  // give them once more where they lie in the whole: a third of what converting that costs. (A view
+  // would cost nothing, but whoever wrote into one result would change another.)
+  void join_copies(int i) {
+    const std::vector<int>& parts = part(i).taken;
+    const int whole = part(i).given[0];
+    const bool once = std::set<int>(parts.begin(), parts.end()).size() == parts.size();
+    if (!uses_[whole].kept || uses_[whole].read || !once) return;
+    std::int64_t end = 0;
+    std::vector<std::int64_t> begins;
+    for (const int slot : parts) {
+      const ops::Operand& tensor = program_.slot(slot).operand;
+      begins.push_back(end);
+      end += static_cast<std::int64_t>(bytes_of(tensor.dtype, element_count(tensor.shape)));
+      // Kernels write whole lines of the cache.
+      if (!uses_[slot].by_stage() || copies_.contains(slot) || tensor.shape[0] != 1 ||
+          begins.back() % static_cast<std::int64_t>(kAlignment) != 0) {
+        return;
+      }
+    }
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+      copies_[parts[k]] = program_.add_slot_inside(whole, begins[k], parts[k]);
+      joined_[whole].push_back(copies_[parts[k]]);
+    }
+  }
+
   int blocked(int slot) {
     int& made = blocked_.try_emplace(slot, -1).first->second;
     if (made < 0) {
@@ -208,8 +239,10 @@ class Layout {
     result.op_type = "BlockedStagedConv";
     if (stages.weights >= 0) result.in[1] = stages.weights;
     result.in.insert(result.in.end(), {stages.scale, stages.unscale, stages.shift});
+    const auto copy = copies_.find(stages.y);
     result.out.insert(result.out.end(),
-                      {stages.conv, stages.scaled, stages.sum, gives_result ? stages.y : -1});
+                      {stages.conv, stages.scaled, stages.sum, gives_result ? stages.y : -1,
+                       copy == copies_.end() ? -1 : copy->second});
     return result;
   }
 
@@ -237,6 +270,12 @@ class Layout {
                          {in_blocks}});
       }
       begin += blocks_of(program_, slot);
+      if (const auto joined = joined_.find(slot); joined != joined_.end()) {
+        after.push_back(
+            {"Concat", "", 13, {attribute("axis", std::int64_t{1})}, joined->second, {slot}});
+        after.back().placed = true;
+        continue;
+      }
       const Uses& uses = uses_[slot];
       if (!uses.converted()) continue;
       const Shape& plain = program_.slot(slot).operand.shape;
@@ -259,6 +298,8 @@ class Layout {
   std::vector<int> regions_;    // by step: another one of its region, in the end the same for all
   std::map<int, Uses> uses_;    // by slot
   std::map<int, int> blocked_;  // the form in blocks of a slot
+  std::map<int, int> copies_;   // what a convolution gives of it besides, inside another slot
+  std::map<int, std::vector<int>> joined_;  // the copies that fill a slot
 };
 
 }  // namespace

@@ -263,6 +263,13 @@ int Program::add_slot(int of, Shape shape) {
   return static_cast<int>(slots_.size()) - 1;
 }
 
+int Program::add_slot_inside(int whole, std::int64_t begin, int of) {
+  const int added = add_slot(of, Shape(slot(of).operand.shape));
+  slot_at(added).inside = whole;
+  slot_at(added).begin = begin;
+  return added;
+}
+
 void Program::replace(const std::vector<int>& members, Replacement replacement,
                       std::vector<Replacement> before, std::vector<Replacement> after) {
   const auto made = [&](Replacement& wanted) {
@@ -279,6 +286,7 @@ void Program::replace(const std::vector<int>& members, Replacement replacement,
       steps.push_back(made(wanted));
       steps.back().nodes = step(members.back()).nodes;
       steps.back().passes = {pass_};
+      steps.back().placed = wanted.placed;
     }
     return steps;
   };

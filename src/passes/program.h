@@ -61,6 +61,7 @@ struct Replacement {
   std::vector<std::pair<int, Shape>> in_as = {};
   std::optional<Shape> out_as = std::nullopt;
   bool of_any_type = false;  ///< the members' values need not be float32
+  bool placed = false;       ///< see Step; of one that runs behind another
   /// Asked of the new operator: why it is not to be, or nothing.
   std::function<std::string(const ops::Op&)> refuse = nullptr;
 };
@@ -153,6 +154,8 @@ class Program {
 
   /// A new slot: another form of what slot `of` holds, of that shape.
   int add_slot(int of, Shape shape);
+  /// The same in the same shape, `begin` bytes behind where slot `whole` begins.
+  int add_slot_inside(int whole, std::int64_t begin, int of);
   /// Replaces steps, in ascending order, by one in the place of the last that may give other slots,
   /// with others that run just ahead of it and behind it. All of this must fit: it is not asked
   /// whether somebody misses a slot.

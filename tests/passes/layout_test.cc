@@ -256,5 +256,67 @@ TEST_F(LayoutPass, AllValuesAtOnce) {
   }
 }
 
+// Two branches and what they are joined to, all of which may be asked for.
+Model branches(std::int64_t size, std::int64_t channels) {
+  G g;
+  g.input("x", DType::f32, {1, 3, size, size}).weight("w1", {64, 3, 3, 3});
+  g.weight("w2", {channels, 64, 1, 1}).weight("w3", {64, 64, 3, 3});
+  g.weight("w4", {64, channels + 64, 3, 3});
+  const auto pads = G::ints("pads", {1, 1, 1, 1});
+  g.node("Conv", {"x", "w1"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
+  g.node("Conv", {"r1", "w2"}, {"c2"}).node("Relu", {"c2"}, {"r2"});
+  g.node("Conv", {"r1", "w3"}, {"c3"}, {pads}).node("Relu", {"c3"}, {"r3"});
+  g.node("Concat", {"r2", "r3"}, {"joined"}, {G::number("axis", 1)});
+  g.node("Conv", {"joined", "w4"}, {"c4"}, {pads}).node("Relu", {"c4"}, {"r4"});
+  g.node("GlobalAveragePool", {"r4"}, {"y"}).output("y");
+  return g.finish();
+}
+
+TEST_F(LayoutPass, ConvolutionsGiveAConcatBesideItsParts) {
+  const std::vector<std::string> names = {"r2", "joined", "c3", "r3", "y"};
+  for (const std::int64_t size : {13, 32, 55, 120}) {
+    SCOPED_TRACE(size);
+    const Model model = branches(size, 32);
+    const Feeds feeds = {{"x", G::random({1, 3, size, size}, 75)}};
+    const Outputs expected =
+        Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds, names);
+    for (const int threads : {1, 2}) {
+      const Session session(model, {.threads = threads});
+      const std::string plan = session.explain(feeds, names);
+      EXPECT_EQ(count(plan, "as FromBlocked"), 0) << plan;
+      EXPECT_EQ(count(plan, "as BlockedStagedConv"), 2) << plan;
+      const Outputs got = session.run(feeds, names);
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        SCOPED_TRACE(names[i]);
+        expect_near(got[i], expected[i], 1e-5);
+      }
+      // Nobody who writes into one of them changes another.
+      const auto bytes_of = [](const Tensor& t) { return std::as_bytes(t.values<float>()); };
+      for (const Tensor& part : {got[0], got[3]}) {
+        const auto apart = bytes_of(part), joined = bytes_of(got[1]);
+        EXPECT_TRUE(apart.data() + apart.size() <= joined.data() ||
+                    joined.data() + joined.size() <= apart.data());
+      }
+    }
+  }
+}
+
+// The second part would not begin at a line of the cache; or somebody asks for one part only.
+TEST_F(LayoutPass, AConcatThatIsConverted) {
+  const auto conversions = [](std::int64_t channels, const std::vector<std::string>& names) {
+    const Model model = branches(13, channels);
+    const Feeds feeds = {{"x", G::random({1, 3, 13, 13}, 75)}};
+    const Session session(model, {.threads = 1});
+    const Outputs got = session.run(feeds, names);
+    const Outputs expected =
+        Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds, names);
+    for (std::size_t i = 0; i < names.size(); ++i) expect_near(got[i], expected[i], 1e-5);
+    return count(session.explain(feeds, names), "as FromBlocked");
+  };
+  EXPECT_EQ(conversions(40, {"r2", "joined", "r3", "y"}), 1);
+  EXPECT_EQ(conversions(32, {"joined", "r3", "y"}), 1);
+  EXPECT_EQ(conversions(32, {"r2", "joined", "r3", "y"}), 0);
+}
+
 }  // namespace
 }  // namespace mezzo::tests
