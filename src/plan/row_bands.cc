@@ -26,6 +26,9 @@ constexpr std::int64_t kLeastElements = 32 << 10;
 constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
 constexpr std::int64_t kMostUneven = 20;
+// Lines of the cache that a band has of each plane, from which on it does not matter that the first
+// and the last are another band's as well: each costs as much as ten to forty whole ones.
+constexpr std::int64_t kLeastLines = 256;
 
 // What so many rows cost.
 std::int64_t units_of(const RowWindow& window, std::int64_t rows) {
@@ -60,7 +63,8 @@ class RowSplitter : RowSteps {
     return RowSteps::band_of(window, border(window.out, band), border(window.out, band + 1));
   }
 
-  std::string refusal(const ops::Op& op, const RowWindow& window) const override {
+  std::string refusal(const Step& step, const RowWindow& window) const override {
+    const ops::Op& op = *step.op;
     const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
     const std::int64_t elements = element_count(op.in_shape(0)) + element_count(op.out_shape(0));
     if (elements < kLeastElements) return "a small image";
@@ -74,7 +78,21 @@ class RowSplitter : RowSteps {
     }
     if (100 * most * count_ > (100 + kMostUneven) * units_of(window, window.out))
       return "the rows do not divide well";
+    if (shares_lines(step)) return "threads would write into the same cache lines";
     return "";
+  }
+
+  // Whether much of what a step gives plain lies in lines that two bands have a part of.
+  bool shares_lines(const Step& step) const {
+    return std::any_of(step.out.begin(), step.out.end(), [&](int number) {
+      if (number < 0 || plan_.slots[at(number)].shape.size() != 4) return false;
+      const Slot& slot = plan_.slots[at(number)];
+      if (plane_bytes(slot) >= count_ * kLeastLines * kCacheLine) return false;
+      for (int b = 1; b < count_; ++b) {
+        if (border(slot.shape[2], b) * row_bytes(slot) % kCacheLine != 0) return true;
+      }
+      return false;
+    });
   }
 
   // Steps [begin, end), all of which can be split.

@@ -42,7 +42,7 @@ void RowSteps::find_steps() {
     const std::optional<RowWindow> window = window_of(i);
     if (!window) continue;
     Step& step = plan_.steps[at(i)];
-    const std::string reason = refusal(*step.op, *window);
+    const std::string reason = refusal(step, *window);
     if (reason.empty()) {
       windows_[at(i)] = window;
     } else {

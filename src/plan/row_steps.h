@@ -17,6 +17,9 @@ inline std::int64_t row_bytes(const Slot& slot) {
 }
 inline std::int64_t plane_bytes(const Slot& slot) { return slot.shape[2] * row_bytes(slot); }
 
+/// Bytes.
+inline constexpr std::int64_t kCacheLine = 64;
+
 /// Whether input i has a row of its own for each one of the output.
 inline bool is_summand(const ops::Op& op, int i) {
   return i > 0 && op.row().is_batched(op, i) && op.in_shape(i) == op.out_shape(0);
@@ -47,7 +50,7 @@ class RowSteps {
   // and who uses what.
   void find_steps();
   // Why it would not pay to split a step; empty where it does.
-  virtual std::string refusal(const ops::Op& op, const RowWindow& window) const = 0;
+  virtual std::string refusal(const Step& step, const RowWindow& window) const = 0;
 
   bool is_splittable(int i) const { return windows_[at(i)] || plan_.steps[at(i)].placed; }
   // Whether only steps [begin_, end_) know the slot, and these by bands.

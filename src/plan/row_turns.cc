@@ -28,7 +28,6 @@ constexpr double kMostWork = 8;
 constexpr std::int64_t kLeastRows = 4;
 // A row may be of any width: more rows than these are not put together for the sake of its end.
 constexpr std::int64_t kMostTogether = 16;
-constexpr std::int64_t kCacheLine = 64;
 
 class RowTurns : RowSteps {
  public:
@@ -57,7 +56,8 @@ class RowTurns : RowSteps {
     std::int64_t most = 0;
   };
 
-  std::string refusal(const ops::Op& op, const RowWindow&) const override {
+  std::string refusal(const Step& step, const RowWindow&) const override {
+    const ops::Op& op = *step.op;
     const double bytes = bytes_of_operand(op.in(0)) + bytes_of_operand(op.out(0));
     if (bytes < kLargeBytes) return "a small image";
     if (static_cast<double>(op.row().count_multiply_adds(op)) > kMostWork * bytes)

@@ -127,6 +127,25 @@ TEST_F(RowBandsPass, EveryValueInside) {
   }
 }
 
+// A line of the cache that two threads write into goes from one to the other for each of them.
+TEST_F(RowBandsPass, TappedPlanesAreNotCutWithinALine) {
+  constexpr const char* kReason = "threads would write into the same cache lines";
+  const Session session(network(), {.threads = 3});
+  // 11 of 33 rows of 24 are no whole lines, 22 of 66 rows of 48 are.
+  EXPECT_EQ(session.explain(picture()).find(kReason), std::string::npos);
+  EXPECT_EQ(session.explain(picture(), {"wider", "y"}).find(kReason), std::string::npos);
+  const std::string plan = session.explain(picture(), {"gate", "c3r", "y"});
+  EXPECT_NE(plan.find(kReason), std::string::npos) << plan;
+  EXPECT_TRUE(is_split(plan, 3)) << plan;
+  // Where planes are large a line does not matter.
+  const Model model = network(kLargeWidth);
+  const Feeds feeds = picture(kLargeWidth);
+  const Session large(model, {.threads = 3});
+  EXPECT_EQ(large.explain(feeds, {"wider"}).find(kReason), std::string::npos);
+  const Outputs all = large.run(feeds, kValues), expected = expected_of(model, feeds, kValues);
+  for (std::size_t i = 0; i < kValues.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+}
+
 // Chains of windows of all kinds, and element-wise functions between them, on images whose heights
 // fit nothing.
 TEST_F(RowBandsPass, WindowsOfAllKinds) {
