@@ -57,14 +57,20 @@ struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
 };
 
+// Percent that a thread may wait for those with a panel more.
+constexpr int64_t kMostUneven = 20;
+
 // Stretches that are not parted: images are cut behind so many and their multiples.
-int64_t stretches_together(const BlockedLayout& l, const ConvArgs& args) {
+int64_t stretches_together(const BlockedLayout& l, const ConvArgs& args, int64_t threads) {
   if (!args.stages.wanted()) return 1;
   // What is written past the caches is written in whole lines.
-  const int64_t lines = kCacheLine / std::gcd(kCacheLine, l.stretch);
-  if (l.pixels % kCacheLine == 0 && lines < l.image_stretches()) return lines;
-  const bool fits = l.image_stretches() * l.stretch_floats() <= 2 * kTaskFloats;
-  return fits ? l.image_stretches() : 1;
+  const int64_t lines = kCacheLine / std::gcd(kCacheLine, l.stretch), all = l.image_stretches();
+  if (l.pixels % kCacheLine == 0 && lines < all) return lines;
+  if (all * l.stretch_floats() > 2 * kTaskFloats) return 1;
+  // Unless there are too few panels: a thread without work costs more than the lines of a cut.
+  const int64_t panels = l.images * l.panels;
+  const bool uneven = 100 * round_up(panels, threads) > (100 + kMostUneven) * panels;
+  return uneven ? ceil_div(all, threads) : all;
 }
 
 // The stages of one panel's stretches, image by image.
@@ -219,7 +225,7 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
     images = scratch;
   }
   // Parts of images, which are cut between stretches.
-  const int64_t together = stretches_together(l, args),
+  const int64_t together = stretches_together(l, args, pool.available()),
                 image_parts = ceil_div(l.image_stretches(), together), parts = count * image_parts;
   const auto first_stretch = [&](int64_t part) {
     return (first + part / image_parts) * l.image_stretches() + part % image_parts * together;
