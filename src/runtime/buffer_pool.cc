@@ -50,9 +50,12 @@ struct BufferPool::InBuffer {
   Buffer* buffer;
 };
 
+std::atomic<std::size_t> BufferPool::Store::kept_by_all = 0;
+
 BufferPool::Store::Store() : slabs(kSlab, kGap) {}
 
 BufferPool::Store::~Store() {
+  kept_by_all -= free_bytes;
   for (Buffer* first : free) {
     while (first != nullptr) delete std::exchange(first, first->next);
   }
@@ -69,6 +72,7 @@ std::shared_ptr<void> BufferPool::take(std::size_t bytes) {
     if (free != nullptr) {
       buffer = std::exchange(free, free->next);
       store_->free_bytes -= size.bytes;
+      Store::kept_by_all -= size.bytes;
     }
   }
   if (buffer == nullptr) {
@@ -91,8 +95,12 @@ void BufferPool::give_back(Buffer* buffer) {
   const std::shared_ptr<Store> store = std::move(buffer->store);
   std::unique_ptr<Buffer> kept(buffer);
   const std::lock_guard lock(store->mutex);
-  if (store->free_bytes + kept->size.bytes > store->keep_bytes) return;
-  store->free_bytes += kept->size.bytes;
+  const std::size_t bytes = kept->size.bytes;
+  if (Store::kept_by_all.fetch_add(bytes) + bytes > store->keep_bytes) {
+    Store::kept_by_all -= bytes;
+    return;
+  }
+  store->free_bytes += bytes;
   kept->next = store->free[kept->size.number];
   store->free[buffer->size.number] = kept.release();
 }

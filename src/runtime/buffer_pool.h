@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -14,8 +15,11 @@ namespace mezzo::runtime {
 /// may outlive the pool.
 class BufferPool {
  public:
-  /// At most `keep_bytes` of free memory are kept.
+  /// Free memory is kept as long as all pools together have at most `keep_bytes`.
   explicit BufferPool(std::size_t keep_bytes);
+
+  /// Bytes of free memory that all pools keep.
+  static std::size_t kept_bytes() { return Store::kept_by_all; }
 
   /// At least `bytes` of memory, contents undefined. Throws Error(limit).
   std::shared_ptr<void> take(std::size_t bytes);
@@ -47,6 +51,7 @@ class BufferPool {
     std::array<Buffer*, 512> free = {};  // by size; the one that was used last is first
     std::size_t free_bytes = 0;
     std::size_t keep_bytes = 0;
+    static std::atomic<std::size_t> kept_by_all;  // the free bytes of all stores
     Slabs slabs;
   };
   // New memory.

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/memory.h"
+
 namespace mezzo::runtime {
 namespace {
 
 constexpr std::size_t kMaxPlans = 32;       // of one request
 constexpr std::size_t kMaxRequests = 1024;  // of one session, whose plans are kept
-constexpr std::size_t kKeepFree = std::size_t{1} << 30;
+// Of the memory: what runs may leave to later ones.
+constexpr std::size_t kKeepFreePart = 4;
 
 int thread_count(int asked) {
   if (asked < 0) {
@@ -102,7 +105,7 @@ Engine::Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& o
       loop_iterations_(options.loop_iterations),
       passes_(passes::enabled(options.disabled_passes)),
       pool_(thread_count(options.threads)),
-      buffers_(kKeepFree) {}
+      buffers_(allocation_limit() / kKeepFreePart) {}
 
 std::shared_ptr<PlanCache> Engine::plans_of(const plan::Request& request) {
   const std::lock_guard lock(mutex_);

@@ -44,6 +44,26 @@ TEST(BufferPool, WhatIsGivenBackIsHandedOutAgain) {
   EXPECT_NE(pool.take(100000).get(), first) << "half of it would be wasted";
 }
 
+// Fresh pages cost more than what is written to them, and memory that nobody uses costs others.
+TEST(BufferPool, AllPoolsTogetherKeepSoMuch) {
+  constexpr std::size_t kLarge = 40 << 20;
+  const std::size_t before = BufferPool::kept_bytes();
+  {
+    BufferPool first(before + kLarge), second(before + kLarge);
+    std::shared_ptr<void> buffer = first.take(kLarge), other = second.take(kLarge);
+    EXPECT_EQ(BufferPool::kept_bytes(), before) << "both are out";
+    buffer.reset();
+    EXPECT_EQ(BufferPool::kept_bytes(), before + kLarge);
+    other.reset();
+    EXPECT_EQ(BufferPool::kept_bytes(), before + kLarge) << "there is no room for both";
+    buffer = first.take(kLarge);
+    EXPECT_EQ(BufferPool::kept_bytes(), before);
+    second.take(kLarge).reset();
+    EXPECT_EQ(BufferPool::kept_bytes(), before + kLarge);
+  }
+  EXPECT_EQ(BufferPool::kept_bytes(), before);
+}
+
 TEST(BufferPool, TheOneThatWasUsedLastComesFirst) {
   BufferPool pool(std::size_t{1} << 30);
   std::shared_ptr<void> first = pool.take(1000), last = pool.take(1000);
