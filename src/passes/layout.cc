@@ -71,7 +71,12 @@ class Layout {
     // A step that reads it finds it in the caches if it was converted, not if a stage gave it.
     bool by_stage() const { return staged && kept && !read; }
     bool converted() const { return (kept || read) && !by_stage(); }
-    double conversions() const { return !given || converted() ? 1 : by_stage() ? 0.5 : 0; }
+    // What is only kept goes to memory that is in no cache. That costs a plain kernel as well,
+    // which has the lines read first; to convert it past the caches costs little more.
+    double conversions() const {
+      if (!given || read) return 1;
+      return by_stage() ? 0.1 : kept ? 0.25 : 0;
+    }
   };
 
   LayoutPart& part(int i) { return parts_[static_cast<std::size_t>(i)]; }

@@ -245,6 +245,10 @@ TEST_F(LayoutPass, AllValuesAtOnce) {
   for (const ValueInfo& value : model.values()) {
     if (value.kind == ValueInfo::Kind::node_output) names.push_back(value.name);
   }
+  // Every tensor that is no clamp's is converted, which does not take the region apart.
+  const std::string plan = Session(model, {.threads = 1}).explain(picture(), names);
+  EXPECT_EQ(count(plan, "as BlockedConv") + count(plan, "as BlockedStagedConv"), 6) << plan;
+  EXPECT_GE(count(plan, "as FromBlocked"), 4) << plan;
   for (const int threads : {1, 2}) {
     const Outputs got = Session(model, {.threads = threads}).run(picture(), names);
     const Outputs expected =
