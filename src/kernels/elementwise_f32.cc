@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "kernels/elementwise_f32.cc"
 #include "kernels/simd.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_pow_inl.h"
 #include "kernels/simd_stream_inl.h"
 #include "kernels/simd_tail_inl.h"
 // Behind the choice of targets.
@@ -216,6 +217,9 @@ void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n
     case Binary::max:
       return combine<kScalarA, kScalarB>(
           a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR { return max_or_nan(u, v); });
+    case Binary::pow:
+      return combine<kScalarA, kScalarB>(a, b, y, n,
+                                         [](VecF32 u, VecF32 v) HWY_ATTR { return pow_f32(u, v); });
     case Binary::prelu:
       return combine<kScalarA, kScalarB>(a, b, y, n, [](VecF32 u, VecF32 v) HWY_ATTR {
         return hn::IfThenElse(hn::Lt(u, hn::Zero(F32())), hn::Mul(u, v), u);
@@ -356,7 +360,8 @@ void copy_past_caches(const float* from, float* to, std::int64_t n, ThreadPool& 
 void binary(Binary op, const Broadcast& broadcast, const float* a, const float* b, float* y,
             std::int64_t n, ThreadPool& pool) {
   const RangeKernels kernels = RangeKernels::find();
-  pool.parallel_for(n, kCheapGrain, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = op == Binary::pow ? kCheapGrain / 8 : kCheapGrain;
+  pool.parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
     kernels.binary(op, broadcast, broadcast.repeats_a() ? a : a + begin,
                    broadcast.repeats_b() ? b : b + begin, y + begin, begin, end - begin);
   });

@@ -69,6 +69,7 @@ enum class Binary {
   div,
   min,
   max,
+  pow,    ///< as std::pow, to hardly more than half a unit in the last place
   prelu,  ///< a < 0 ? a b : a
 };
 

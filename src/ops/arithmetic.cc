@@ -217,6 +217,11 @@ Choice square_f32(Op& op) {
   return UnaryF32{kernels::Unary::square}(op);
 }
 
+Choice power_f32(Op& op) {
+  if (op.in(0).dtype != DType::f32 || op.in(1).dtype != DType::f32) return refuse("not float32");
+  return BinaryF32{Binary::pow}(op);
+}
+
 void declare(Registry& op, const char* name, Binary simd, Chooser plain) {
   const auto row = [&](TypeSet types) -> Row& {
     return op(name)
@@ -269,6 +274,7 @@ MEZZO_FAMILY(arithmetic) {
       .infer(infer_binary)
       .in_place(0)
       .simd_kernel("square f32", square_f32)
+      .simd_kernel("simd f32", power_f32)
       .kernel("reference", power);
   op("Pow")
       .since(7, 12, 13, 15)
@@ -278,5 +284,6 @@ MEZZO_FAMILY(arithmetic) {
       .infer(infer_binary)
       .in_place(0)
       .simd_kernel("square f32", square_f32)
+      .simd_kernel("simd f32", power_f32)
       .kernel("reference", power);
 }

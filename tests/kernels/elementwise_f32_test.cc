@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <random>
 
 #include "kernels/kernel_test.h"
 
@@ -273,15 +274,19 @@ float apply(Binary op, float a, float b) {
       return std::isnan(a) || std::isnan(b) ? kNan : std::min(a, b);
     case Binary::max:
       return std::isnan(a) || std::isnan(b) ? kNan : std::max(a, b);
+    case Binary::pow:
+      return static_cast<float>(std::pow(double{a}, double{b}));
     case Binary::prelu:
       return a < 0 ? a * b : a;
   }
   return 0;
 }
 
-void expect_same(float got, float expected) {
+void expect_same(float got, float expected, Binary op) {
   if (std::isnan(expected)) {
     ASSERT_TRUE(std::isnan(got)) << got;
+  } else if (op == Binary::pow) {
+    ASSERT_FLOAT_EQ(got, expected);
   } else {
     ASSERT_EQ(got, expected);
   }
@@ -290,7 +295,7 @@ void expect_same(float got, float expected) {
 TEST(ElementwiseF32, BinaryInEveryForm) {
   for_each_target([] {
     for (Binary op : {Binary::add, Binary::sub, Binary::mul, Binary::div, Binary::min, Binary::max,
-                      Binary::prelu}) {
+                      Binary::pow, Binary::prelu}) {
       for (std::int64_t n : {1, 3, 8, 16, 17, 33, 100, 70000}) {
         const std::int64_t rows = n == 70000 ? 2 : 6, period = n == 70000 ? 2 : 3;
         SCOPED_TRACE("op " + std::to_string(static_cast<int>(op)) + " n " + std::to_string(n));
@@ -303,7 +308,7 @@ TEST(ElementwiseF32, BinaryInEveryForm) {
         std::vector<float> y(size + 1, kUntouched);
         const auto check = [&](const auto& expected) {
           for (std::size_t i = 0; i < size; ++i) {
-            ASSERT_NO_FATAL_FAILURE(expect_same(y[i], expected(i))) << "at " << i;
+            ASSERT_NO_FATAL_FAILURE(expect_same(y[i], expected(i), op)) << "at " << i;
           }
           ASSERT_EQ(y[size], kUntouched);
         };
@@ -332,6 +337,59 @@ TEST(ElementwiseF32, BinaryInEveryForm) {
         std::copy(in_place.begin(), in_place.end(), y.begin());
         check([&](std::size_t i) { return apply(op, a[i], b[i]); });
         if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  });
+}
+
+// Against powers in doubles: of all sizes, near 1 with large exponents, negative with integers.
+TEST(ElementwiseF32, PowersAreRoundedOnce) {
+  constexpr std::int64_t kCount = 10007;
+  std::mt19937 random(3);
+  const auto uniform = [&](double from, double to) {
+    return std::uniform_real_distribution<double>(from, to)(random);
+  };
+  std::vector<float> a, b;
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    const bool wide = i % 3 == 0, near = i % 3 == 1;
+    a.push_back(static_cast<float>(wide   ? std::exp(uniform(-100, 88))
+                                   : near ? 1 + uniform(-0.02, 0.02)
+                                          : uniform(-6, 6)));
+    b.push_back(static_cast<float>(wide   ? uniform(-3, 3)
+                                   : near ? uniform(-9000, 9000)
+                                          : std::floor(uniform(-9, 10))));
+  }
+  for_each_target([&] {
+    std::vector<float> y(kCount);
+    binary(Binary::pow, {}, a.data(), b.data(), y.data(), kCount, test_pool());
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const double exact = std::pow(double{a[i]}, double{b[i]});
+      const float rounded = static_cast<float>(exact);
+      if (!std::isfinite(rounded)) {
+        ASSERT_EQ(y[i], rounded) << a[i] << " ^ " << b[i];
+        continue;
+      }
+      const float next = std::nextafter(std::abs(rounded), kInfinity);
+      const double unit = double{next} - std::abs(double{rounded});
+      ASSERT_LE(std::abs(y[i] - exact), 0.501 * unit) << a[i] << " ^ " << b[i];
+    }
+  });
+}
+
+TEST(ElementwiseF32, SpecialPowers) {
+  const std::vector<float> values = {0,      -0.0F,       1,     -1,     2,         -2,
+                                     3,      0.5F,        -2.5F, 1e-45F, -1e-45F,   3e38F,
+                                     -3e38F, 16777216.0F, 1e10F, kNan,   kInfinity, -kInfinity};
+  for_each_target([&] {
+    for (const float exponent : values) {
+      std::vector<float> y(values.size());
+      binary(Binary::pow, {Broadcast::Form::scalar}, values.data(), &exponent, y.data(),
+             static_cast<std::int64_t>(values.size()), test_pool());
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const double exact = std::pow(double{values[i]}, double{exponent});
+        SCOPED_TRACE(std::to_string(values[i]) + " ^ " + std::to_string(exponent));
+        expect_same(y[i], static_cast<float>(exact), Binary::pow);
+        EXPECT_TRUE(std::isnan(exact) || std::signbit(y[i]) == std::signbit(exact));
       }
     }
   });
