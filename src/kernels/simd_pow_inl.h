@@ -52,11 +52,11 @@ HWY_INLINE VecF64 log2_f64(VecF64 x) {
 }
 
 // 2^x for |x| < 1000, with a relative error of some 2^-37: by the series of exp(x ln 2) around the
-// next integer.
+// nearest integer.
 HWY_INLINE VecF64 exp2_f64(VecF64 x) {
   const F64 d;
   const U64 bits;
-  // Added to a small double it leaves the next integer in the last bits.
+  // Added to a small double it leaves the nearest integer in the last bits.
   const VecF64 rounder = hn::Set(d, 0x1.8p52), rounded = hn::Add(x, rounder);
   const VecF64 fraction = hn::Sub(x, hn::Sub(rounded, rounder));
   const VecF64 power = polynomial_f64(
