@@ -1,6 +1,7 @@
 // 2-D convolution of float32 in NCHW.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -54,6 +55,9 @@ struct ConvStages {
   float* result = nullptr;       ///< y
   /// The same once more where there is a result, whole lines of the cache from that.
   float* copy = nullptr;
+
+  /// All that may be given.
+  std::array<float**, 5> given() { return {&conv, &scaled, &sum, &result, &copy}; }
 };
 
 /// y = clamp(conv(x, weights) + bias + add, min, max). `bias` [out_c] and `add` (like y, dense) may

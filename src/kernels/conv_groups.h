@@ -39,9 +39,7 @@ inline ConvArgs group_of(const ConvShape& s, ConvArgs args, std::int64_t n, std:
   for (const float** of_channel :
        {&args.bias, &args.stages.scale, &args.stages.unscale, &args.stages.shift})
     move(*of_channel, channel);
-  for (float** stage :
-       {&args.stages.conv, &args.stages.scaled, &args.stages.sum, &args.stages.result})
-    move(*stage, plane * s.stage_plane());
+  for (float** stage : args.stages.given()) move(*stage, plane * s.stage_plane());
   return args;
 }
 

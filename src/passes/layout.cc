@@ -176,23 +176,20 @@ class Layout {
   void join_copies(int i) {
     const std::vector<int>& parts = part(i).taken;
     const int whole = part(i).given[0];
-    const bool once = std::set<int>(parts.begin(), parts.end()).size() == parts.size();
-    if (!uses_[whole].kept || uses_[whole].read || !once) return;
+    if (!uses_[whole].kept || uses_[whole].read) return;
     std::int64_t end = 0;
-    std::vector<std::int64_t> begins;
+    std::map<int, std::int64_t> begins;
     for (const int slot : parts) {
       const ops::Operand& tensor = program_.slot(slot).operand;
-      begins.push_back(end);
-      end += static_cast<std::int64_t>(bytes_of(tensor.dtype, element_count(tensor.shape)));
+      const bool once = !copies_.contains(slot) && begins.emplace(slot, end).second;
       // Kernels write whole lines of the cache.
-      if (!uses_[slot].by_stage() || copies_.contains(slot) || tensor.shape[0] != 1 ||
-          begins.back() % static_cast<std::int64_t>(kAlignment) != 0) {
-        return;
-      }
+      const bool at_line = end % static_cast<std::int64_t>(kAlignment) == 0;
+      if (!once || !at_line || !uses_[slot].by_stage() || tensor.shape[0] != 1) return;
+      end += static_cast<std::int64_t>(bytes_of(tensor.dtype, element_count(tensor.shape)));
     }
-    for (std::size_t k = 0; k < parts.size(); ++k) {
-      copies_[parts[k]] = program_.add_slot_inside(whole, begins[k], parts[k]);
-      joined_[whole].push_back(copies_[parts[k]]);
+    for (const int slot : parts) {
+      copies_[slot] = program_.add_slot_inside(whole, begins[slot], slot);
+      joined_[whole].push_back(copies_[slot]);
     }
   }
 

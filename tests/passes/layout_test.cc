@@ -261,15 +261,16 @@ TEST_F(LayoutPass, AllValuesAtOnce) {
 }
 
 // Two branches and what they are joined to, all of which may be asked for.
-Model branches(std::int64_t size, std::int64_t channels) {
+Model branches(std::int64_t size, std::int64_t channels, std::int64_t groups = 1) {
   G g;
   g.input("x", DType::f32, {1, 3, size, size}).weight("w1", {64, 3, 3, 3});
-  g.weight("w2", {channels, 64, 1, 1}).weight("w3", {64, 64, 3, 3});
+  g.weight("w2", {channels, 64, 1, 1}).weight("w3", {64, 64 / groups, 3, 3});
   g.weight("w4", {64, channels + 64, 3, 3});
   const auto pads = G::ints("pads", {1, 1, 1, 1});
   g.node("Conv", {"x", "w1"}, {"c1"}, {pads}).node("Relu", {"c1"}, {"r1"});
   g.node("Conv", {"r1", "w2"}, {"c2"}).node("Relu", {"c2"}, {"r2"});
-  g.node("Conv", {"r1", "w3"}, {"c3"}, {pads}).node("Relu", {"c3"}, {"r3"});
+  g.node("Conv", {"r1", "w3"}, {"c3"}, {pads, G::number("group", groups)});
+  g.node("Relu", {"c3"}, {"r3"});
   g.node("Concat", {"r2", "r3"}, {"joined"}, {G::number("axis", 1)});
   g.node("Conv", {"joined", "w4"}, {"c4"}, {pads}).node("Relu", {"c4"}, {"r4"});
   g.node("GlobalAveragePool", {"r4"}, {"y"}).output("y");
@@ -278,9 +279,10 @@ Model branches(std::int64_t size, std::int64_t channels) {
 
 TEST_F(LayoutPass, ConvolutionsGiveAConcatBesideItsParts) {
   const std::vector<std::string> names = {"r2", "joined", "c3", "r3", "y"};
-  for (const std::int64_t size : {13, 32, 55, 120}) {
-    SCOPED_TRACE(size);
-    const Model model = branches(size, 32);
+  using Case = std::pair<std::int64_t, std::int64_t>;
+  for (const auto& [size, groups] : {Case{13, 1}, {32, 1}, {55, 1}, {120, 1}, {13, 4}, {55, 4}}) {
+    SCOPED_TRACE(std::to_string(size) + ", groups " + std::to_string(groups));
+    const Model model = branches(size, 32, groups);
     const Feeds feeds = {{"x", G::random({1, 3, size, size}, 75)}};
     const Outputs expected =
         Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds, names);
