@@ -96,30 +96,39 @@ HWY_INLINE VecF32 exp_ordinary(VecF32 x) {
 #endif
 }
 
-// exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
-HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
+// exp(x) where x >= least, else 0, and not computed as such: products that vanish take the CPU a
+// hundred times as long, and a masked softmax is full of them. NaN passes. -104 <= least, x <= 89.
+HWY_INLINE VecF32 exp_from(float least, VecF32 x) {
   const F32 d;
-  const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
-  return hn::IfThenZeroElse(vanishes, exp_ordinary(hn::IfThenZeroElse(vanishes, x)));
-}
-
-HWY_INLINE VecF32 exp_f32(VecF32 x) {
-  const F32 d;
-  // Below -104 the result is 0, and not computed as such: products that vanish take the CPU a
-  // hundred times as long, and a masked softmax is full of them. Above 89 it is infinity.
-  const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  // Lanes that are not scaled may hold anything.
+  const ReducedExp e = reduce_exp(x);
+  const __mmask16 stays = _mm512_cmp_ps_mask(x.raw, hn::Set(d, least).raw, _CMP_NLT_UQ);
+  return VecF32{_mm512_maskz_scalef_ps(stays, e.significand().raw, e.n().raw)};
+#else
+  const auto vanishes = hn::Lt(x, hn::Set(d, least));
   const VecF32 kept = hn::IfThenZeroElse(vanishes, x);
-  // (Min gives the second operand where one is NaN.)
-  const ReducedExp e = reduce_exp(hn::Min(hn::Set(d, 89.0f), kept));
-  return hn::IfThenZeroElse(vanishes, exp_of(e));
+  return hn::IfThenZeroElse(vanishes, least >= -87 ? exp_ordinary(kept) : exp_of(reduce_exp(kept)));
+#endif
 }
 
-// exp(x) - 1 for x <= 1.
+// exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
+HWY_INLINE VecF32 exp_of_negative(VecF32 x) { return exp_from(-87, x); }
+
+// Below -104 the result is 0, above 89 infinity. (Min gives the second operand where one is NaN.)
+HWY_INLINE VecF32 exp_f32(VecF32 x) { return exp_from(-104, hn::Min(hn::Set(F32(), 89.0f), x)); }
+
+// exp(x) - 1 for -87 <= x <= 88; NaN passes.
+HWY_INLINE VecF32 expm1_ordinary(VecF32 x) {
+  const ReducedExp e = reduce_exp(x);
+  const VecF32 scale = e.scale();
+  return hn::MulAdd(scale, e.minus_one(), hn::Sub(scale, hn::Set(F32(), 1.0f)));
+}
+
+// The same for x <= 1; from 1 on as for 1.
 HWY_INLINE VecF32 expm1_small(VecF32 x) {
   const F32 d;
-  const ReducedExp e = reduce_exp(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
-  const VecF32 scale = e.scale();
-  return hn::MulAdd(scale, e.minus_one(), hn::Sub(scale, hn::Set(d, 1.0f)));
+  return expm1_ordinary(clamp(x, hn::Set(d, -30.0f), hn::Set(d, 1.0f)));
 }
 
 HWY_INLINE VecF32 log_f32(VecF32 x) {
@@ -158,18 +167,13 @@ HWY_INLINE VecF32 log1p_unit(VecF32 e) {
   return hn::Add(log_f32(u), hn::Div(hn::Sub(e, hn::Sub(u, one)), u));
 }
 
+// m / (m + 2) with m = exp(2 |x|) - 1, of full relative precision near 0 too.
 HWY_INLINE VecF32 tanh_f32(VecF32 x) {
   const F32 d;
-  const VecF32 one = hn::Set(d, 1.0f), magnitude = hn::Abs(x), square = hn::Mul(x, x);
-  const VecF32 small =
-      hn::MulAdd(hn::Mul(square, x),
-                 polynomial(square, -3.333333091e-01f, 1.333320976e-01f, -5.394720427e-02f,
-                            2.170296711e-02f, -8.182673872e-03f, 2.147536874e-03f),
-                 x);
   // From 10 on it rounds to 1.
-  const VecF32 e = exp_ordinary(hn::Min(hn::Set(d, 20.0f), hn::Add(magnitude, magnitude)));
-  const VecF32 large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
-  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
+  const VecF32 magnitude = hn::Abs(x);
+  const VecF32 m = expm1_ordinary(hn::Min(hn::Set(d, 20.0f), hn::Add(magnitude, magnitude)));
+  return hn::CopySign(hn::Div(m, hn::Add(m, hn::Set(d, 2.0f))), x);
 }
 
 HWY_INLINE VecF32 sigmoid_f32(VecF32 x) {

@@ -17,7 +17,21 @@ using std::int64_t;
 // Rows whose exponentials wait for their sum in the first-level cache, whatever memory y is.
 constexpr int64_t kShortRow = 2048;
 
-// A row of n scores: x * scale, and a mask.
+// A row of n scores: x.
+class PlainScores {
+ public:
+  PlainScores(const SoftmaxArgs&, const float* x, int64_t row, int64_t n) : x_(x + row * n) {}
+
+  // Those from element i on.
+  HWY_INLINE VecF32 at(int64_t i) const { return hn::LoadU(F32(), x_ + i); }
+  // The last ones.
+  HWY_INLINE VecF32 last(int64_t i, std::size_t rest) const { return load_n(F32(), x_ + i, rest); }
+
+ private:
+  const float* x_;
+};
+
+// The same: x * scale, and a mask.
 class Scores {
  public:
   Scores(const SoftmaxArgs& args, const float* x, int64_t row, int64_t n)
@@ -25,12 +39,10 @@ class Scores {
         mask_(args.mask == nullptr ? nullptr : args.mask + row % args.mask_rows * n),
         scale_(args.scale) {}
 
-  // Those from element i on.
   HWY_INLINE VecF32 at(int64_t i) const {
     const VecF32 v = hn::Mul(hn::LoadU(F32(), x_ + i), hn::Set(F32(), scale_));
     return mask_ == nullptr ? v : hn::Add(v, hn::LoadU(F32(), mask_ + i));
   }
-  // The last ones.
   HWY_INLINE VecF32 last(int64_t i, std::size_t rest) const {
     const VecF32 v = hn::Mul(load_n(F32(), x_ + i, rest), hn::Set(F32(), scale_));
     return mask_ == nullptr ? v : hn::Add(v, load_n(F32(), mask_ + i, rest));
@@ -41,7 +53,8 @@ class Scores {
   float scale_;
 };
 
-VecF32 largest(const Scores& scores, int64_t n) {
+template <class Scores>
+HWY_INLINE VecF32 largest(const Scores& scores, int64_t n) {
   const F32 d;
   const int64_t whole = n / kLanes * kLanes;
   const auto rest = static_cast<std::size_t>(n - whole);
@@ -56,8 +69,9 @@ VecF32 largest(const Scores& scores, int64_t n) {
 
 // Rows [begin, end), each in three passes: maximum, exponentials and their sum, division. The
 // maximum of the next row is looked for while the sum is on its way.
-void softmax_range(const SoftmaxArgs& args, const float* x, float* y, int64_t begin, int64_t end,
-                   int64_t n) {
+template <class Scores>
+void softmax_of(const SoftmaxArgs& args, const float* x, float* y, int64_t begin, int64_t end,
+                int64_t n) {
   const F32 d;
   HWY_ALIGN float short_row[kShortRow];
   const int64_t whole = n / kLanes * kLanes;
@@ -95,6 +109,12 @@ void softmax_range(const SoftmaxArgs& args, const float* x, float* y, int64_t be
     if (rest != 0)
       store_n(hn::Mul(load_n(d, exponentials + whole, rest), factor), d, y + whole, rest);
   }
+}
+
+void softmax_range(const SoftmaxArgs& args, const float* x, float* y, int64_t begin, int64_t end,
+                   int64_t n) {
+  const bool plain = args.scale == 1 && args.mask == nullptr;
+  (plain ? softmax_of<PlainScores> : softmax_of<Scores>)(args, x, y, begin, end, n);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
