@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <type_traits>
 
 namespace mezzo::ops {
 namespace {
@@ -81,16 +83,39 @@ double kernel_at(const Resampling& how, double t) {
   return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
 }
 
-// One row along the innermost axis.
+// Rows [begin, end) along the innermost axis.
 template <class T>
-void resample_row(const WeightTable<T>& table, T extrapolation_value, const T* x, T* y) {
-  const auto out = static_cast<std::int64_t>(table.outside.size());
-  for (std::int64_t j = 0; j < out; ++j) {
-    const std::int64_t* index = table.index_of(j);
-    const T* weight = table.weight_of(j);
-    T sum = weight[0] * x[index[0]] + weight[1] * x[index[1]];
-    for (std::int64_t t = 2; t < table.taps; ++t) sum += weight[t] * x[index[t]];
-    y[j] = table.outside[static_cast<std::size_t>(j)] ? extrapolation_value : sum;
+void resample_rows(const WeightTable<T>& table, std::int64_t in, std::int64_t out, const T* x, T* y,
+                   std::int64_t begin, std::int64_t end) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const T* source = x + row * in;
+    for (std::int64_t j = 0; j < out; ++j) {
+      const std::int64_t* index = table.index_of(j);
+      const T* weight = table.weight_of(j);
+      T sum = weight[0] * source[index[0]] + weight[1] * source[index[1]];
+      for (std::int64_t t = 2; t < table.taps; ++t) sum += weight[t] * source[index[t]];
+      y[row * out + j] = sum;
+    }
+  }
+}
+
+// Rows [begin, end) of y [outer, out, inner], each made of rows of x [outer, in, inner].
+template <class T>
+void combine_rows(const WeightTable<T>& table, std::int64_t in, std::int64_t out,
+                  std::int64_t inner, const T* x, T* y, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const std::int64_t j = row % out;
+    const T* source = x + row / out * in * inner;
+    T* target = y + row * inner;
+    for (std::int64_t t = 0; t < table.taps; t += 2) {  // the number of taps is even
+      const T a = table.weight_of(j)[t], b = table.weight_of(j)[t + 1];
+      const T* from_a = source + table.index_of(j)[t] * inner;
+      const T* from_b = source + table.index_of(j)[t + 1] * inner;
+      for (std::int64_t i = 0; i < inner; ++i) {
+        const T sum = a * from_a[i] + b * from_b[i];
+        target[i] = t == 0 ? sum : target[i] + sum;
+      }
+    }
   }
 }
 
@@ -119,6 +144,8 @@ std::vector<std::int64_t> nearest_indices(const Resampling& how, const Resampled
   }
   return indices;
 }
+
+namespace {
 
 template <class T>
 WeightTable<T> weight_table(const Resampling& how, const ResampledAxis& axis) {
@@ -160,51 +187,46 @@ WeightTable<T> weight_table(const Resampling& how, const ResampledAxis& axis) {
   return table;
 }
 
+}  // namespace
+
 template <class T>
-void resample(const WeightTable<T>& table, T extrapolation_value, const T* x, T* y,
-              std::int64_t outer, std::int64_t in, std::int64_t out, std::int64_t inner,
-              ThreadPool& pool) {
-  const std::int64_t taps = table.taps;
-  if (inner == 1) {
-    pool.parallel_for(outer, 1 + 8192 / (out * taps + 1),
-                      [&](std::int64_t begin, std::int64_t end) {
-                        for (std::int64_t row = begin; row < end; ++row) {
-                          resample_row(table, extrapolation_value, x + row * in, y + row * out);
-                        }
-                      });
-    return;
+AxisResampler<T>::AxisResampler(const Resampling& how, const ResampledAxis& axis)
+    : in_(axis.in),
+      out_(axis.out),
+      extrapolation_(static_cast<T>(how.extrapolation_value)),
+      table_(weight_table<T>(how, axis)) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (simd_allowed() && in_ <= std::numeric_limits<std::int32_t>::max())
+      vectors_.emplace(in_, out_, table_.taps, table_.index.data(), table_.weight.data());
   }
-  pool.parallel_for(outer * out, 1 + 8192 / (inner * taps + 1),
+}
+
+template <class T>
+void AxisResampler<T>::run(const T* x, T* y, std::int64_t outer, std::int64_t inner,
+                           ThreadPool& pool) const {
+  combine(x, y, outer, inner, pool);
+  for (std::int64_t j = 0; j < out_; ++j) {
+    if (!table_.outside[static_cast<std::size_t>(j)]) continue;
+    for (std::int64_t i = 0; i < outer; ++i)
+      std::fill_n(y + (i * out_ + j) * inner, inner, extrapolation_);
+  }
+}
+
+template <class T>
+void AxisResampler<T>::combine(const T* x, T* y, std::int64_t outer, std::int64_t inner,
+                               ThreadPool& pool) const {
+  if constexpr (std::is_same_v<T, float>) {
+    if (vectors_) return vectors_->run(x, y, outer, inner, pool);
+  }
+  const std::int64_t rows = inner == 1 ? outer : outer * out_, length = inner == 1 ? out_ : inner;
+  pool.parallel_for(rows, 1 + 8192 / (length * table_.taps + 1),
                     [&](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t row = begin; row < end; ++row) {
-                        const std::int64_t j = row % out;
-                        const T* source = x + row / out * in * inner;
-                        T* target = y + row * inner;
-                        if (table.outside[static_cast<std::size_t>(j)]) {
-                          std::fill_n(target, inner, extrapolation_value);
-                          continue;
-                        }
-                        for (std::int64_t t = 0; t < taps; t += 2) {  // the number of taps is even
-                          const T a = table.weight_of(j)[t], b = table.weight_of(j)[t + 1];
-                          const T* from_a = source + table.index_of(j)[t] * inner;
-                          const T* from_b = source + table.index_of(j)[t + 1] * inner;
-                          if (t == 0) {
-                            for (std::int64_t i = 0; i < inner; ++i)
-                              target[i] = a * from_a[i] + b * from_b[i];
-                          } else {
-                            for (std::int64_t i = 0; i < inner; ++i)
-                              target[i] += a * from_a[i] + b * from_b[i];
-                          }
-                        }
-                      }
+                      if (inner == 1) return resample_rows(table_, in_, out_, x, y, begin, end);
+                      combine_rows(table_, in_, out_, inner, x, y, begin, end);
                     });
 }
 
-template WeightTable<float> weight_table(const Resampling&, const ResampledAxis&);
-template WeightTable<double> weight_table(const Resampling&, const ResampledAxis&);
-template void resample(const WeightTable<float>&, float, const float*, float*, std::int64_t,
-                       std::int64_t, std::int64_t, std::int64_t, ThreadPool&);
-template void resample(const WeightTable<double>&, double, const double*, double*, std::int64_t,
-                       std::int64_t, std::int64_t, std::int64_t, ThreadPool&);
+template class AxisResampler<float>;
+template class AxisResampler<double>;
 
 }  // namespace mezzo::ops

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/resample_f32.h"
 #include "ops/op.h"
 
 namespace mezzo::ops {
@@ -71,13 +72,25 @@ struct WeightTable {
   const std::int64_t* index_of(std::int64_t output) const { return index.data() + output * taps; }
   const T* weight_of(std::int64_t output) const { return weight.data() + output * taps; }
 };
+/// Resamples one axis. Immutable once made.
 template <class T>
-WeightTable<T> weight_table(const Resampling& how, const ResampledAxis& axis);
+class AxisResampler {
+ public:
+  AxisResampler(const Resampling& how, const ResampledAxis& axis);
 
-/// x [outer, in, inner] -> y [outer, out, inner].
-template <class T>
-void resample(const WeightTable<T>& table, T extrapolation_value, const T* x, T* y,
-              std::int64_t outer, std::int64_t in, std::int64_t out, std::int64_t inner,
-              ThreadPool& pool);
+  /// x [outer, in, inner] -> y [outer, out, inner].
+  void run(const T* x, T* y, std::int64_t outer, std::int64_t inner, ThreadPool& pool) const;
+
+  std::int64_t out() const { return out_; }
+
+ private:
+  // All sums, whatever lies outside.
+  void combine(const T* x, T* y, std::int64_t outer, std::int64_t inner, ThreadPool& pool) const;
+
+  std::int64_t in_, out_;
+  T extrapolation_;
+  WeightTable<T> table_;
+  std::optional<kernels::Resample> vectors_;  // float32, where the machine has some
+};
 
 }  // namespace mezzo::ops

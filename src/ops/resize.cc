@@ -333,8 +333,7 @@ Choice nearest(Op& op) {
 template <class T>
 class Separable {
  public:
-  Separable(const Resampling& how, const std::vector<ResampledAxis>& axes)
-      : extrapolation_(static_cast<T>(how.extrapolation_value)), axes_(axes) {
+  Separable(const Resampling& how, const std::vector<ResampledAxis>& axes) : axes_(axes) {
     for (std::size_t d = 0; d < axes.size(); ++d) {
       if (!axes[d].is_identity(how)) order_.push_back(d);
     }
@@ -347,7 +346,7 @@ class Separable {
       if (growth(a) != growth(b)) return growth(a) < growth(b);
       return growth(a) < 1 ? a < b : a > b;
     });
-    for (const std::size_t d : order_) tables_.push_back(weight_table<T>(how, axes[d]));
+    for (const std::size_t d : order_) resamplers_.emplace_back(how, axes[d]);
   }
 
   void run(const T* x, T* y, ThreadPool& pool) const {
@@ -392,17 +391,35 @@ class Separable {
         buffer.resize(static_cast<std::size_t>(outer * axes_[d].out * inner));
         target = buffer.data();
       }
-      resample(tables_[step], extrapolation_, x, target, outer, axes_[d].in, axes_[d].out, inner,
-               pool);
+      resamplers_[step].run(x, target, outer, inner, pool);
       extents[d] = axes_[d].out;
       x = target;
     }
   }
 
-  T extrapolation_;
   std::vector<ResampledAxis> axes_;
   std::vector<std::size_t> order_;  // the axes that change, in the order of the work
-  std::vector<WeightTable<T>> tables_;
+  std::vector<AxisResampler<T>> resamplers_;
+};
+
+// What a node does: prepared once, unless an input says which part of the image is wanted.
+template <class T>
+class Prepared {
+ public:
+  explicit Prepared(const Plan& plan) : plan_(plan) {
+    if (plan.how.coordinates != Coordinates::tf_crop_and_resize && out_count(plan.axes) > 0)
+      separable_.emplace(plan.how, plan.axes);
+  }
+
+  void run(const T* x, T* y, Run& run) const {
+    if (out_count(plan_.axes) == 0) return;
+    if (separable_) return separable_->run(x, y, run.pool());
+    Separable<T>(plan_.how, plan_.axes_at(run)).run(x, y, run.pool());
+  }
+
+ private:
+  Plan plan_;
+  std::optional<Separable<T>> separable_;
 };
 
 // Integers: computed in float64, cut off towards zero, and kept in the range of the type.
@@ -419,20 +436,14 @@ Choice separable(Op& op) {
   Choice choice = refuse("interpolation is defined for numbers only");
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
-    choice = [plan](Run& run) {
-      if (out_count(plan.axes) == 0) return;
-      Separable<T>(plan.how, plan.axes_at(run)).run(run.in<T>(0), run.out<T>(0), run.pool());
-    };
+    choice = [work = Prepared<T>(plan)](Run& run) { work.run(run.in<T>(0), run.out<T>(0), run); };
   });
   with_type(IntTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
-    choice = [plan](Run& run) {
-      const std::int64_t count = out_count(plan.axes);
-      if (count == 0) return;
+    choice = [work = Prepared<double>(plan), count = out_count(plan.axes)](Run& run) {
       const Tensor wide = run.in_tensor(0).to(DType::f64);
       std::vector<double> result(static_cast<std::size_t>(count));
-      Separable<double>(plan.how, plan.axes_at(run))
-          .run(wide.values<double>().data(), result.data(), run.pool());
+      work.run(wide.values<double>().data(), result.data(), run);
       std::transform(result.begin(), result.end(), run.out<T>(0), narrowed<T>);
     };
   });
