@@ -1,5 +1,5 @@
-// GridSample (ai.onnx 16, 20, 22) and AffineGrid (20). Version 16 knew two spatial axes and called
-// its modes bilinear and bicubic.
+// GridSample (ai.onnx 16, 20, 22). Version 16 knew two spatial axes and called its modes bilinear
+// and bicubic.
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "base/rounding.h"
 #include "base/shape.h"
+#include "kernels/strided_copy.h"
+#include "kernels/weighted_rows_f32.h"
 #include "ops/dispatch.h"
 #include "ops/op.h"
 #include "ops/shapes.h"
@@ -17,6 +20,8 @@ namespace mezzo::ops {
 namespace {
 
 constexpr int kMaxAxes = 8;
+// Channels from which on images are sampled channels last.
+constexpr std::int64_t kLeastChannels = 8;
 enum class Mode { nearest, linear, cubic };
 enum class Padding { zeros, border, reflection };
 
@@ -134,21 +139,15 @@ AxisTaps<G> taps_at(const GridSampling& how, G normalized, std::int64_t extent) 
   return taps;
 }
 
-// An element of a plane and its share.
+// An element of a plane and its share: a row of the image that has its channels last.
 template <class G>
-struct Share {
-  std::int64_t at;
-  G weight;
-};
+using Share = kernels::WeightedRow<G>;
 
 // What the values at some positions are made of, in any plane.
 template <class G>
 struct Recipe {
-  struct Range {
-    std::size_t begin, end;
-  };
   std::vector<Share<G>> shares;
-  std::vector<Range> positions;  // the shares of each
+  std::vector<kernels::RowRange> positions;  // the shares of each
 };
 
 // `normalized` is a position of the grid, which lists the innermost axis first.
@@ -166,11 +165,22 @@ void add_position(const GridSampling& how, const Shape& x, const G* normalized, 
       const Share<G> whole = shares[begin];
       for (std::size_t k = 0; k < static_cast<std::size_t>(taps.count); ++k) {
         if (taps.index[k] < 0) continue;
-        shares.push_back({whole.at * x[d + 2] + taps.index[k], whole.weight * taps.weight[k]});
+        shares.push_back({whole.row * x[d + 2] + taps.index[k], whole.weight * taps.weight[k]});
       }
     }
   }
   recipe.positions.push_back({begin, shares.size()});
+}
+
+// Of `count` positions of the grid.
+template <class G>
+Recipe<G> recipe_of(const GridSampling& how, const Shape& x, const G* grid, std::int64_t count) {
+  const auto axes = static_cast<std::int64_t>(x.size()) - 2;
+  Recipe<G> recipe;
+  recipe.shares.reserve(static_cast<std::size_t>(8 * count));  // of bilinear sampling: 7
+  recipe.positions.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) add_position(how, x, grid + i * axes, recipe);
+  return recipe;
 }
 
 template <class T, class G>
@@ -192,7 +202,7 @@ void sample_planes(const Recipe<G>& recipe, const T* planes, std::int64_t plane_
     std::array<G, kPlanes> sums{};
     for (std::size_t k = begin; k < end; ++k) {
       const Share<G> share = recipe.shares[k];
-      const T* from = planes + share.at;
+      const T* from = planes + share.row;
       for (G& sum : sums) {
         sum += share.weight * static_cast<G>(*from);
         from += plane_step;
@@ -209,39 +219,49 @@ void sample_planes(const Recipe<G>& recipe, const T* planes, std::int64_t plane_
 // Positions that are sampled together.
 constexpr std::int64_t kBlock = 64;
 
+struct Sizes {
+  std::int64_t images, channels, in_plane, positions, axes, blocks;
+
+  explicit Sizes(const Op& op)
+      : images(op.in_shape(0)[0]),
+        channels(op.in_shape(0)[1]),
+        in_plane(product(op.in_shape(0), 2, op.in_rank(0))),
+        positions(product(op.in_shape(1), 1, op.in_rank(1) - 1)),
+        axes(op.in_rank(0) - 2),
+        blocks((positions + kBlock - 1) / kBlock) {}
+};
+
 template <class T, class G>
 void sample_run(const GridSampling& how, Run& run) {
   const Shape& x = run.op().in_shape(0);
-  const auto axes = static_cast<std::int64_t>(x.size()) - 2;
-  const std::int64_t channels = x[1], in_plane = product(x, 2, static_cast<int>(x.size()));
-  const std::int64_t positions = product(run.op().in_shape(1), 1, static_cast<int>(axes) + 1);
+  const Sizes sizes(run.op());
   if (product(run.op().out_shape(0)) == 0) return;
-  if (in_plane == 0) {
+  if (sizes.in_plane == 0) {
     std::fill_n(run.out<T>(0), product(run.op().out_shape(0)), T{0});
     return;
   }
   // Some positions at a time, plane by plane: what they are made of lies close together.
   const auto sample = [&](std::int64_t n, std::int64_t first, std::int64_t count) {
-    Recipe<G> recipe;
-    for (std::int64_t i = 0; i < count; ++i)
-      add_position(how, x, run.in<G>(1) + (n * positions + first + i) * axes, recipe);
-    const T* planes = run.in<T>(0) + n * channels * in_plane;
-    T* to = run.out<T>(0) + n * channels * positions + first;
+    const Recipe<G> recipe =
+        recipe_of(how, x, run.in<G>(1) + (n * sizes.positions + first) * sizes.axes, count);
+    const T* planes = run.in<T>(0) + n * sizes.channels * sizes.in_plane;
+    T* to = run.out<T>(0) + n * sizes.channels * sizes.positions + first;
     constexpr std::array kSamplers = {sample_planes<1, T, G>, sample_planes<2, T, G>,
                                       sample_planes<3, T, G>, sample_planes<4, T, G>};
     constexpr auto kMost = static_cast<std::int64_t>(kSamplers.size());
-    for (std::int64_t c = 0, at_once; c < channels; c += at_once) {
-      at_once = std::min(kMost, channels - c);
-      kSamplers[static_cast<std::size_t>(at_once) - 1](recipe, planes + c * in_plane, in_plane,
-                                                       to + c * positions, positions);
+    for (std::int64_t c = 0, at_once; c < sizes.channels; c += at_once) {
+      at_once = std::min(kMost, sizes.channels - c);
+      kSamplers[static_cast<std::size_t>(at_once) - 1](recipe, planes + c * sizes.in_plane,
+                                                       sizes.in_plane, to + c * sizes.positions,
+                                                       sizes.positions);
     }
   };
-  const std::int64_t blocks = (positions + kBlock - 1) / kBlock;
-  run.pool().parallel_for(x[0] * blocks, 1 + 2048 / (kBlock * (channels + 1)),
+  run.pool().parallel_for(sizes.images * sizes.blocks, 1 + 2048 / (kBlock * (sizes.channels + 1)),
                           [&](std::int64_t begin, std::int64_t end) {
                             for (std::int64_t i = begin; i < end; ++i) {
-                              const std::int64_t first = i % blocks * kBlock;
-                              sample(i / blocks, first, std::min(kBlock, positions - first));
+                              const std::int64_t first = i % sizes.blocks * kBlock;
+                              sample(i / sizes.blocks, first,
+                                     std::min(kBlock, sizes.positions - first));
                             }
                           });
 }
@@ -258,56 +278,59 @@ Choice sample_reference(Op& op) {
   return choice;
 }
 
-void infer_affine(Op& op) {
-  const Shape& theta = op.in_shape(0);
-  const std::vector<std::int64_t> size = op.ints(1);
-  const auto axes = static_cast<std::int64_t>(size.size()) - 2;
-  if ((axes != 2 && axes != 3) || theta != Shape{size[0], axes, axes + 1}) {
-    throw invalid("theta does not fit the size")
-        .expected("theta [N, 2, 3] for a size [N, C, H, W], [N, 3, 4] for [N, C, D, H, W]")
-        .got("theta " + to_string(theta) + ", size " + to_string(size));
-  }
-  Shape grid = {size[0]};
-  grid.insert(grid.end(), size.begin() + 2, size.end());
-  grid.push_back(axes);
-  op.set_out(0, op.in(0).dtype, grid);
-}
+// Images whose channels come last, where each share is a row of them: with the copies there and
+// back a fraction of what picking single elements takes.
+class ByRows {
+ public:
+  explicit ByRows(const Op& op)
+      : how_(grid_sampling_of(op)),
+        sizes_(op),
+        width_(checked_round_up(sizes_.channels, kernels::kRowUnit)),
+        in_(sizeof(float), {sizes_.channels, sizes_.in_plane}, {sizes_.in_plane, 1}, {1, width_}),
+        out_(sizeof(float), {sizes_.channels, sizes_.positions}, {1, width_},
+             {sizes_.positions, 1}) {}
 
-template <class T>
-void affine_run(bool align_corners, Run& run) {
-  const Shape& grid = run.op().out_shape(0);
-  const std::size_t axes = grid.size() - 2;
-  const std::int64_t positions = product(grid, 1, static_cast<int>(axes) + 1);
-  for (std::int64_t i = 0; i < grid[0] * positions; ++i) {
-    // The innermost axis comes first, as in the grid.
-    std::array<double, 4> from{};
-    std::int64_t rest = i % positions;
-    for (std::size_t d = axes; d-- > 0; rest /= grid[d + 1]) {
-      const auto at = static_cast<double>(rest % grid[d + 1]);
-      const auto n = static_cast<double>(grid[d + 1]);
-      const double position =
-          align_corners ? (n > 1 ? 2 * at / (n - 1) - 1 : 0) : (2 * at + 1) / n - 1;
-      from[axes - 1 - d] = position;
-    }
-    from[axes] = 1;
-    const T* theta = run.in<T>(0) + i / positions * static_cast<std::int64_t>(axes * (axes + 1));
-    for (std::size_t row = 0; row < axes; ++row) {
-      double sum = 0;
-      for (std::size_t k = 0; k <= axes; ++k) {
-        sum += static_cast<double>(theta[row * (axes + 1) + k]) * from[k];
-      }
-      run.out<T>(0)[static_cast<std::size_t>(i) * axes + row] = static_cast<T>(sum);
+  std::int64_t scratch_bytes() const {
+    return checked_mul(checked_mul(checked_add(sizes_.in_plane, sizes_.positions), width_),
+                       sizeof(float));
+  }
+
+  void operator()(Run& run) const {
+    auto* rows = static_cast<float*>(run.scratch());
+    float* sums = rows + sizes_.in_plane * width_;
+    for (std::int64_t n = 0; n < sizes_.images; ++n) {
+      in_.run(run.in<float>(0) + n * sizes_.channels * sizes_.in_plane, rows, run.pool());
+      const float* grid = run.in<float>(1) + n * sizes_.positions * sizes_.axes;
+      run.pool().parallel_for(sizes_.blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t first = begin * kBlock; first < std::min(end * kBlock, sizes_.positions);
+             first += kBlock) {
+          const std::int64_t count = std::min(kBlock, sizes_.positions - first);
+          const Recipe<float> recipe =
+              recipe_of(how_, run.op().in_shape(0), grid + first * sizes_.axes, count);
+          kernels::sum_weighted_rows(recipe.shares.data(), recipe.positions.data(), count, rows,
+                                     width_, sums + first * width_);
+        }
+      });
+      out_.run(sums, run.out<float>(0) + n * sizes_.channels * sizes_.positions, run.pool());
     }
   }
-}
 
-Choice affine_reference(Op& op) {
-  Choice choice = refuse("not float32 or float64");
-  with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
-    using T = decltype(zero);
-    choice = [align = op.attr_int("align_corners") != 0](Run& run) { affine_run<T>(align, run); };
-  });
-  return choice;
+ private:
+  GridSampling how_;
+  Sizes sizes_;
+  std::int64_t width_;
+  kernels::StridedCopy in_, out_;
+};
+
+Choice sample_by_rows(Op& op) {
+  if (op.in(0).dtype != DType::f32 || op.in(1).dtype != DType::f32) return refuse("not float32");
+  const Sizes sizes(op);
+  if (sizes.channels < kLeastChannels) return refuse("few channels");
+  if (sizes.in_plane == 0 || sizes.positions < sizes.in_plane / 8)
+    return refuse("few positions for the image's size");
+  const ByRows sample(op);
+  op.set_scratch(sample.scratch_bytes());
+  return Kernel(sample);
 }
 
 void grid_sample(Row& row, const char* mode, TypeSet types, TypeSet grid_types) {
@@ -318,6 +341,7 @@ void grid_sample(Row& row, const char* mode, TypeSet types, TypeSet grid_types) 
       .in("grid", grid_types)
       .out("Y", like(0))
       .infer(infer_sample)
+      .simd_kernel("by rows of channels", sample_by_rows)
       .kernel("reference", sample_reference);
 }
 
@@ -328,12 +352,4 @@ MEZZO_FAMILY(grid_sample) {
   grid_sample(op("GridSample").since(16), "bilinear", kAllNoBf16, kFloats);
   grid_sample(op("GridSample").since(20), "linear", kAllNoBf16, kFloats);
   grid_sample(op("GridSample").since(22), "linear", kAllWithBf16, kFloatsBf16);
-  op("AffineGrid")
-      .since(20)
-      .attr("align_corners", 0)
-      .in("theta", kFloatsBf16)
-      .in("size", DType::i64)
-      .out("grid", like(0))
-      .infer(infer_affine)
-      .kernel("reference", affine_reference);
 }

@@ -2,7 +2,7 @@
 
 Each family is drawn from a fixed seed. What is left out on purpose, since ONNX Runtime departs from the spec there:
 SAME padding where the stride exceeds the window or with dilations, align_corners with scales or an aspect-ratio policy,
-and crops along axes that keep their size.
+crops along axes that keep their size, and cubic samples of a grid whose border is repeated.
 """
 
 import numpy as np
@@ -120,7 +120,7 @@ def norm(d: Source):
 def resize(d: Source):
     mode = d.pick.choice(["nearest", "linear", "linear", "cubic"])
     version = d.pick.choice([10, 11, 13, 18, 19])
-    x = d.normal(d.pick.randint(1, 2), 3, d.pick.randint(3, 9), d.pick.randint(3, 9))
+    x = d.normal(d.pick.randint(1, 2), 3, *(d.pick.randint(3, d.pick.choice([9, 60])) for _ in range(2)))
     scales = np.array([1, 1, *(d.pick.choice([0.5, 0.6, 0.75, 1.5, 2, 2.5, 3]) for _ in range(2))], np.float32)
     if version == 10:
         return "Resize", 10, {"mode": mode if mode != "cubic" else "linear"}, [x, scales], 1
@@ -140,6 +140,19 @@ def resize(d: Source):
     elif d.chance():
         attributes["coordinate_transformation_mode"] = "align_corners"
     return "Resize", version, attributes, [x, roi, np.zeros(0, np.float32) if version == 11 else None, sizes], 1
+
+
+def grid_sample(d: Source):
+    axes, version = d.pick.choice([2, 2, 3]), d.pick.choice([16, 20])
+    names = {16: ["bilinear", "nearest", "bicubic"], 20: ["linear", "nearest", "cubic"]}[version]
+    if version == 16:
+        axes = 2
+    mode = d.pick.choice(names[: 3 if axes == 2 else 2])
+    padding = d.pick.choice(["zeros", "reflection"] + ([] if "cubic" in mode else ["border"]))
+    x = d.normal(d.pick.randint(1, 3), d.pick.randint(1, 40), *d.extents(axes))
+    grid = d.normal(x.shape[0], *d.extents(axes), axes) * np.float32(0.8)
+    attributes = {"mode": mode, "padding_mode": padding, "align_corners": d.pick.randint(0, 1)}
+    return "GridSample", version, attributes, [x, grid], 1
 
 
 def upsample(d: Source):
@@ -217,7 +230,7 @@ def model_of(op: str, version: int, attributes: dict, inputs: list, outputs: int
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-FAMILIES = [conv, fused_conv, conv_transpose, pool, norm, resize, upsample, recurrent]
+FAMILIES = [conv, fused_conv, conv_transpose, pool, norm, resize, grid_sample, upsample, recurrent]
 
 
 @pytest.mark.parametrize("target", ["", "scalar"])
