@@ -6,6 +6,8 @@
 #include <numeric>
 #include <type_traits>
 
+#include "base/shape.h"
+
 namespace mezzo::ops {
 namespace {
 
@@ -226,7 +228,88 @@ void AxisResampler<T>::combine(const T* x, T* y, std::int64_t outer, std::int64_
                     });
 }
 
+std::int64_t in_count(const std::vector<ResampledAxis>& axes) {
+  std::int64_t count = 1;
+  for (const ResampledAxis& axis : axes) count *= axis.in;
+  return count;
+}
+
+std::int64_t out_count(const std::vector<ResampledAxis>& axes) {
+  std::int64_t count = 1;
+  for (const ResampledAxis& axis : axes) count *= axis.out;
+  return count;
+}
+
+template <class T>
+Resampler<T>::Resampler(const Resampling& how, const std::vector<ResampledAxis>& axes)
+    : axes_(axes) {
+  for (std::size_t d = 0; d < axes.size(); ++d) {
+    if (!axes[d].is_identity(how)) order_.push_back(d);
+  }
+  const auto growth = [&](std::size_t d) {
+    return static_cast<double>(axes[d].out) / static_cast<double>(axes[d].in);
+  };
+  // The innermost axis is the slowest (it has no whole rows to add): of equals it comes last where
+  // they shrink the tensor, first where they enlarge it.
+  std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
+    if (growth(a) != growth(b)) return growth(a) < growth(b);
+    return growth(a) < 1 ? a < b : a > b;
+  });
+  for (const std::size_t d : order_) resamplers_.emplace_back(how, axes[d]);
+}
+
+template <class T>
+void Resampler<T>::run(const T* x, T* y, ThreadPool& pool) const {
+  if (order_.empty()) {
+    std::copy(x, x + in_count(axes_), y);
+    return;
+  }
+  // What lies before the first axis that changes: images, which are taken one by one so that the
+  // intermediate results stay in the cache.
+  const std::size_t first = *std::min_element(order_.begin(), order_.end());
+  const std::vector<ResampledAxis> image(axes_.begin() + static_cast<std::ptrdiff_t>(first),
+                                         axes_.end());
+  std::int64_t images = 1;
+  for (std::size_t d = 0; d < first; ++d) images *= axes_[d].in;
+  const std::int64_t in = in_count(image), out = out_count(image);
+  const auto each = [&](std::int64_t begin, std::int64_t end) {
+    std::array<std::vector<T>, 2> buffers;
+    for (std::int64_t i = begin; i < end; ++i) {
+      run_image(first, x + i * in, y + i * out, buffers, pool);
+    }
+  };
+  if (images >= pool.available()) {
+    pool.parallel_for(images, 1 + 4096 / (out + 1), each);
+  } else {
+    each(0, images);
+  }
+}
+
+template <class T>
+void Resampler<T>::run_image(std::size_t first, const T* x, T* y,
+                             std::array<std::vector<T>, 2>& buffers, ThreadPool& pool) const {
+  std::vector<std::int64_t> extents;
+  for (const ResampledAxis& axis : axes_) extents.push_back(axis.in);
+  for (std::size_t step = 0; step < order_.size(); ++step) {
+    const std::size_t d = order_[step];
+    const auto from = static_cast<int>(first), at = static_cast<int>(d);
+    const std::int64_t outer = product(extents, from, at);
+    const std::int64_t inner = product(extents, at + 1, static_cast<int>(extents.size()));
+    T* target = y;
+    if (step + 1 < order_.size()) {
+      std::vector<T>& buffer = buffers[step % 2];
+      buffer.resize(static_cast<std::size_t>(outer * axes_[d].out * inner));
+      target = buffer.data();
+    }
+    resamplers_[step].run(x, target, outer, inner, pool);
+    extents[d] = axes_[d].out;
+    x = target;
+  }
+}
+
 template class AxisResampler<float>;
 template class AxisResampler<double>;
+template class Resampler<float>;
+template class Resampler<double>;
 
 }  // namespace mezzo::ops

@@ -3,6 +3,8 @@
 // interpolation for digital image processing", 1981.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -91,6 +93,29 @@ class AxisResampler {
   T extrapolation_;
   WeightTable<T> table_;
   std::optional<kernels::Resample> vectors_;  // float32, where the machine has some
+};
+
+/// Elements before, and behind.
+std::int64_t in_count(const std::vector<ResampledAxis>& axes);
+std::int64_t out_count(const std::vector<ResampledAxis>& axes);
+
+/// Resamples one axis after the other, those first that make the tensor smallest. `T` is the type
+/// of the intermediate results as well. Immutable once made.
+template <class T>
+class Resampler {
+ public:
+  /// No axis may be empty, before or behind.
+  Resampler(const Resampling& how, const std::vector<ResampledAxis>& axes);
+
+  void run(const T* x, T* y, ThreadPool& pool) const;
+
+ private:
+  void run_image(std::size_t first, const T* x, T* y, std::array<std::vector<T>, 2>& buffers,
+                 ThreadPool& pool) const;
+
+  std::vector<ResampledAxis> axes_;
+  std::vector<std::size_t> order_;  // the axes that change, in the order of the work
+  std::vector<AxisResampler<T>> resamplers_;
 };
 
 }  // namespace mezzo::ops

@@ -3,7 +3,6 @@
 // since 11 attributes say how. axes, antialias and keep_aspect_ratio_policy came with 18.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -12,6 +11,7 @@
 #include "base/convert.h"
 #include "base/shape.h"
 #include "ops/dispatch.h"
+#include "ops/nearest_copy.h"
 #include "ops/op.h"
 #include "ops/resampling.h"
 #include "ops/shapes.h"
@@ -227,76 +227,6 @@ struct Plan {
   }
 };
 
-std::int64_t in_count(const std::vector<ResampledAxis>& axes) {
-  std::int64_t count = 1;
-  for (const ResampledAxis& axis : axes) count *= axis.in;
-  return count;
-}
-
-std::int64_t out_count(const std::vector<ResampledAxis>& axes) {
-  std::int64_t count = 1;
-  for (const ResampledAxis& axis : axes) count *= axis.out;
-  return count;
-}
-
-// Copies elements to where they are nearest. `Element` has the size of the elements.
-template <class Element>
-void copy_nearest(const Resampling& how, const std::vector<ResampledAxis>& axes,
-                  const Element& extrapolation, const Element* x, Element* y, ThreadPool& pool) {
-  if (out_count(axes) == 0) return;
-  // Axes after the last one that changes are copied as blocks.
-  std::size_t rank = axes.size();
-  std::int64_t block = 1;
-  while (rank > 0 && axes[rank - 1].is_identity(how)) block *= axes[--rank].in;
-  if (rank == 0) {
-    std::copy(x, x + block, y);
-    return;
-  }
-  std::vector<std::vector<std::int64_t>> indices;
-  for (std::size_t d = 0; d < rank; ++d) indices.push_back(nearest_indices(how, axes[d]));
-  const std::vector<std::int64_t>& last = indices.back();
-  const bool plain =
-      block == 1 && std::all_of(last.begin(), last.end(), [](std::int64_t i) { return i >= 0; });
-  const std::int64_t row_length = axes[rank - 1].out * block;
-  const std::int64_t rows = out_count(axes) / row_length;
-  pool.parallel_for(rows, 1 + 16384 / row_length, [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t copied = -1;  // the input row that the previous output row was made of
-    for (std::int64_t row = begin; row < end; ++row) {
-      std::int64_t source = 0, scale = 1, rest = row;
-      bool outside = false;
-      for (std::size_t d = rank - 1; d-- > 0; rest /= axes[d].out, scale *= axes[d].in) {
-        const std::int64_t index = indices[d][static_cast<std::size_t>(rest % axes[d].out)];
-        outside = outside || index < 0;
-        source += index * scale;
-      }
-      Element* target = y + row * row_length;
-      if (outside) {
-        std::fill_n(target, row_length, extrapolation);
-        copied = -1;
-        continue;
-      }
-      if (source == copied) {
-        std::copy(target - row_length, target, target);
-        continue;
-      }
-      copied = source;
-      const Element* from = x + source * axes[rank - 1].in * block;
-      if (plain) {
-        for (std::size_t j = 0; j < last.size(); ++j) target[j] = from[last[j]];
-        continue;
-      }
-      for (const std::int64_t index : last) {
-        if (index < 0) {
-          std::fill_n(target, block, extrapolation);
-        } else {
-          std::copy_n(from + index * block, block, target);
-        }
-        target += block;
-      }
-    }
-  });
-}
-
 template <class Element>
 Kernel nearest_kernel(Plan plan, DType dtype) {
   Element extrapolation{};
@@ -328,98 +258,24 @@ Choice nearest(Op& op) {
   }
 }
 
-// Resamples one axis after the other, those first that make the tensor smallest. `T` is the type of
-// the intermediate results as well.
-template <class T>
-class Separable {
- public:
-  Separable(const Resampling& how, const std::vector<ResampledAxis>& axes) : axes_(axes) {
-    for (std::size_t d = 0; d < axes.size(); ++d) {
-      if (!axes[d].is_identity(how)) order_.push_back(d);
-    }
-    const auto growth = [&](std::size_t d) {
-      return static_cast<double>(axes[d].out) / static_cast<double>(axes[d].in);
-    };
-    // The innermost axis is the slowest (its elements are gathered one by one): of equals it comes
-    // last where they shrink the tensor, first where they enlarge it.
-    std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
-      if (growth(a) != growth(b)) return growth(a) < growth(b);
-      return growth(a) < 1 ? a < b : a > b;
-    });
-    for (const std::size_t d : order_) resamplers_.emplace_back(how, axes[d]);
-  }
-
-  void run(const T* x, T* y, ThreadPool& pool) const {
-    if (order_.empty()) {
-      std::copy(x, x + in_count(axes_), y);
-      return;
-    }
-    // What lies before the first axis that changes: images, which are taken one by one so that the
-    // intermediate results stay in the cache.
-    const std::size_t first = *std::min_element(order_.begin(), order_.end());
-    const std::vector<ResampledAxis> image(axes_.begin() + static_cast<std::ptrdiff_t>(first),
-                                           axes_.end());
-    std::int64_t images = 1;
-    for (std::size_t d = 0; d < first; ++d) images *= axes_[d].in;
-    const std::int64_t in = in_count(image), out = out_count(image);
-    const auto each = [&](std::int64_t begin, std::int64_t end) {
-      std::array<std::vector<T>, 2> buffers;
-      for (std::int64_t i = begin; i < end; ++i) {
-        run_image(first, x + i * in, y + i * out, buffers, pool);
-      }
-    };
-    if (images >= pool.available()) {
-      pool.parallel_for(images, 1 + 4096 / (out + 1), each);
-    } else {
-      each(0, images);
-    }
-  }
-
- private:
-  void run_image(std::size_t first, const T* x, T* y, std::array<std::vector<T>, 2>& buffers,
-                 ThreadPool& pool) const {
-    std::vector<std::int64_t> extents;
-    for (const ResampledAxis& axis : axes_) extents.push_back(axis.in);
-    for (std::size_t step = 0; step < order_.size(); ++step) {
-      const std::size_t d = order_[step];
-      const auto from = static_cast<int>(first), at = static_cast<int>(d);
-      const std::int64_t outer = product(extents, from, at);
-      const std::int64_t inner = product(extents, at + 1, static_cast<int>(extents.size()));
-      T* target = y;
-      if (step + 1 < order_.size()) {
-        std::vector<T>& buffer = buffers[step % 2];
-        buffer.resize(static_cast<std::size_t>(outer * axes_[d].out * inner));
-        target = buffer.data();
-      }
-      resamplers_[step].run(x, target, outer, inner, pool);
-      extents[d] = axes_[d].out;
-      x = target;
-    }
-  }
-
-  std::vector<ResampledAxis> axes_;
-  std::vector<std::size_t> order_;  // the axes that change, in the order of the work
-  std::vector<AxisResampler<T>> resamplers_;
-};
-
 // What a node does: prepared once, unless an input says which part of the image is wanted.
 template <class T>
 class Prepared {
  public:
   explicit Prepared(const Plan& plan) : plan_(plan) {
     if (plan.how.coordinates != Coordinates::tf_crop_and_resize && out_count(plan.axes) > 0)
-      separable_.emplace(plan.how, plan.axes);
+      resampler_.emplace(plan.how, plan.axes);
   }
 
   void run(const T* x, T* y, Run& run) const {
     if (out_count(plan_.axes) == 0) return;
-    if (separable_) return separable_->run(x, y, run.pool());
-    Separable<T>(plan_.how, plan_.axes_at(run)).run(x, y, run.pool());
+    if (resampler_) return resampler_->run(x, y, run.pool());
+    Resampler<T>(plan_.how, plan_.axes_at(run)).run(x, y, run.pool());
   }
 
  private:
   Plan plan_;
-  std::optional<Separable<T>> separable_;
+  std::optional<Resampler<T>> resampler_;
 };
 
 // Integers: computed in float64, cut off towards zero, and kept in the range of the type.
