@@ -8,7 +8,10 @@
 #endif
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "kernels/simd_gemm_inl.h"
 
@@ -44,18 +47,21 @@ HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* 
 }
 
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-// Packs steps of k of a panel of up to 16 rows, `stride` floats apart, as [k][width], and returns
-// how many: all that have others behind them, over which their vectors may reach.
-inline std::int64_t pack_rows(const float* src, std::int64_t stride, std::int64_t width,
-                              std::int64_t k, float* dst) {
+// Packs steps of k of kRows rows, `stride` floats apart, as columns of a panel [k][width] from
+// `column` on, and returns how many: all whose vectors don't reach beyond the panel, only over
+// steps that are yet to come.
+template <int kRows>
+std::int64_t pack_rows(const float* src, std::int64_t stride, std::int64_t width,
+                       std::int64_t column, std::int64_t k, float* dst) {
   const F32 d;
   const hn::Half<F32> half;
   const hn::Half<decltype(half)> quarter;
   const auto row = [&](int i, std::int64_t p) HWY_ATTR {
-    return i < width ? hn::LoadU(quarter, src + i * stride + p) : hn::Zero(quarter);
+    return i < kRows ? hn::LoadU(quarter, src + i * stride + p) : hn::Zero(quarter);
   };
+  dst += column;
   std::int64_t p = 0;
-  for (; (k - p - 3) * width >= std::int64_t{kLanes}; p += 4, dst += 4 * width) {
+  for (; (k - p - 3) * width >= column + std::int64_t{kLanes}; p += 4, dst += 4 * width) {
     VecF32 v[4];
     MEZZO_UNROLL
     for (int i = 0; i < 4; ++i) {
@@ -68,6 +74,13 @@ inline std::int64_t pack_rows(const float* src, std::int64_t stride, std::int64_
   }
   return p;
 }
+
+// By the rows, from 1 on.
+template <std::size_t... I>
+constexpr auto pack_rows_of(std::index_sequence<I...>) {
+  return std::array{pack_rows<static_cast<int>(I) + 1>...};
+}
+constexpr auto kPackRows = pack_rows_of(std::make_index_sequence<kLanes>());
 #endif
 
 // Writes a panel [k][width]: element (p, i) from src[i * stride_i + p * stride_k] for i < valid,
@@ -98,8 +111,13 @@ inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t str
     return;
   }
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  if (stride_k == 1 && valid == width && width <= std::int64_t{kLanes}) {
-    const std::int64_t done = pack_rows(src, stride_i, width, k, dst);
+  constexpr std::int64_t kMost{kLanes};
+  if (stride_k == 1 && valid == width && (width < kMost || width % kMost == 0)) {
+    std::int64_t done = 0;  // as many in each block of columns
+    for (std::int64_t column = 0; column < width; column += kMost) {
+      const auto rows = static_cast<std::size_t>(std::min(kMost, width - column));
+      done = kPackRows[rows - 1](src + column * stride_i, stride_i, width, column, k, dst);
+    }
     src += done;
     dst += done * width;
     k -= done;
