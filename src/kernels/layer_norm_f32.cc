@@ -14,26 +14,41 @@ namespace {
 
 using std::int64_t;
 
-// The sum of f(x[i]) over a row; f must be applied to real elements only.
-template <class F>
-float sum_row(const float* x, int64_t n, const F& f) {
+// Rows that are taken together, so that the sums of one need not wait for those of another.
+constexpr int kTogether = 4;
+
+// The sums of f(x[i], row) over rows of n elements; f must be applied to real elements only.
+template <int kRows, class F>
+HWY_INLINE void sum_rows(const float* x, int64_t n, const F& f, float (&sums)[kRows]) {
   const F32 d;
-  constexpr auto kLaneCount = static_cast<int64_t>(kLanes);
-  VecF32 sum0 = hn::Zero(d), sum1 = hn::Zero(d);
+  constexpr auto kWidth = static_cast<int64_t>(kLanes);
+  constexpr int kChains = kTogether / kRows;
+  VecF32 sum[kTogether];
+  MEZZO_UNROLL
+  for (int c = 0; c < kTogether; ++c) sum[c] = hn::Zero(d);
   int64_t i = 0;
-  for (; i + 2 * kLaneCount <= n; i += 2 * kLaneCount) {
-    sum0 = hn::Add(sum0, f(hn::LoadU(d, x + i)));
-    sum1 = hn::Add(sum1, f(hn::LoadU(d, x + i + kLaneCount)));
+  for (; i + kChains * kWidth <= n; i += kChains * kWidth) {
+    MEZZO_UNROLL
+    for (int c = 0; c < kTogether; ++c) {
+      const int r = c / kChains;
+      sum[c] = hn::Add(sum[c], f(hn::LoadU(d, x + r * n + i + c % kChains * kWidth), r));
+    }
   }
-  if (i + kLaneCount <= n) {
-    sum0 = hn::Add(sum0, f(hn::LoadU(d, x + i)));
-    i += kLaneCount;
+  for (; i < n; i += kWidth) {
+    const auto rest = static_cast<std::size_t>(std::min(kWidth, n - i));
+    const auto real = hn::FirstN(d, rest);
+    MEZZO_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const VecF32 last = f(load_n(d, x + r * n + i, rest), r);
+      sum[r * kChains] = hn::Add(sum[r * kChains], hn::IfThenElseZero(real, last));
+    }
   }
-  if (i < n) {
-    const auto rest = static_cast<std::size_t>(n - i);
-    sum1 = hn::Add(sum1, hn::IfThenElseZero(hn::FirstN(d, rest), f(load_n(d, x + i, rest))));
+  MEZZO_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    VecF32 all = sum[r * kChains];
+    for (int c = 1; c < kChains; ++c) all = hn::Add(all, sum[r * kChains + c]);
+    sums[r] = hn::GetLane(hn::SumOfLanes(d, all));
   }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(sum0, sum1)));
 }
 
 // y = (x - mean) * inv_std * scale + bias.
@@ -58,22 +73,44 @@ void apply_row(const float* x, float mean, float inv_std, const float* scale, co
   }
 }
 
-}  // namespace
-
-// Returns the factor 1 / sqrt(variance + epsilon); `mean` is null for the root-mean-square form.
-float norm_row(const LayerNormArgs& args, const float* x, float* y, int64_t n, float* mean) {
+// Rows from number `row` on; x and y are theirs.
+template <int kRows>
+void norm_together(const LayerNormArgs& args, bool centered, const float* x, float* y, int64_t row,
+                   int64_t n) {
   const F32 d;
   const auto count = static_cast<float>(n);
-  float center = 0;
-  if (mean != nullptr) center = *mean = sum_row(x, n, [](VecF32 v) HWY_ATTR { return v; }) / count;
-  const VecF32 centers = hn::Set(d, center);
-  const float squares = sum_row(x, n, [&](VecF32 v) HWY_ATTR {
-    const VecF32 difference = hn::Sub(v, centers);
+  float means[kRows] = {}, squares[kRows];
+  if (centered) {
+    sum_rows<kRows>(
+        x, n, [](VecF32 v, int) HWY_ATTR { return v; }, means);
+    for (float& mean : means) mean /= count;
+  }
+  VecF32 centers[kRows];
+  MEZZO_UNROLL
+  for (int r = 0; r < kRows; ++r) centers[r] = hn::Set(d, means[r]);
+  const auto square = [&](VecF32 v, int r) HWY_ATTR {
+    const VecF32 difference = hn::Sub(v, centers[r]);
     return hn::Mul(difference, difference);
-  });
-  const float inv_std = 1.0f / std::sqrt(squares / count + args.epsilon);
-  apply_row(x, center, inv_std, args.scale, mean != nullptr ? args.bias : nullptr, y, n);
-  return inv_std;
+  };
+  sum_rows<kRows>(x, n, square, squares);
+  for (int r = 0; r < kRows; ++r) {
+    const float inv_std = 1.0f / std::sqrt(squares[r] / count + args.epsilon);
+    apply_row(x + r * n, means[r], inv_std, args.scale, centered ? args.bias : nullptr, y + r * n,
+              n);
+    if (centered && args.mean != nullptr) args.mean[row + r] = means[r];
+    if (args.inv_std != nullptr) args.inv_std[row + r] = inv_std;
+  }
+}
+
+}  // namespace
+
+// Without the mean if not `centered`: the root-mean-square form.
+void norm_range(const LayerNormArgs& args, bool centered, const float* x, float* y, int64_t begin,
+                int64_t end, int64_t n) {
+  int64_t row = begin;
+  for (; row + kTogether <= end; row += kTogether)
+    norm_together<kTogether>(args, centered, x + row * n, y + row * n, row, n);
+  for (; row < end; ++row) norm_together<1>(args, centered, x + row * n, y + row * n, row, n);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
@@ -83,21 +120,15 @@ HWY_AFTER_NAMESPACE();
 namespace mezzo::kernels {
 namespace {
 
-HWY_EXPORT(norm_row);
+HWY_EXPORT(norm_range);
 
 void norm_rows(const LayerNormArgs& args, bool centered, const float* x, float* y,
                std::int64_t rows, std::int64_t n, ThreadPool& pool) {
   if (n <= 0) return;
-  const auto row = MEZZO_DISPATCH(norm_row);
+  const auto run = MEZZO_DISPATCH(norm_range);
   pool.parallel_for(
-      rows, std::max<std::int64_t>(1, 16384 / n), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t r = begin; r < end; ++r) {
-          float mean = 0;
-          const float inv_std = row(args, x + r * n, y + r * n, n, centered ? &mean : nullptr);
-          if (centered && args.mean != nullptr) args.mean[r] = mean;
-          if (args.inv_std != nullptr) args.inv_std[r] = inv_std;
-        }
-      });
+      rows, std::max<std::int64_t>(1, 16384 / n),
+      [&](std::int64_t begin, std::int64_t end) { run(args, centered, x, y, begin, end, n); });
 }
 
 }  // namespace

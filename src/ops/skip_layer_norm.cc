@@ -2,10 +2,12 @@
 // optimisers make of a residual sum and the (RMS) normalisation after it. Spec: ONNX Runtime's
 // docs/ContribOperators.md.
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "base/shape.h"
+#include "kernels/elementwise_f32.h"
 #include "kernels/layer_norm_f32.h"
 #include "ops/dispatch.h"
 #include "ops/op.h"
@@ -64,51 +66,65 @@ void infer(Op& op) {
   op.set_out(3, op.in(0).dtype, op.in_shape(0));
 }
 
-// The summed row number `r`: written to the output that wants it, or else to y.
+// Where the sum of row `r` goes: to the output that wants it, or else to y.
 template <class T>
-T* sum_row(const SkipNorm& norm, Run& run, std::int64_t r) {
-  const T* x = run.in<T>(0) + r * norm.n;
-  const T* skip = run.in<T>(1) + r % norm.skip_rows * norm.n;
-  const T* bias = run.in<T>(norm.bias);
-  T* sum = (run.out<T>(3) != nullptr ? run.out<T>(3) : run.out<T>(0)) + r * norm.n;
-  if (bias != nullptr) {
-    for (std::int64_t i = 0; i < norm.n; ++i) sum[i] = x[i] + skip[i] + bias[i];
-  } else {
-    for (std::int64_t i = 0; i < norm.n; ++i) sum[i] = x[i] + skip[i];
-  }
-  return sum;
+T* sum_of_row(const SkipNorm& norm, Run& run, std::int64_t r) {
+  return (run.out<T>(3) != nullptr ? run.out<T>(3) : run.out<T>(0)) + r * norm.n;
 }
 
-template <class OfRow>
-void each_row(const SkipNorm& norm, Run& run, OfRow of_row) {
-  run.pool().parallel_for(norm.rows, 1 + 8192 / (norm.n + 1),
-                          [&](std::int64_t begin, std::int64_t end) {
-                            for (std::int64_t r = begin; r < end; ++r) of_row(r);
-                          });
+// The row of the second summand that belongs to row `r`.
+template <class T>
+const T* skip_of_row(const SkipNorm& norm, Run& run, std::int64_t r) {
+  return run.in<T>(1) + r % norm.skip_rows * norm.n;
 }
+
+template <class OfRows>
+void each_range(const SkipNorm& norm, Run& run, const OfRows& of_rows) {
+  run.pool().parallel_for(norm.rows, 1 + 8192 / (norm.n + 1), of_rows);
+}
+
+// Rows that are summed and then taken together.
+constexpr std::int64_t kTogether = 4;
 
 Choice rows(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const SkipNorm norm = skip_norm_of(op);
   if (norm.n == 0) return refuse("an empty tensor");
   return [norm](Run& run) {
-    each_row(norm, run, [&](std::int64_t r) {
+    const auto ranges = kernels::RangeKernels::find();
+    const auto add = [&](const float* a, const float* b, float* y) {
+      ranges.binary(kernels::Binary::add, {}, a, b, y, 0, norm.n);
+    };
+    const auto norm_rows = [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t r = first; r < first + count; ++r) {
+        float* sum = sum_of_row<float>(norm, run, r);
+        add(run.in<float>(0) + r * norm.n, skip_of_row<float>(norm, run, r), sum);
+        if (const float* bias = run.in<float>(norm.bias)) add(sum, bias, sum);
+      }
       kernels::LayerNormArgs args;
       args.epsilon = static_cast<float>(norm.epsilon);
       args.scale = run.in<float>(2);
       args.bias = norm.centered ? run.in<float>(3) : nullptr;
-      if (run.out<float>(1) != nullptr) args.mean = run.out<float>(1) + r;
-      if (run.out<float>(2) != nullptr) args.inv_std = run.out<float>(2) + r;
+      if (run.out<float>(1) != nullptr) args.mean = run.out<float>(1) + first;
+      if (run.out<float>(2) != nullptr) args.inv_std = run.out<float>(2) + first;
       (norm.centered ? kernels::layer_norm_rows : kernels::rms_norm_rows)(
-          args, sum_row<float>(norm, run, r), run.out<float>(0) + r * norm.n, 1, norm.n,
-          run.pool());
+          args, sum_of_row<float>(norm, run, first), run.out<float>(0) + first * norm.n, count,
+          norm.n, run.pool());
+    };
+    each_range(norm, run, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; r += kTogether)
+        norm_rows(r, std::min(kTogether, end - r));
     });
   };
 }
 
 template <class T>
 void reference_row(const SkipNorm& norm, Run& run, std::int64_t r) {
-  const T* sum = sum_row<T>(norm, run, r);
+  const T *x = run.in<T>(0) + r * norm.n, *skip = skip_of_row<T>(norm, run, r);
+  const T* other_bias = run.in<T>(norm.bias);
+  T* sum = sum_of_row<T>(norm, run, r);
+  for (std::int64_t i = 0; i < norm.n; ++i)
+    sum[i] = x[i] + skip[i] + (other_bias != nullptr ? other_bias[i] : T{0});
   const T *scale = run.in<T>(2), *bias = norm.centered ? run.in<T>(3) : nullptr;
   T* y = run.out<T>(0) + r * norm.n;
   double mean = 0, squares = 0;
@@ -132,7 +148,9 @@ Choice reference(Op& op) {
   with_type(FloatTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
     choice = [norm = skip_norm_of(op)](Run& run) {
-      each_row(norm, run, [&](std::int64_t r) { reference_row<T>(norm, run, r); });
+      each_range(norm, run, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = begin; r < end; ++r) reference_row<T>(norm, run, r);
+      });
     };
   });
   return choice;
