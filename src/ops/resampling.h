@@ -83,8 +83,6 @@ class AxisResampler {
   /// x [outer, in, inner] -> y [outer, out, inner].
   void run(const T* x, T* y, std::int64_t outer, std::int64_t inner, ThreadPool& pool) const;
 
-  std::int64_t out() const { return out_; }
-
  private:
   // All sums, whatever lies outside.
   void combine(const T* x, T* y, std::int64_t outer, std::int64_t inner, ThreadPool& pool) const;

@@ -258,17 +258,25 @@ Choice nearest(Op& op) {
   }
 }
 
-// What a node does: prepared once, unless an input says which part of the image is wanted.
+// What a node does: prepared when planning, unless an input says which part of the image is wanted,
+// or the axes are so long that the result might be refused for its size.
 template <class T>
 class Prepared {
  public:
   explicit Prepared(const Plan& plan) : plan_(plan) {
-    if (plan.how.coordinates != Coordinates::tf_crop_and_resize && out_count(plan.axes) > 0)
+    constexpr std::int64_t kLongest = 1 << 16;
+    const bool usual =
+        std::all_of(plan.axes.begin(), plan.axes.end(), [](const ResampledAxis& axis) {
+          return axis.in > 0 && axis.out > 0 && axis.out <= kLongest;
+        });
+    if (usual && plan.how.coordinates != Coordinates::tf_crop_and_resize)
       resampler_.emplace(plan.how, plan.axes);
   }
 
+  std::int64_t count() const { return out_count(plan_.axes); }
+
   void run(const T* x, T* y, Run& run) const {
-    if (out_count(plan_.axes) == 0) return;
+    if (count() == 0) return;
     if (resampler_) return resampler_->run(x, y, run.pool());
     Resampler<T>(plan_.how, plan_.axes_at(run)).run(x, y, run.pool());
   }
@@ -296,9 +304,9 @@ Choice separable(Op& op) {
   });
   with_type(IntTypes{}, op.in(0).dtype, [&](auto zero) {
     using T = decltype(zero);
-    choice = [work = Prepared<double>(plan), count = out_count(plan.axes)](Run& run) {
+    choice = [work = Prepared<double>(plan)](Run& run) {
       const Tensor wide = run.in_tensor(0).to(DType::f64);
-      std::vector<double> result(static_cast<std::size_t>(count));
+      std::vector<double> result(static_cast<std::size_t>(work.count()));
       work.run(wide.values<double>().data(), result.data(), run);
       std::transform(result.begin(), result.end(), run.out<T>(0), narrowed<T>);
     };
