@@ -14,8 +14,7 @@ namespace {
 
 using std::int64_t;
 
-// Rows that are taken together, so that the sums of one need not wait for those of another.
-constexpr int kTogether = 4;
+constexpr int kTogether{kNormRows};
 
 // The sums of f(x[i], row) over rows of n elements; f must be applied to real elements only.
 template <int kRows, class F>

@@ -7,6 +7,10 @@
 
 namespace mezzo::kernels {
 
+/// Rows that are taken together, so that the sums of one need not wait for those of another: who
+/// makes rows on the way gives so many at a time.
+inline constexpr std::int64_t kNormRows = 4;
+
 /// y[r, i] = (x[r, i] - mean_r) / sqrt(variance_r + epsilon) * scale[i] + bias[i], the variance
 /// over n, taken in a second pass around the mean. `scale`, `bias`, `mean` [rows] and `inv_std`
 /// [rows] (outputs) may be null. y may be x.

@@ -6,7 +6,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/resample_f32.cc"
 #include "kernels/simd.h"
-#include "kernels/simd_tail_inl.h"
+#include "kernels/simd_row_sums_inl.h"
 
 #ifndef MEZZO_KERNELS_RESAMPLE_F32_CC
 #define MEZZO_KERNELS_RESAMPLE_F32_CC
@@ -116,40 +116,12 @@ void resample_in_rows(const Taps& s, const float* x, float* y) {
   }
 }
 
-// y[i] = the weighted sum of element i of each tap's row, for kVectors vectors.
-template <int kVectors>
-HWY_INLINE void sum_rows(const Taps& s, int64_t j, const float* x, int64_t inner, float* y) {
-  const F32 d;
-  VecF32 sum[kVectors];
-  MEZZO_UNROLL
-  for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
-  for (int64_t t = 0; t < s.taps; ++t) {
-    const VecF32 weight = hn::Set(d, s.weight[s.at(j, t)]);
-    const float* row = x + s.index[s.at(j, t)] * inner;
-    MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      sum[v] = hn::MulAdd(weight, hn::LoadU(d, row + v * kWidth), sum[v]);
-  }
-  MEZZO_UNROLL
-  for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[v], d, y + v * kWidth);
-}
-
 // Output j, a row of `inner` elements, each the sum of those above each other in rows of x.
 void resample_a_row(const Taps& s, int64_t j, const float* x, int64_t inner, float* y) {
-  const F32 d;
-  constexpr int kVectors = 4;
-  int64_t i = 0;
-  for (; i + kVectors * kWidth <= inner; i += kVectors * kWidth)
-    sum_rows<kVectors>(s, j, x + i, inner, y + i);
-  for (; i + kWidth <= inner; i += kWidth) sum_rows<1>(s, j, x + i, inner, y + i);
-  if (i == inner) return;
-  const auto rest = static_cast<std::size_t>(inner - i);
-  VecF32 sum = hn::Zero(d);
-  for (int64_t t = 0; t < s.taps; ++t) {
-    const float* row = x + s.index[s.at(j, t)] * inner;
-    sum = hn::MulAdd(hn::Set(d, s.weight[s.at(j, t)]), load_n(d, row + i, rest), sum);
-  }
-  store_n(sum, d, y + i, rest);
+  const auto part = [&](int64_t t) HWY_ATTR {
+    return RowPart{x + s.index[s.at(j, t)] * inner, s.weight[s.at(j, t)]};
+  };
+  sum_rows_above(s.taps, part, inner, y);
 }
 
 }  // namespace

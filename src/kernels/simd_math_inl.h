@@ -23,9 +23,9 @@ using I32 = hn::RebindToSigned<F32>;
 using VecI32 = hn::Vec<I32>;
 
 // c0 + x (c1 + x (c2 + ...)).
-template <class... C>
-HWY_INLINE VecF32 polynomial(VecF32 x, float c0, C... rest) {
-  const F32 d;
+template <class V, class... C>
+HWY_INLINE V polynomial(V x, hn::TFromV<V> c0, C... rest) {
+  const hn::DFromV<V> d;
   if constexpr (sizeof...(rest) == 0) {
     return hn::Set(d, c0);
   } else {

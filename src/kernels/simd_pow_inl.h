@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/simd.h"
+#include "kernels/simd_math_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -19,13 +19,6 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 using F64 = hn::Repartition<double, F32>;
 using U64 = hn::Repartition<std::uint64_t, F32>;
 using VecF64 = hn::Vec<F64>;
-
-// c0 + x (c1 + x (...)).
-HWY_INLINE VecF64 polynomial_f64(VecF64, double c0) { return hn::Set(F64(), c0); }
-template <class... C>
-HWY_INLINE VecF64 polynomial_f64(VecF64 x, double c0, C... rest) {
-  return hn::MulAdd(polynomial_f64(x, rest...), x, hn::Set(F64(), c0));
-}
 
 // The logarithm to base 2 of what a positive float is as a double, which is never subnormal. The
 // relative error is some 2^-39: with m in [sqrt(1/2), sqrt(2)) and s = (m - 1) / (m + 1), which is
@@ -46,8 +39,8 @@ HWY_INLINE VecF64 log2_f64(VecF64 x) {
               hn::Set(d, 0x1p52 + 1024));
   const VecF64 one = hn::Set(d, 1.0), s = hn::Div(hn::Sub(m, one), hn::Add(m, one));
   const VecF64 series =
-      polynomial_f64(hn::Mul(s, s), kTwoOverLn2, kTwoOverLn2 / 3, kTwoOverLn2 / 5, kTwoOverLn2 / 7,
-                     kTwoOverLn2 / 9, kTwoOverLn2 / 11, kTwoOverLn2 / 13);
+      polynomial(hn::Mul(s, s), kTwoOverLn2, kTwoOverLn2 / 3, kTwoOverLn2 / 5, kTwoOverLn2 / 7,
+                 kTwoOverLn2 / 9, kTwoOverLn2 / 11, kTwoOverLn2 / 13);
   return hn::MulAdd(s, series, exponent);
 }
 
@@ -59,10 +52,10 @@ HWY_INLINE VecF64 exp2_f64(VecF64 x) {
   // Added to a small double it leaves the nearest integer in the last bits.
   const VecF64 rounder = hn::Set(d, 0x1.8p52), rounded = hn::Add(x, rounder);
   const VecF64 fraction = hn::Sub(x, hn::Sub(rounded, rounder));
-  const VecF64 power = polynomial_f64(
-      fraction, 1.0, 6.931471805599453e-1, 2.402265069591007e-1, 5.550410866482158e-2,
-      9.618129107628477e-3, 1.333355814642844e-3, 1.540353039338161e-4, 1.525273380405984e-5,
-      1.321548679014431e-6, 1.017808600923970e-7);
+  const VecF64 power =
+      polynomial(fraction, 1.0, 6.931471805599453e-1, 2.402265069591007e-1, 5.550410866482158e-2,
+                 9.618129107628477e-3, 1.333355814642844e-3, 1.540353039338161e-4,
+                 1.525273380405984e-5, 1.321548679014431e-6, 1.017808600923970e-7);
   return hn::BitCast(
       d, hn::Add(hn::BitCast(bits, power), hn::ShiftLeft<52>(hn::BitCast(bits, rounded))));
 }

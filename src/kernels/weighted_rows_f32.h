@@ -17,11 +17,8 @@ struct RowRange {
   std::size_t begin, end;
 };
 
-/// Columns come in whole numbers of these.
-inline constexpr std::int64_t kRowUnit = 16;
-
 /// y [count, width]: row i is the sum of weight * x[row] over sums[i] of `rows`, 0 where that is
-/// empty. x has rows of `width` floats, a multiple of kRowUnit. On the calling thread.
+/// empty. x has rows of `width` floats. On the calling thread.
 void sum_weighted_rows(const WeightedRow<float>* rows, const RowRange* sums, std::int64_t count,
                        const float* x, std::int64_t width, float* y);
 

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "base/rounding.h"
 #include "base/shape.h"
 #include "kernels/strided_copy.h"
 #include "kernels/weighted_rows_f32.h"
@@ -285,19 +284,19 @@ class ByRows {
   explicit ByRows(const Op& op)
       : how_(grid_sampling_of(op)),
         sizes_(op),
-        width_(checked_round_up(sizes_.channels, kernels::kRowUnit)),
-        in_(sizeof(float), {sizes_.channels, sizes_.in_plane}, {sizes_.in_plane, 1}, {1, width_}),
-        out_(sizeof(float), {sizes_.channels, sizes_.positions}, {1, width_},
+        in_(sizeof(float), {sizes_.channels, sizes_.in_plane}, {sizes_.in_plane, 1},
+            {1, sizes_.channels}),
+        out_(sizeof(float), {sizes_.channels, sizes_.positions}, {1, sizes_.channels},
              {sizes_.positions, 1}) {}
 
   std::int64_t scratch_bytes() const {
-    return checked_mul(checked_mul(checked_add(sizes_.in_plane, sizes_.positions), width_),
+    return checked_mul(checked_mul(checked_add(sizes_.in_plane, sizes_.positions), sizes_.channels),
                        sizeof(float));
   }
 
   void operator()(Run& run) const {
     auto* rows = static_cast<float*>(run.scratch());
-    float* sums = rows + sizes_.in_plane * width_;
+    float* sums = rows + sizes_.in_plane * sizes_.channels;
     for (std::int64_t n = 0; n < sizes_.images; ++n) {
       in_.run(run.in<float>(0) + n * sizes_.channels * sizes_.in_plane, rows, run.pool());
       const float* grid = run.in<float>(1) + n * sizes_.positions * sizes_.axes;
@@ -308,7 +307,7 @@ class ByRows {
           const Recipe<float> recipe =
               recipe_of(how_, run.op().in_shape(0), grid + first * sizes_.axes, count);
           kernels::sum_weighted_rows(recipe.shares.data(), recipe.positions.data(), count, rows,
-                                     width_, sums + first * width_);
+                                     sizes_.channels, sums + first * sizes_.channels);
         }
       });
       out_.run(sums, run.out<float>(0) + n * sizes_.channels * sizes_.positions, run.pool());
@@ -318,7 +317,6 @@ class ByRows {
  private:
   GridSampling how_;
   Sizes sizes_;
-  std::int64_t width_;
   kernels::StridedCopy in_, out_;
 };
 

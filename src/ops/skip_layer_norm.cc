@@ -83,9 +83,6 @@ void each_range(const SkipNorm& norm, Run& run, const OfRows& of_rows) {
   run.pool().parallel_for(norm.rows, 1 + 8192 / (norm.n + 1), of_rows);
 }
 
-// Rows that are summed and then taken together.
-constexpr std::int64_t kTogether = 4;
-
 Choice rows(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
   const SkipNorm norm = skip_norm_of(op);
@@ -112,8 +109,8 @@ Choice rows(Op& op) {
           norm.n, run.pool());
     };
     each_range(norm, run, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; r += kTogether)
-        norm_rows(r, std::min(kTogether, end - r));
+      for (std::int64_t r = begin; r < end; r += kernels::kNormRows)
+        norm_rows(r, std::min(kernels::kNormRows, end - r));
     });
   };
 }

@@ -7,7 +7,7 @@ namespace {
 
 TEST(WeightedRowsF32, AreTheSums) {
   for_each_target([] {
-    for (const std::int64_t width : {16, 48, 64, 80, 144}) {
+    for (const std::int64_t width : {1, 5, 16, 17, 48, 64, 80, 147}) {
       SCOPED_TRACE("width " + std::to_string(width));
       const std::vector<float> x = random_floats(9 * width, 1);
       // None, one, several, and one row twice.
