@@ -124,9 +124,7 @@ void infer_fused(Op& op) {
 
 Kernel gemm_kernel(Op& op, const Gemm& g, float least) {
   const GemmFactor a{{nullptr, g.a_row, g.a_col, false}, {}};
-  GemmFactor b{{nullptr, g.b_row, g.b_col, false}, {}};
-  // A vector times a matrix reads the matrix once: packing would only double its memory.
-  if (g.m > 1) b = gemm_factor(op, 1, false, g.k, g.n, g.b_row, g.b_col);
+  const GemmFactor b = gemm_b(op, 1, g.m, g.k, g.n, g.b_row, g.b_col);
   // C comes as a whole, a row or a column; a single number is spread to a row first.
   const bool is_number = g.has_c && g.c_row == 0 && g.c_col == 0;
   if (is_number) op.set_scratch(checked_mul(g.n, sizeof(float)));

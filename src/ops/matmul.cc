@@ -154,15 +154,14 @@ Choice gemm(Op& op) {
   Product p = product_of(op);
   if (p.batch * p.m * p.n == 0) return refuse("nothing to compute");
   join_rows(p);
-  // A vector times a matrix reads the matrix once: packing would only double its memory.
   GemmFactor a, b;
   a.operand = {nullptr, p.a.row_stride, p.a.col_stride, false};
   b.operand = {nullptr, p.b.row_stride, p.b.col_stride, false};
-  if (p.m > 1 && is_single_matrix(op, 1)) {
-    b = gemm_factor(op, 1, false, p.k, p.n, p.b.row_stride, p.b.col_stride);
+  if (is_single_matrix(op, 1)) {
+    b = gemm_b(op, 1, p.m, p.k, p.n, p.b.row_stride, p.b.col_stride);
   }
   if (p.n > 1 && p.batch > 1 && is_single_matrix(op, 0)) {
-    a = gemm_factor(op, 0, true, p.m, p.k, p.a.row_stride, p.a.col_stride);
+    a = gemm_a(op, 0, p.m, p.k, p.a.row_stride, p.a.col_stride);
   }
   return [p, a, b, is_row = adds_row(op)](Run& run) {
     const float* c = run.in<float>(2);

@@ -78,9 +78,12 @@ struct GemmFactor {
   }
 };
 
-/// Input `i` of `op` as the factor A [m, k] (`is_a`) or B [k, n] of a product, packed ahead where
-/// it is a constant that is worth it.
-GemmFactor gemm_factor(const Op& op, int i, bool is_a, std::int64_t rows, std::int64_t cols,
-                       std::int64_t row_stride, std::int64_t col_stride);
+/// Input `i` of `op` as the factor A [m, k] of a product, packed ahead where it is a constant.
+GemmFactor gemm_a(const Op& op, int i, std::int64_t m, std::int64_t k, std::int64_t row_stride,
+                  std::int64_t col_stride);
+/// Input `i` of `op` as the factor B [k, n] of a product of `m` rows, packed ahead where it is a
+/// constant and that pays.
+GemmFactor gemm_b(const Op& op, int i, std::int64_t m, std::int64_t k, std::int64_t n,
+                  std::int64_t row_stride, std::int64_t col_stride);
 
 }  // namespace mezzo::ops
