@@ -287,9 +287,10 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
     Giver giver(a);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / shares / a.heads, h = task / shares % a.heads, share = task % shares;
-      if (task == begin || share == 0) {
-        pack(a.k.at(b, h), a.k.row_stride, 1, a.keys, a.size, tile_rows(a.keys), parts.keys);
-        pack(a.v.at(b, h), 1, a.v.row_stride, a.value_size, a.keys, tile_rows(a.value_size),
+      const int64_t of = h / a.group();
+      if (task == begin || (share == 0 && h % a.group() == 0)) {
+        pack(a.k.at(b, of), a.k.row_stride, 1, a.keys, a.size, tile_rows(a.keys), parts.keys);
+        pack(a.v.at(b, of), 1, a.v.row_stride, a.value_size, a.keys, tile_rows(a.value_size),
              parts.values);
       }
       const int64_t last = blocks * (share + 1) / shares;
@@ -312,6 +313,9 @@ HWY_EXPORT(run_attention);
 }
 
 void attention(const AttentionArgs& args, ThreadPool& pool) {
+  // With fewer, the vectors along the queries are mostly empty.
+  constexpr std::int64_t kFewQueries = 4;
+  if (args.queries < kFewQueries) return attention_of_few(args, pool);
   if (args.batch <= 0 || args.heads <= 0 || args.queries <= 0 || args.value_size <= 0) return;
   MEZZO_DISPATCH(run_attention)(args, pool);
 }

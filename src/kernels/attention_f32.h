@@ -34,17 +34,23 @@ struct AttentionTaps {
 
 /// y = softmax(scale * q k' + mask) v for every entry of the batch and every head. q is [queries,
 /// size], k [keys, size], v [keys, value_size] and y [queries, value_size], each anywhere; y
-/// overlaps none of the others. The mask's element for (b, h, query, key) is at b, h, query as in
+/// overlaps none of the others. Of keys and values there are `kv_heads`, a divisor of `heads`: as
+/// many heads in a row share one. The mask's element for (b, h, query, key) is at b, h, query as in
 /// AttentionRows and `mask_key_stride` * key; strides of 0 repeat it, and without data it is 0. A
 /// row with a NaN or without anything above -inf gives NaNs, as the formula does. keys >= 1.
 struct AttentionArgs {
-  std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, size = 0, value_size = 0;
+  std::int64_t batch = 0, heads = 0, kv_heads = 0;
+  std::int64_t queries = 0, keys = 0, size = 0, value_size = 0;
   float scale = 1;
   AttentionRows<const float> q, k, v, mask;
   std::int64_t mask_key_stride = 0;
   AttentionRows<float> y;
   AttentionTaps taps;
+
+  std::int64_t group() const { return heads / kv_heads; }
 };
 void attention(const AttentionArgs& args, ThreadPool& pool);
+/// The same, faster for a query or a few: keys and values are read where they lie.
+void attention_of_few(const AttentionArgs& args, ThreadPool& pool);
 
 }  // namespace mezzo::kernels

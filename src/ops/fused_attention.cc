@@ -1,7 +1,7 @@
 // FusedAttention (mezzo 1), which the pass `attention` makes: softmax(scale Q K' + mask) V by
-// heads, and on the way whatever lies between. Q [B, S, H D], K [B, L, H D] and V [B, L, H E];
-// without the latter two, Q, K and V lie side by side in one [B, S, 3 H D]. The mask broadcasts to
-// [B, H, S, L].
+// heads, and on the way whatever lies between. Q [B, S, H D], K [B, L, G D] and V [B, L, G E], of
+// which each may come by heads: [B, H, S, D]; H / G heads share keys and values. Without the latter
+// two, Q, K and V lie side by side in one [B, S, 3 H D]. The mask broadcasts to [B, H, S, L].
 
 #include <algorithm>
 #include <cmath>
@@ -29,45 +29,89 @@ struct Attention {
   std::int64_t hidden() const { return args.heads * args.size; }
   std::int64_t value_hidden() const { return args.heads * args.value_size; }
   Shape scores() const { return {args.batch, args.heads, args.queries, args.keys}; }
-
-  // The columns of a head of what is so wide, or an error of input `i`.
-  std::int64_t size_of_head(const Op& op, int i, std::int64_t width) const {
-    if (args.heads > 0 && width > 0 && width % args.heads == 0) return width / args.heads;
-    throw misfit(op, i, "columns for each of " + std::to_string(args.heads) + " heads");
-  }
 };
 
-void read_rows(const Op& op, Attention& attention) {
-  kernels::AttentionArgs& a = attention.args;
-  const std::int64_t width = op.in_shape(kQuery)[2];
-  attention.packed = !op.has_in(kKey) && !op.has_in(kValue);
-  if (attention.packed) {
-    a.keys = a.queries;
-    a.size = a.value_size = attention.size_of_head(op, kQuery, width / 3);
-    if (3 * attention.hidden() != width) throw misfit(op, kQuery, "three times the hidden size");
-    return;
+// How an input's rows of heads lie, as rows or by heads.
+struct Rows {
+  std::int64_t count = 0, size = 0;
+  kernels::AttentionRows<const float> at;
+};
+
+Rows rows_of(const Op& op, int i, std::int64_t batch, std::int64_t heads) {
+  require_rank(op, i, 3, 4);
+  const Shape& shape = op.in_shape(i);
+  const bool by_heads = shape.size() == 4;
+  Rows rows;
+  rows.count = shape[by_heads ? 2 : 1];
+  if (by_heads) {
+    rows.size = shape[3];
+    expect_shape(op, i, {batch, heads, rows.count, rows.size});
+    const std::int64_t of_head = checked_mul(rows.count, rows.size);
+    rows.at = {nullptr, checked_mul(heads, of_head), of_head, rows.size};
+    return rows;
   }
+  const std::int64_t width = shape[2];
+  if (width <= 0 || width % heads != 0) {
+    throw misfit(op, i, "columns for each of " + std::to_string(heads) + " heads");
+  }
+  rows.size = width / heads;
+  expect_shape(op, i, {batch, rows.count, width});
+  rows.at = {nullptr, checked_mul(rows.count, width), rows.size, width};
+  return rows;
+}
+
+void read_packed(const Op& op, kernels::AttentionArgs& a) {
+  require_rank(op, kQuery, 3, 3);
+  const Rows all = rows_of(op, kQuery, a.batch, checked_mul(3, a.heads));
+  if (a.kv_heads != a.heads) throw misfit(op, kQuery, "as many heads of keys as of queries");
+  a.queries = a.keys = all.count;
+  a.size = a.value_size = all.size;
+  a.q = a.k = a.v = all.at;
+}
+
+void read_apart(const Op& op, kernels::AttentionArgs& a) {
   for (const int i : {kKey, kValue}) {
     if (!op.has_in(i)) throw invalid("keys and values come both or side by side with the queries");
-    require_rank(op, i, 3, 3);
   }
-  a.keys = op.in_shape(kKey)[1];
-  a.size = attention.size_of_head(op, kQuery, width);
-  a.value_size = attention.size_of_head(op, kValue, op.in_shape(kValue)[2]);
-  expect_shape(op, kKey, {a.batch, a.keys, width});
-  expect_shape(op, kValue, {a.batch, a.keys, attention.value_hidden()});
+  const Rows q = rows_of(op, kQuery, a.batch, a.heads), k = rows_of(op, kKey, a.batch, a.kv_heads),
+             v = rows_of(op, kValue, a.batch, a.kv_heads);
+  if (k.size != q.size) throw misfit(op, kKey, std::to_string(q.size) + " columns for each head");
+  if (v.count != k.count) throw misfit(op, kValue, std::to_string(k.count) + " rows, as of keys");
+  a.queries = q.count;
+  a.keys = k.count;
+  a.size = q.size;
+  a.value_size = v.size;
+  a.q = q.at;
+  a.k = k.at;
+  a.v = v.at;
+}
+
+// The number of heads that an attribute tells.
+std::int64_t heads_of(const Op& op, const std::string& attribute) {
+  const std::int64_t heads = op.attr_int(attribute);
+  if (heads > 0) return heads;
+  throw invalid("there must be a head")
+      .at("attribute '" + attribute + "'")
+      .got(std::to_string(heads));
 }
 
 Attention attention_of(const Op& op) {
-  require_rank(op, kQuery, 3, 3);
+  require_rank(op, kQuery, 3, 4);
   Attention attention;
   kernels::AttentionArgs& a = attention.args;
   a.batch = op.in_shape(kQuery)[0];
-  a.queries = op.in_shape(kQuery)[1];
-  a.heads = op.attr_int("num_heads");
+  a.heads = heads_of(op, "num_heads");
+  a.kv_heads = op.has_attr("kv_num_heads") ? heads_of(op, "kv_num_heads") : a.heads;
+  if (a.heads % a.kv_heads != 0) {
+    throw invalid("the heads of keys must divide those of queries")
+        .at("attribute 'kv_num_heads'")
+        .expected("a divisor of " + std::to_string(a.heads))
+        .got(std::to_string(a.kv_heads));
+  }
   a.scale = op.attr_float("scale");
   a.taps.product_scale = op.attr_float("product_scale");
-  read_rows(op, attention);
+  attention.packed = !op.has_in(kKey) && !op.has_in(kValue);
+  (attention.packed ? read_packed : read_apart)(op, a);
   if (op.has_in(kMask)) {
     const Shape &mask = op.in_shape(kMask), full = attention.scores();
     if (mask.size() != 4 || !broadcasts_to(mask, full)) {
@@ -77,14 +121,6 @@ Attention attention_of(const Op& op) {
     a.mask = {nullptr, strides[0], strides[1], strides[2]};
     a.mask_key_stride = strides[3];
   }
-  const auto lay_out = [](kernels::AttentionRows<const float>& rows, std::int64_t count,
-                          std::int64_t size, std::int64_t width) {
-    rows = {nullptr, checked_mul(count, width), size, width};
-  };
-  const std::int64_t side_by_side = op.in_shape(kQuery)[2];
-  lay_out(a.q, a.queries, a.size, side_by_side);
-  lay_out(a.k, a.keys, a.size, side_by_side);
-  lay_out(a.v, a.keys, a.value_size, attention.packed ? side_by_side : attention.value_hidden());
   a.y = {nullptr, checked_mul(a.queries, attention.value_hidden()), a.value_size,
          attention.value_hidden()};
   return attention;
@@ -129,7 +165,7 @@ void weigh(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std:
   };
   const float* q = a.q.at(b, h, query);
   for (std::int64_t key = 0; key < a.keys; ++key) {
-    const float* k = a.k.at(b, h, key);
+    const float* k = a.k.at(b, h / a.group(), key);
     double sum = 0;
     for (std::int64_t i = 0; i < a.size; ++i) sum += static_cast<double>(q[i]) * k[i];
     give(a.taps.product, key, sum * a.taps.product_scale);
@@ -151,7 +187,7 @@ void mix(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std::i
   for (std::int64_t column = 0; column < a.value_size; ++column) {
     double sum = 0;
     for (std::int64_t key = 0; key < a.keys; ++key)
-      sum += weights[static_cast<std::size_t>(key)] * a.v.at(b, h, key)[column];
+      sum += weights[static_cast<std::size_t>(key)] * a.v.at(b, h / a.group(), key)[column];
     const auto value = static_cast<float>(sum);
     a.y.at(b, h, query)[column] = value;
     if (a.taps.mixed != nullptr)
@@ -202,7 +238,8 @@ MEZZO_FAMILY(fused_attention) {
       .since(1)
       .required("num_heads", Kind::int_)
       .required("scale", Kind::float_)
-      .attr("product_scale", 1.0F)  // of the product that is given
+      .attr("kv_num_heads", Kind::int_)  // if it is another
+      .attr("product_scale", 1.0F)       // of the product that is given
       .in("query", DType::f32)
       .in("key", like(0), Arity::optional)
       .in("value", like(0), Arity::optional)

@@ -241,7 +241,7 @@ void attend_fused(const HeadAttention& a, Run& run, const Rows& q, const Rows& k
   };
   kernels::AttentionArgs args;
   args.batch = a.batch;
-  args.heads = a.heads;
+  args.heads = args.kv_heads = a.heads;
   args.queries = a.queries;
   args.keys = a.keys;
   args.size = a.size;
@@ -318,10 +318,7 @@ Choice choose_attention(Op& op) {
 }
 
 Choice fused(Op& op) {
-  // With fewer, the vectors along the queries are mostly empty.
-  constexpr std::int64_t kFewQueries = 4;
   const HeadAttention a = attention_of(op);
-  if (a.queries < kFewQueries) return refuse("too few queries");
   if (op.has_in(a.in.attention_bias) && (a.causal || op.has_in(a.in.mask))) {
     return refuse("a mask and a bias");
   }

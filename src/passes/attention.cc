@@ -2,9 +2,13 @@
 // by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
 // heads together. The scale is a factor of the scores, of queries and keys, or of both. Queries,
 // keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a Transpose and
-// three Gathers take them. What somebody wants of the scores, of the weights and of the heads'
-// results is written on the way; heads that somebody wants are made besides.
+// three Gathers take them; and what is made by heads, as rotated or joined with a past, is taken
+// as it is. An Expand that repeats keys and values for the heads that share them is left out. What
+// somebody wants of the scores, of the weights and of the heads' results is written on the way;
+// heads that somebody wants are made besides.
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/shape.h"
 #include "passes/passes.h"
@@ -19,7 +23,9 @@ struct Path {
   int slot = -1;
   double factor = 1;
   std::vector<int> members = {};
-  std::int64_t part = -1;  // of packed rows: 0 queries, 1 keys, 2 values
+  std::int64_t part = -1;         // of packed rows: 0 queries, 1 keys, 2 values
+  bool by_heads = false;          // [B, H, S, D]
+  std::vector<int> repeats = {};  // the Expand of heads that are shared
 };
 
 // Goes up over products with numbers.
@@ -66,17 +72,39 @@ bool skip_packing(const Program& program, Path& path, Axes& now) {
   return true;
 }
 
-// From heads back to the rows [B, S, H, D] that they were split from: `axes` says which of those
-// axes the heads have, in their order. The slot is -1 where that is not how they were made.
-Path rows_of(const Program& program, int heads, const Axes& axes) {
-  Path path{heads};
+// From heads that are repeated, a Reshape of an Expand [B, G, n, S, D], back to each once.
+void skip_repeat(const Program& program, Path& path) {
+  const int expand = program.maker_of(program.slot(path.slot).view_of, "Expand");
+  if (expand < 0 || !path.repeats.empty()) return;
+  const Shape& heads = program.slot(path.slot).operand.shape;
+  Shape once = program.op(expand).out_shape(0);
+  if (once.size() != 5 || heads != Shape{once[0], once[1] * once[2], once[3], once[4]}) return;
+  once[2] = 1;
+  if (program.op(expand).in_shape(0) != once) return;
+  path.slot = program.in(expand, 0);
+  path.repeats = {expand};
+  const int source = program.slot(path.slot).view_of;
+  once.erase(once.begin() + 2);
+  if (source >= 0 && program.slot(source).operand.shape == once) path.slot = source;
+}
+
+// From heads back to the rows [B, S, H, D] that they were split from, or to where they were made:
+// `axes` says which axes of the rows the product takes, in its order, `heads_axes` which of the
+// heads. The slot is -1 where that is not how they were made.
+Path source_of(const Program& program, int heads, const Axes& axes, const Axes& heads_axes) {
+  Path path{heads}, made;
   Axes now = {0, 1, 2, 3};
   while (true) {
     skip_factors(program, path);
     if (now == axes) return path;
-    if (skip_packing(program, path, now)) return now == axes ? path : Path{};
+    if (now == heads_axes) {
+      skip_repeat(program, path);
+      made = path;
+      made.by_heads = true;
+    }
+    if (path.repeats.empty() && skip_packing(program, path, now)) return now == axes ? path : made;
     const int transpose = program.maker_of(path.slot, "Transpose");
-    if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return {};
+    if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return made;
     Axes perm = program.op(transpose).attr_ints("perm");
     if (perm.empty()) perm = {3, 2, 1, 0};
     for (std::int64_t& axis : now) axis = perm[static_cast<std::size_t>(axis)];
@@ -85,10 +113,19 @@ Path rows_of(const Program& program, int heads, const Axes& axes) {
   }
 }
 
-// Those rows as FusedAttention takes them.
-Shape joined(const Program& program, int rows) {
-  const Shape& shape = program.slot(rows).operand.shape;
-  return {shape[0], shape[1], shape[2] * shape[3]};
+// What a path leads to: [B, S, H, D].
+Shape rows_at(const Program& program, const Path& path) {
+  Shape shape = program.slot(path.slot).operand.shape;
+  if (shape.size() == 5) shape.erase(shape.begin() + 2);
+  if (path.by_heads) std::swap(shape[1], shape[2]);
+  return shape;
+}
+
+// The same as FusedAttention takes it.
+Shape taken(const Program& program, const Path& path) {
+  const Shape rows = rows_at(program, path);
+  if (path.by_heads) return {rows[0], rows[2], rows[1], rows[3]};
+  return {rows[0], rows[1], rows[2] * rows[3]};
 }
 
 // What is added to the scores. Others than queries and keys are repeated.
@@ -198,24 +235,20 @@ void recognise(Program& program, int softmax, int mix, int join) {
   if (!scores_of(program, program.in(softmax, 0), scores)) return;
   const int product = scores.path.members.back();
   if (program.op(product).in_rank(0) != 4 || program.op(product).in_rank(1) != 4) return;
-  const Path queries = rows_of(program, program.in(product, 0), {0, 2, 1, 3});
-  const Path keys = rows_of(program, program.in(product, 1), {0, 2, 3, 1});
-  const Path values = rows_of(program, program.in(mix, 1), {0, 2, 1, 3});
+  const Axes by_rows = {0, 2, 1, 3}, by_heads = {0, 1, 2, 3};
+  const Path queries = source_of(program, program.in(product, 0), by_rows, by_heads);
+  const Path keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
+  const Path values = source_of(program, program.in(mix, 1), by_rows, by_heads);
   // A factor of the values would be one of the result.
   if (queries.slot < 0 || keys.slot < 0 || values.slot < 0 || values.factor != 1) return;
-  const auto shape_of = [&](const Path& rows) {
-    Shape shape = program.slot(rows.slot).operand.shape;
-    if (rows.part >= 0) shape.erase(shape.begin() + 2);
-    return shape;
-  };
-  const Shape q = shape_of(queries), k = shape_of(keys), v = shape_of(values);
-  // Products repeat heads and batch entries; FusedAttention does not.
-  if (k[0] != q[0] || v[0] != q[0] || k[2] != q[2] || v[2] != q[2]) return;
+  const Shape q = rows_at(program, queries), k = rows_at(program, keys),
+              v = rows_at(program, values);
+  // Products repeat batch entries, too; FusedAttention does not.
+  if (k[0] != q[0] || v[0] != q[0] || v[2] != k[2] || q[2] % std::max<std::int64_t>(k[2], 1) != 0)
+    return;
   const double product_scale = scores.product_factor * queries.factor * keys.factor;
   const auto scale = static_cast<float>(product_scale * scores.path.factor);
-  // For a query or two it has no kernel that is faster than the steps.
-  constexpr std::int64_t kFewQueries = 4;
-  if (!std::isfinite(scale) || q[1] < kFewQueries) return;
+  if (!std::isfinite(scale)) return;
 
   Replacement fused{.op_type = "FusedAttention", .domain = "mezzo", .opset = 1};
   fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale),
@@ -229,8 +262,9 @@ void recognise(Program& program, int softmax, int mix, int join) {
     fused.in = {queries.slot, -1, -1};
     fused.in_as = {{0, {q[0], q[1], 3 * q[2] * q[3]}}};
   } else {
-    for (int i = 0; i < 3; ++i)
-      fused.in_as.emplace_back(i, joined(program, fused.in[static_cast<std::size_t>(i)]));
+    fused.in_as = {
+        {0, taken(program, queries)}, {1, taken(program, keys)}, {2, taken(program, values)}};
+    if (k[2] != q[2]) fused.attributes.push_back(attribute("kv_num_heads", k[2]));
   }
   if (scores.mask.slot >= 0) {
     fused.in_as.emplace_back(static_cast<int>(fused.in.size()), scores.mask.shape);
@@ -248,8 +282,14 @@ void recognise(Program& program, int softmax, int mix, int join) {
     const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
     fused.out.push_back(gives ? slot : -1);
   }
-  fused.out_as = Shape{q[0], q[1], v[2] * v[3]};
-  program.fuse(members.all(), std::move(fused));
+  fused.out_as = Shape{q[0], q[1], q[2] * v[3]};
+  if (!program.fuse(members.all(), std::move(fused))) return;
+  // What only led to it under another name.
+  const int attention = *std::max_element(members.all().begin(), members.all().end());
+  for (const Path* path : {&queries, &keys, &values}) {
+    for (const int expand : path->repeats) program.drop_unread(expand, attention);
+    for (const int member : path->members) program.drop_unread(member, attention);
+  }
 }
 
 }  // namespace

@@ -243,12 +243,19 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   return true;
 }
 
+bool Program::is_unread(int number) const {
+  const Slot& facts = slot(number);
+  if (!facts.users.empty() || (!facts.kept.empty() && !facts.kept_for_views)) return false;
+  for (int i = 0; facts.viewed >= 0 && i < static_cast<int>(slots_.size()); ++i) {
+    if (slot(i).view_of == number && !is_unread(i)) return false;
+  }
+  return true;
+}
+
 void Program::drop_unread(int i, int other) {
   Step& unread = step_at(i);
-  const bool read = std::any_of(unread.out.begin(), unread.out.end(), [&](int number) {
-    return number >= 0 &&
-           (!slot(number).users.empty() || !slot(number).kept.empty() || slot(number).viewed >= 0);
-  });
+  const bool read = std::any_of(unread.out.begin(), unread.out.end(),
+                                [&](int number) { return number >= 0 && !is_unread(number); });
   if (unread.removed || read) return;
   remove(i);
   std::vector<graph::NodeId>& nodes = step_at(other).nodes;

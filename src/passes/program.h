@@ -31,6 +31,8 @@ struct Slot {
   int producer = -1;       ///< the step that writes it; -1: a feed, a constant, or a view
   std::vector<int> users;  ///< the steps that read it, each once
   int viewed = -1;         ///< the first step that reads its memory under another name; -1: none
+  int view_of = -1;        ///< the slot whose memory it is under another name; -1: none
+  bool kept_for_views = false;  ///< `kept` is so only because others are views of it
   std::string kept;        ///< why it must be there whoever reads it ("is fetched"), or empty
   bool in_arena = false;   ///< it lives only inside the run, in memory of its own
   int inside = -1;  ///< the slot in whose memory it is to lie, `begin` bytes behind its start
@@ -148,8 +150,8 @@ class Program {
   /// float32, but where Replacement::of_any_type. The reason of a refusal is noted for `explain`.
   bool fuse(std::vector<int> members, Replacement replacement);
 
-  /// Drops step `i`, nobody reading what it gives any more, and counts its nodes among those of
-  /// step `other`. Where somebody does, nothing happens.
+  /// Drops step `i`, nobody reading what it gives any more, under whatever name, and counts its
+  /// nodes among those of step `other`. Where somebody does, nothing happens.
   void drop_unread(int i, int other);
 
   /// A new slot: another form of what slot `of` holds, of that shape.
@@ -198,6 +200,8 @@ class Program {
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
   std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
+  // Whether nobody asks for a slot or for a view of it.
+  bool is_unread(int number) const;
   // Takes the attributes.
   std::shared_ptr<const graph::Node> node_of(Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;

@@ -116,7 +116,11 @@ class Compiler {
 
   // fuse.cc
   void fuse();
-  std::vector<std::string> reasons_to_keep() const;
+  struct Kept {
+    std::string reason;
+    bool for_views = false;  // only because others are views of it
+  };
+  std::vector<Kept> reasons_to_keep() const;
   void take_over(passes::Program& program);
 
   // Whether the planner's own pass of that name is enabled.

@@ -98,10 +98,11 @@ class Compiler::PassHost : public passes::Host {
 };
 
 // Why each slot must exist, whatever the steps do: empty where it need not.
-std::vector<std::string> Compiler::reasons_to_keep() const {
-  std::vector<std::string> kept(plan_->slots.size());
+std::vector<Compiler::Kept> Compiler::reasons_to_keep() const {
+  std::vector<Kept> kept(plan_->slots.size());
   const auto keep = [&](int slot, const std::string& reason) {
-    if (slot >= 0 && kept[at(slot)].empty()) kept[at(slot)] = reason;
+    if (slot < 0) return;
+    if (kept[at(slot)].reason.empty() || kept[at(slot)].for_views) kept[at(slot)] = {reason, false};
   };
   const auto keep_viewed = [&](int slot) {
     if (slot < 0) return;
@@ -109,7 +110,7 @@ std::vector<std::string> Compiler::reasons_to_keep() const {
         "is the memory of '" + graph_.value(plan_->slots[at(slot)].value).name + "'";
     for (int source = plan_->slots[at(slot)].alias_of; source >= 0;
          source = plan_->slots[at(source)].alias_of) {
-      keep(source, reason);
+      if (kept[at(source)].reason.empty()) kept[at(source)] = {reason, true};
     }
   };
   const std::set<ValueId> fetched(request_.fetches.begin(), request_.fetches.end());
@@ -136,13 +137,15 @@ bool Compiler::has_pass(std::string_view name) const {
 
 void Compiler::fuse() {
   if (resources_.passes().empty()) return;
-  std::vector<std::string> kept = reasons_to_keep();
+  std::vector<Kept> kept = reasons_to_keep();
   std::vector<passes::Slot> slots(plan_->slots.size());
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = plan_->slots[i];
     slots[i].operand = {slot.value, slot.dtype, slot.shape, slot.place != Slot::Place::made,
                         slot.constant.get()};
-    slots[i].kept = std::move(kept[i]);
+    slots[i].kept = std::move(kept[i].reason);
+    slots[i].kept_for_views = kept[i].for_views;
+    slots[i].view_of = slot.alias_of;
     slots[i].in_arena = slot.place == Slot::Place::arena && slot.alias_of < 0;
   }
   std::vector<passes::Step> steps(plan_->steps.size());

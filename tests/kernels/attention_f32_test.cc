@@ -24,22 +24,23 @@ struct Problem {
   std::vector<float> q, k, v, mask, y;
 
   Problem(std::int64_t queries, std::int64_t keys, std::int64_t size, std::int64_t value_size,
-          Mask kind, std::int64_t batch = 2, std::int64_t heads = 3)
+          Mask kind, std::int64_t batch = 2, std::int64_t heads = 3, std::int64_t group = 1)
       : q(random_floats(batch * queries * heads * size, 1, -2, 2)),
-        k(random_floats(batch * keys * heads * size, 2, -2, 2)),
-        v(random_floats(batch * keys * heads * value_size, 3)),
+        k(random_floats(batch * keys * heads / group * size, 2, -2, 2)),
+        v(random_floats(batch * keys * heads / group * value_size, 3)),
         mask(random_floats(batch * heads * queries * keys, 4, -3, 3)),
         y(static_cast<std::size_t>(batch * queries * heads * value_size + 1), kUntouched) {
     args.batch = batch;
     args.heads = heads;
+    args.kv_heads = heads / group;
     args.queries = queries;
     args.keys = keys;
     args.size = size;
     args.value_size = value_size;
     args.scale = 0.7f;
     args.q = inside<const float>(q.data(), queries, heads, size);
-    args.k = inside<const float>(k.data(), keys, heads, size);
-    args.v = inside<const float>(v.data(), keys, heads, value_size);
+    args.k = inside<const float>(k.data(), keys, args.kv_heads, size);
+    args.v = inside<const float>(v.data(), keys, args.kv_heads, value_size);
     args.y = inside<float>(y.data(), queries, heads, value_size);
     if (kind == Mask::none) return;
     args.mask.data = mask.data();
@@ -58,7 +59,7 @@ struct Problem {
     for (std::int64_t key = 0; key < args.keys; ++key) {
       double sum = 0;
       for (std::int64_t i = 0; i < args.size; ++i) {
-        sum += static_cast<double>(row[i]) * args.k.at(b, h, key)[i];
+        sum += static_cast<double>(row[i]) * args.k.at(b, h / args.group(), key)[i];
       }
       row_of_products.push_back(sum);
     }
@@ -87,7 +88,7 @@ struct Problem {
     const std::vector<double> weight = weights(b, h, query);
     double mixed = 0;
     for (std::int64_t key = 0; key < args.keys; ++key)
-      mixed += weight[static_cast<std::size_t>(key)] * args.v.at(b, h, key)[column];
+      mixed += weight[static_cast<std::size_t>(key)] * args.v.at(b, h / args.group(), key)[column];
     return mixed;
   }
 
@@ -119,6 +120,21 @@ TEST(AttentionF32, RaggedSizes) {
                          std::to_string(static_cast<int>(mask)));
             Problem(queries, keys, size, value_size, mask).check();
           }
+        }
+      }
+    }
+  });
+}
+
+// Heads that share keys and values: all of them, or two, three, and so on.
+TEST(AttentionF32, SharedKeysAndValues) {
+  for_each_target([] {
+    for (const std::int64_t group : {2, 3, 6}) {
+      for (const std::int64_t queries : {1, 2, 3, 5, 33}) {
+        for (const Mask mask : {Mask::none, Mask::of_keys, Mask::of_queries, Mask::full}) {
+          SCOPED_TRACE("group " + std::to_string(group) + " queries " + std::to_string(queries));
+          Problem(queries, 29, 64, 80, mask, 2, 6, group).check();
+          Problem(queries, 6, 21, 33, mask, 1, 6, group).check();
         }
       }
     }
@@ -195,6 +211,8 @@ TEST(AttentionF32, WhatLiesBetween) {
     }
     // One head, whose queries are shared out.
     check_taps(Problem(530, 31, 8, 8, Mask::full, 1, 1), 0);
+    for (const std::int64_t queries : {1, 3, 5})
+      check_taps(Problem(queries, 31, 8, 8, Mask::full, 2, 6, 3), 0);
   });
 }
 
