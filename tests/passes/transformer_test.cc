@@ -53,6 +53,41 @@ TEST(TransformerPasses, LayerNormWithoutBias) {
   expect_fusion({"layer_norm", g.finish(), rows(), "variance"});
 }
 
+// RMSNormalization written out: divided by the root, or multiplied by what a Reciprocal or a
+// division gives of it.
+TEST(TransformerPasses, RmsNorm) {
+  for (const std::string way : {"Div", "Reciprocal", "One"}) {
+    SCOPED_TRACE(way);
+    G g = with_input();
+    g.constant("two", number(2)).constant("epsilon", number(1e-3F)).constant("one", number(1));
+    g.weight("gamma", {12}).node("Pow", {"x", "two"}, {"square"});
+    g.node("ReduceMean", {"square"}, {"variance"}, {G::ints("axes", {-1})});
+    g.node("Add", {"variance", "epsilon"}, {"v"}).node("Sqrt", {"v"}, {"root"});
+    if (way == "Div") {
+      g.node("Div", {"x", "root"}, {"n"});
+    } else {
+      if (way == "One") g.node("Div", {"one", "root"}, {"inverse"});
+      if (way == "Reciprocal") g.node("Reciprocal", {"root"}, {"inverse"});
+      g.node("Mul", {"x", "inverse"}, {"n"});
+    }
+    g.node("Mul", {"gamma", "n"}, {"y"}).output("y");
+    const std::string plan = expect_fusion({"layer_norm", g.finish(), rows(), "n"});
+    EXPECT_EQ(plan.rfind("1 steps", 0), 0U) << plan;
+    EXPECT_NE(plan.find("as RMSNormalization"), std::string::npos) << plan;
+  }
+}
+
+// Another tensor divided by the root of x is no norm of x.
+TEST(TransformerPasses, ARootOfOtherRowsStays) {
+  G g = with_input();
+  g.constant("two", number(2)).constant("epsilon", number(1e-3F)).weight("gamma", {12});
+  g.node("Pow", {"x", "two"}, {"square"}).node("Exp", {"x"}, {"e"});
+  g.node("ReduceMean", {"square"}, {"variance"}, {G::ints("axes", {-1})});
+  g.node("Add", {"variance", "epsilon"}, {"v"}).node("Sqrt", {"v"}, {"root"});
+  g.node("Div", {"e", "root"}, {"n"}).node("Mul", {"gamma", "n"}, {"y"}).output("y");
+  EXPECT_FALSE(is_by(Session(g.finish(), {.threads = 1}).explain(rows()), "layer_norm"));
+}
+
 TEST(TransformerPasses, LayerNormKeepsASumThatIsFetched) {
   G g = layer_norm(true, false);
   g.node("Add", {"scaled", "beta"}, {"y"}).output("y");
@@ -269,6 +304,23 @@ TEST(TransformerPasses, SkipLayerNorm) {
                       }}};
   expect_near(fused.run(feeds, {}, options)[0], expected[3], 1e-6);
   EXPECT_EQ(calls, 1);
+}
+
+TEST(TransformerPasses, SkipRmsNorm) {
+  G g = with_input();
+  g.input("z", DType::f32, {2, 5, 12}).weight("gamma", {12});
+  g.node("Add", {"x", "z"}, {"s"}).node("RMSNormalization", {"s", "gamma"}, {"n"});
+  g.node("Add", {"n", "s"}, {"y"}).output("y");
+  Feeds feeds = rows();
+  feeds.emplace_back("z", G::random({2, 5, 12}, 64));
+  const Model model = g.finish(23);
+  const Session fused(model, {.threads = 2});
+  const Session plain(model, {.threads = 2, .disabled_passes = {"skip_layer_norm"}});
+  EXPECT_EQ(fused.explain(feeds).rfind("2 steps, 3 nodes", 0), 0U) << fused.explain(feeds);
+  const std::vector<std::string> all = {"s", "n", "y"};
+  const Outputs expected = plain.run(feeds, all), got = fused.run(feeds, all);
+  expect_near(fused.run(feeds)[0], expected[2], 1e-6);
+  for (std::size_t i = 0; i < all.size(); ++i) expect_near(got[i], expected[i], 1e-6);
 }
 
 // Reshape has no step of its own: who reads its result reads the sum.
