@@ -1,12 +1,13 @@
 // com.microsoft MatMulNBits (1): A * B', where B [N, K] has 2, 4 or 8 bits an element, packed from
 // the low bits up, and a scale and zero point for each block of block_size elements along K. Spec:
-// ONNX Runtime's docs/ContribOperators.md. B becomes float32 a few rows at a time, so that a model
-// stays as small as it is; accuracy_level, which allows for less than float32, changes nothing.
+// ONNX Runtime's docs/ContribOperators.md. A model stays as small as it is; accuracy_level, which
+// allows for less than float32, changes nothing.
 
 #include <algorithm>
 #include <string>
 
 #include "base/shape.h"
+#include "kernels/gemm_nbits_f32.h"
 #include "ops/matrix_product.h"
 #include "ops/shapes.h"
 
@@ -89,61 +90,122 @@ void infer(Op& op) {
   op.set_out(0, op.in(kA).dtype, shape);
 }
 
+float zero_of(const PackedProduct& p, const Tensor& zeros, std::int64_t row, std::int64_t block) {
+  if (!zeros.has_value()) return static_cast<float>(1 << (p.bits - 1));
+  if (!p.packed_zeros) return zeros.values<float>()[row * p.blocks + block];
+  const auto* bytes = static_cast<const std::uint8_t*>(zeros.data()) + row * p.zero_bytes();
+  return static_cast<float>(p.element(bytes, block));
+}
+
 // Row `row` of B, to y [k].
-void unpack_row(const PackedProduct& p, const Run& run, std::int64_t row, float* y) {
-  const auto* b = run.in<std::uint8_t>(kB) + row * p.blocks * p.blob();
-  const float* scales = run.in<float>(kScales) + row * p.blocks;
+void unpack_row(const PackedProduct& p, const std::uint8_t* b, const float* scales,
+                const Tensor& zeros, std::int64_t row, float* y) {
   for (std::int64_t block = 0; block < p.blocks; ++block) {
-    auto zero = static_cast<float>(1 << (p.bits - 1));
-    if (p.packed_zeros) {
-      const auto* zeros = run.in<std::uint8_t>(kZeroPoints) + row * p.zero_bytes();
-      zero = static_cast<float>(p.element(zeros, block));
-    } else if (const auto* zeros = run.in<float>(kZeroPoints)) {
-      zero = zeros[row * p.blocks + block];
-    }
+    const float zero = zero_of(p, zeros, row, block);
     const std::int64_t count = std::min(p.block, p.k - block * p.block);
-    const std::uint8_t* bytes = b + block * p.blob();
+    const std::uint8_t* bytes = b + (row * p.blocks + block) * p.blob();
     float* to = y + block * p.block;
     for (std::int64_t i = 0; i < count; ++i) {
-      to[i] = (static_cast<float>(p.element(bytes, i)) - zero) * scales[block];
+      to[i] = (static_cast<float>(p.element(bytes, i)) - zero) * scales[row * p.blocks + block];
     }
   }
 }
 
-Choice matmul(Op& op, bool simd) {
-  for (const int i : {kA, kZeroPoints}) {
-    if (op.has_in(i) && op.in(i).dtype != DType::f32 && op.in(i).dtype != DType::u8) {
-      return refuse("not float32");
-    }
-  }
-  return Kernel([p = product_of(op), simd](Run& run) {
-    if (p.rows == 0) return;
-    // Rows of B that stay in the second cache as float32.
-    const std::int64_t width = std::clamp<std::int64_t>(64 * 1024 / p.k, 16, 256);
+bool is_float32(const Op& op) {
+  return op.in(kA).dtype == DType::f32 &&
+         (!op.has_in(kZeroPoints) || op.in(kZeroPoints).dtype == DType::f32 ||
+          op.in(kZeroPoints).dtype == DType::u8);
+}
+
+Choice reference(Op& op) {
+  if (!is_float32(op)) return refuse("not float32");
+  return Kernel([p = product_of(op)](Run& run) {
     const float *a = run.in<float>(kA), *bias = run.in<float>(kBias);
-    const auto columns = [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> rows(static_cast<std::size_t>(std::min(width, p.n) * p.k));
-      for (std::int64_t part = begin; part < end; ++part) {
-        const std::int64_t first = part * width, count = std::min(width, p.n - first);
-        for (std::int64_t i = 0; i < count; ++i) {
-          unpack_row(p, run, first + i, rows.data() + i * p.k);
-        }
-        float* y = run.out<float>(0) + first;
-        if (simd) {
-          kernels::gemm(p.rows, count, p.k, {a, p.k, 1, false}, {rows.data(), 1, p.k, false}, y,
-                        p.n, {}, run.pool());
-        } else {
-          multiply<float>(p.rows, count, p.k, {a, p.k, 1}, {rows.data(), 1, p.k},
-                          [&](std::int64_t i, std::int64_t j, double sum) {
-                            y[i * p.n + j] = static_cast<float>(sum);
-                          });
-        }
-        for (std::int64_t i = 0; bias != nullptr && i < p.rows; ++i) {
-          for (std::int64_t j = 0; j < count; ++j) y[i * p.n + j] += bias[first + j];
-        }
+    auto* y = run.out<float>(0);
+    run.pool().parallel_for(p.n, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> row(static_cast<std::size_t>(p.k));
+      for (std::int64_t j = begin; j < end; ++j) {
+        unpack_row(p, run.in<std::uint8_t>(kB), run.in<float>(kScales), run.in_tensor(kZeroPoints),
+                   j, row.data());
+        multiply<float>(p.rows, 1, p.k, {a, p.k, 1}, {row.data(), 1, p.k},
+                        [&](std::int64_t i, std::int64_t /*column*/, double sum) {
+                          y[i * p.n + j] =
+                              static_cast<float>(sum + (bias != nullptr ? bias[j] : 0));
+                        });
       }
-    };
-    run.pool().parallel_for((p.n + width - 1) / width, 1, columns);
+    });
+  });
+}
+
+// B as the kernel takes it: three tensors in panels.
+struct Packed {
+  kernels::NbitsMatrix matrix;
+  Tensor words, scales, zeros;
+
+  explicit Packed(const PackedProduct& p) : matrix{p.n, p.k, p.block, p.bits} {}
+
+  // That many numbers for each block, for all panels.
+  Shape shape(std::int64_t of_block) const {
+    return {matrix.panels(), matrix.blocks() * of_block * kernels::kNbitsPanel};
+  }
+  Tensor in_panels(const float* rows) const {
+    Tensor panels = Tensor::uninitialized(DType::f32, shape(1));
+    kernels::pack_nbits(matrix, rows, panels.mutable_values<float>().data());
+    return panels;
+  }
+  Tensor words_of(const Tensor& b) const {
+    Tensor panels = Tensor::uninitialized(DType::u32, shape(matrix.words_of_block()));
+    kernels::pack_nbits(matrix, static_cast<const std::uint8_t*>(b.data()),
+                        panels.mutable_values<std::uint32_t>().data());
+    return panels;
+  }
+  Tensor scales_of(const Tensor& scales) const {
+    return in_panels(static_cast<const float*>(scales.data()));
+  }
+  Tensor zeros_of(const PackedProduct& p, const Tensor& zeros) const {
+    std::vector<float> rows(static_cast<std::size_t>(p.n * p.blocks));
+    for (std::int64_t row = 0; row < p.n; ++row) {
+      for (std::int64_t block = 0; block < p.blocks; ++block)
+        rows[static_cast<std::size_t>(row * p.blocks + block)] = zero_of(p, zeros, row, block);
+    }
+    return in_panels(rows.data());
+  }
+  const kernels::NbitsMatrix& filled() {
+    matrix.words = static_cast<const std::uint32_t*>(words.data());
+    matrix.scales = static_cast<const float*>(scales.data());
+    if (zeros.has_value()) matrix.zeros = static_cast<const float*>(zeros.data());
+    return matrix;
+  }
+};
+
+// What is constant is packed once, the rest in each run.
+Choice panels(Op& op) {
+  if (!is_float32(op)) return refuse("not float32");
+  const PackedProduct p = product_of(op);
+  Packed ahead(p);
+  checked_mul(checked_mul(p.n + kernels::kNbitsPanel, p.k + p.block), 1);
+  const std::string key = "nbits " + std::to_string(p.n) + "x" + std::to_string(p.k) + " " +
+                          std::to_string(p.bits) + " bits, blocks of " + std::to_string(p.block);
+  const auto zeros_of = [p](const Packed& packed, const Tensor& zeros) {
+    return packed.zeros_of(p, zeros);
+  };
+  if (op.is_constant(kB)) {
+    ahead.words = op.packed(kB, key, [&](const Tensor& b) { return ahead.words_of(b); });
+  }
+  if (op.is_constant(kScales)) {
+    ahead.scales = op.packed(kScales, key, [&](const Tensor& s) { return ahead.scales_of(s); });
+  }
+  if (op.is_constant(kZeroPoints)) {
+    ahead.zeros = op.packed(kZeroPoints, key, [&](const Tensor& z) { return zeros_of(ahead, z); });
+  }
+  return Kernel([p, ahead, zeros_of](Run& run) {
+    Packed b = ahead;
+    if (!b.words.has_value()) b.words = b.words_of(run.in_tensor(kB));
+    if (!b.scales.has_value()) b.scales = b.scales_of(run.in_tensor(kScales));
+    const Tensor zeros = run.in_tensor(kZeroPoints);
+    if (!b.zeros.has_value() && zeros.has_value()) b.zeros = zeros_of(b, zeros);
+    kernels::gemm_nbits(p.rows, run.in<float>(kA), b.filled(), run.in<float>(kBias),
+                        run.out<float>(0), run.pool());
   });
 }
 
@@ -167,8 +229,8 @@ MEZZO_FAMILY(matmul_nbits) {
       .in("bias", like(0), Arity::optional)
       .out("Y", like(0))
       .infer(infer)
-      .simd_kernel("gemm", [](Op& node) { return matmul(node, true); })
-      .kernel("reference", [](Op& node) { return matmul(node, false); })
+      .simd_kernel("panels", panels)
+      .kernel("reference", reference)
       .multiply_adds([](const Op& node) {
         const PackedProduct p = product_of(node);
         return checked_mul(checked_mul(p.rows, p.n), p.k);
