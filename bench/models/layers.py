@@ -35,6 +35,9 @@ class Network:
     def uniform(self, low: float, high: float, *shape: int) -> str:
         return self.constant(self._random.uniform(low, high, shape).astype(np.float32))
 
+    def bytes(self, *shape: int) -> str:
+        return self.constant(self._random.integers(0, 256, shape, np.uint8))
+
     def node(self, op: str, inputs: list[str], name: str = "", outputs: int = 1, **attributes) -> str | list[str]:
         label = name or f"{op}_{len(self._nodes)}"
         names = [label + (f":{i}" if i else "") for i in range(outputs)]
@@ -59,6 +62,8 @@ class Network:
     def model(self, outputs: dict[str, list[int]], opset: int = 17) -> onnx.ModelProto:
         infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
         graph = helper.make_graph(self._nodes, self.name, self._inputs, infos, self._weights)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        others = {node.domain for node in self._nodes if node.domain}
+        imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in others)]
+        made = helper.make_model(graph, opset_imports=imports, ir_version=8)
         onnx.checker.check_model(made)
         return made

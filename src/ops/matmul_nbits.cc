@@ -183,7 +183,6 @@ Choice panels(Op& op) {
   if (!is_float32(op)) return refuse("not float32");
   const PackedProduct p = product_of(op);
   Packed ahead(p);
-  checked_mul(checked_mul(p.n + kernels::kNbitsPanel, p.k + p.block), 1);
   const std::string key = "nbits " + std::to_string(p.n) + "x" + std::to_string(p.k) + " " +
                           std::to_string(p.bits) + " bits, blocks of " + std::to_string(p.block);
   const auto zeros_of = [p](const Packed& packed, const Tensor& zeros) {
