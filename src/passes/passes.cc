@@ -77,6 +77,7 @@ const std::vector<Pass>& all() {
       {"byte_table", byte_table},
       {"integers", integers},
       {"fake_quantize", fake_quantize},
+      {"matmul_nbits", matmul_nbits},
       {"pad", pad},
       {"slice", slice},
       {"conv_scale", conv_scale},

@@ -40,6 +40,7 @@ void hard_swish(Program& program);
 void integers(Program& program);
 void byte_table(Program& program);
 void fake_quantize(Program& program);
+void matmul_nbits(Program& program);
 void concat(Program& program);
 void matmul_scale(Program& program);
 void matmul_add(Program& program);

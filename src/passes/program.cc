@@ -320,9 +320,9 @@ bool Program::place_inside(int part, int whole, std::int64_t begin, int joiner) 
 }
 
 int Program::derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
-                    Recipe recipe) {
+                    Recipe recipe, DType dtype) {
   std::optional<ops::Operand> operand =
-      host_.derive(base, others, key, std::move(shape), std::move(recipe));
+      host_.derive(base, others, key, std::move(shape), std::move(recipe), dtype);
   if (!operand) return -1;
   Slot added;
   added.operand = std::move(*operand);

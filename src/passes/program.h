@@ -33,8 +33,8 @@ struct Slot {
   int viewed = -1;         ///< the first step that reads its memory under another name; -1: none
   int view_of = -1;        ///< the slot whose memory it is under another name; -1: none
   bool kept_for_views = false;  ///< `kept` is so only because others are views of it
-  std::string kept;        ///< why it must be there whoever reads it ("is fetched"), or empty
-  bool in_arena = false;   ///< it lives only inside the run, in memory of its own
+  std::string kept;             ///< why it must be there whoever reads it ("is fetched"), or empty
+  bool in_arena = false;        ///< it lives only inside the run, in memory of its own
   int inside = -1;  ///< the slot in whose memory it is to lie, `begin` bytes behind its start
   std::int64_t begin = 0;
 };
@@ -91,10 +91,11 @@ class Host {
   virtual ops::Operand add_slot(int of, Shape shape) = 0;
   /// The operand of a new slot: a constant of `shape` that is made from `base` when somebody reads
   /// it, once for all plans, which know it by `key`. Nothing where `base` or one of `others` (on
-  /// which the recipe depends as well) is not of the file alone.
+  /// which the recipe depends as well) is not of the file alone. Its type is that of `base`, unless
+  /// `dtype` tells another.
   virtual std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
-                                             const std::string& key, Shape shape,
-                                             Recipe recipe) = 0;
+                                             const std::string& key, Shape shape, Recipe recipe,
+                                             DType dtype) = 0;
   /// What `op` gives, output 0, for other inputs: `in`, or, where that is null, the constant that
   /// the input is.
   virtual Tensor evaluate(const ops::Op& op, const std::vector<const Tensor*>& in) = 0;
@@ -175,7 +176,7 @@ class Program {
 
   /// A new slot with a constant (see Host::derive), or -1.
   int derive(int base, const std::vector<int>& others, const std::string& key, Shape shape,
-             Recipe recipe);
+             Recipe recipe, DType dtype = DType::undefined);
 
   /// What step `i` gives for other inputs: see Host::evaluate.
   Tensor evaluate(int i, const std::vector<const Tensor*>& in) const {

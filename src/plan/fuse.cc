@@ -36,8 +36,8 @@ class Compiler::PassHost : public passes::Host {
   }
 
   std::optional<ops::Operand> derive(int base, const std::vector<int>& others,
-                                     const std::string& key, Shape shape,
-                                     passes::Recipe recipe) override {
+                                     const std::string& key, Shape shape, passes::Recipe recipe,
+                                     DType dtype) override {
     Compiler& c = compiler_;
     std::vector<int> sources = {base};
     sources.insert(sources.end(), others.begin(), others.end());
@@ -52,7 +52,8 @@ class Compiler::PassHost : public passes::Host {
     }
     c.store_->set_recipe(value, std::move(recipe));
     c.shared_.insert(value);
-    Slot slot = new_slot(value, source.dtype, std::move(shape), Slot::Place::constant);
+    if (dtype == DType::undefined) dtype = source.dtype;
+    Slot slot = new_slot(value, dtype, std::move(shape), Slot::Place::constant);
     slot.constant = source.constant;
     const ops::Operand operand = {value, slot.dtype, slot.shape, true, slot.constant.get()};
     c.add_slot(std::move(slot));
