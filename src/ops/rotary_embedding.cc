@@ -1,18 +1,27 @@
 // RotaryEmbedding (RoPE, https://arxiv.org/abs/2104.09864): pairs of numbers of each head are
-// turned by angles that grow with the position. Spec: ai.onnx RotaryEmbedding-23.
+// turned by angles that grow with the position. Spec: ai.onnx RotaryEmbedding-23, and the schema of
+// com.microsoft's (1) in ONNX Runtime.
 #include "base/shape.h"
 #include "ops/axis_split.h"
+#include "ops/rotary.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
 namespace {
 
+// Inputs by number.
+struct Inputs {
+  int cosines = 1, sines = 2, positions = 3;
+};
+constexpr Inputs kOfMicrosoft = {2, 3, 1};
+
 struct Rotary {
-  std::int64_t batch = 0, heads = 0, length = 0, head_size = 0;
-  std::int64_t half = 0;       // pairs that turn in each head; the rest stays
-  bool interleaved = false;    // pairs (0, 1), (2, 3), ... and not (i, i + half)
+  Inputs in;
+  std::int64_t batch = 0, heads = 0, length = 0;
+  RotaryHead head;
   bool heads_outside = false;  // [batch, heads, length, head_size], not [batch, length, hidden]
   std::int64_t positions = 0;  // rows of the caches, where position_ids choose them
+  bool from_first = false;     // which say the first token's alone
 };
 
 void check_shape(const Op& op, int i, const Shape& wanted) {
@@ -26,16 +35,25 @@ void check_shape(const Op& op, int i, const Shape& wanted) {
 Rotary rotary_of(const Op& op) {
   require_rank(op, 0, 3, 4);
   const Shape& x = op.in_shape(0);
+  const bool is_microsofts = op.row().domain() == "com.microsoft";
   Rotary rotary;
-  rotary.interleaved = op.attr_int("interleaved") != 0;
+  if (is_microsofts) rotary.in = kOfMicrosoft;
+  rotary.head.interleaved = op.attr_int("interleaved") != 0;
   rotary.heads_outside = x.size() == 4;
   rotary.batch = x[0];
+  const std::int64_t asked = op.attr_int("rotary_embedding_dim");
   if (rotary.heads_outside) {
     rotary.heads = x[1];
     rotary.length = x[2];
-    rotary.head_size = x[3];
+    rotary.head.size = x[3];
   } else {
     rotary.heads = op.attr_int("num_heads");
+    // There whole heads turn then, and the caches tell their size.
+    if (is_microsofts && asked == 0) {
+      require_rank(op, rotary.in.cosines, 2, 2);
+      const std::int64_t size = 2 * op.in_shape(rotary.in.cosines)[1];
+      if (size > 0) rotary.heads = x[2] / size;
+    }
     if (rotary.heads <= 0 || x[2] % rotary.heads != 0) {
       throw invalid("the hidden size must be a multiple of the number of heads")
           .at("attribute 'num_heads'")
@@ -43,24 +61,26 @@ Rotary rotary_of(const Op& op) {
           .got(std::to_string(rotary.heads));
     }
     rotary.length = x[1];
-    rotary.head_size = x[2] / rotary.heads;
+    rotary.head.size = x[2] / rotary.heads;
   }
-  const std::int64_t asked = op.attr_int("rotary_embedding_dim");
-  const std::int64_t turned = asked == 0 ? rotary.head_size : asked;
-  if (turned < 0 || turned > rotary.head_size || turned % 2 != 0) {
+  const std::int64_t turned = asked == 0 ? rotary.head.size : asked;
+  if (turned < 0 || turned > rotary.head.size || turned % 2 != 0) {
     throw invalid("an even part of each head must turn")
         .at("attribute 'rotary_embedding_dim'")
-        .expected("an even number up to " + std::to_string(rotary.head_size))
+        .expected("an even number up to " + std::to_string(rotary.head.size))
         .got(std::to_string(turned));
   }
-  rotary.half = turned / 2;
-  if (op.has_in(3)) {
-    for (int i = 1; i < 3; ++i) require_rank(op, i, 2, 2);
-    rotary.positions = op.in_shape(1)[0];
-    for (int i = 1; i < 3; ++i) check_shape(op, i, {rotary.positions, rotary.half});
-    check_shape(op, 3, {rotary.batch, rotary.length});
+  rotary.head.half = turned / 2;
+  const auto [cosines, sines, positions] = rotary.in;
+  if (op.has_in(positions)) {
+    for (const int i : {cosines, sines}) require_rank(op, i, 2, 2);
+    rotary.positions = op.in_shape(cosines)[0];
+    for (const int i : {cosines, sines}) check_shape(op, i, {rotary.positions, rotary.head.half});
+    rotary.from_first = is_microsofts && op.in_shape(positions) == Shape{1};
+    if (!rotary.from_first) check_shape(op, positions, {rotary.batch, rotary.length});
   } else {
-    for (int i = 1; i < 3; ++i) check_shape(op, i, {rotary.batch, rotary.length, rotary.half});
+    for (const int i : {cosines, sines})
+      check_shape(op, i, {rotary.batch, rotary.length, rotary.head.half});
   }
   return rotary;
 }
@@ -70,16 +90,12 @@ void infer(Op& op) {
   same_shape(op);
 }
 
-void turn(const Rotary& rotary, const float* x, float* y, const float* cosines,
-          const float* sines) {
-  const std::int64_t step = rotary.interleaved ? 2 : 1;
-  const std::int64_t partner = rotary.interleaved ? 1 : rotary.half;
-  for (std::int64_t i = 0; i < rotary.half; ++i) {
-    const float re = x[i * step], im = x[i * step + partner];
-    y[i * step] = cosines[i] * re - sines[i] * im;
-    y[i * step + partner] = sines[i] * re + cosines[i] * im;
+void infer_microsofts(Op& op) {
+  if (op.attr_int("is_packed_batching") != 0 || op.attr_float("scale") != 1) {
+    throw Error(ErrorCode::unsupported, "rotation of packed batches, or scaled")
+        .at("attributes 'is_packed_batching', 'scale'");
   }
-  std::copy(x + 2 * rotary.half, x + rotary.head_size, y + 2 * rotary.half);
+  infer(op);
 }
 
 Choice reference(Op& op) {
@@ -87,27 +103,25 @@ Choice reference(Op& op) {
   const Rotary rotary = rotary_of(op);
   return [rotary](Run& run) {
     const Rotary& r = rotary;
-    const auto* positions = run.in<std::int64_t>(3);
+    const auto* positions = run.in<std::int64_t>(r.in.positions);
     run.pool().parallel_for(
-        r.batch * r.length, grain_for(r.heads * r.head_size),
+        r.batch * r.length, grain_for(r.heads * r.head.size),
         [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t token = begin; token < end; ++token) {
-            const std::int64_t row = positions != nullptr ? positions[token] : token;
-            if (positions != nullptr && (row < 0 || row >= r.positions)) {
-              throw Error(ErrorCode::runtime, "a position is out of range")
-                  .at("input 3")
-                  .expected("0 to " + std::to_string(r.positions - 1))
-                  .got(std::to_string(row));
-            }
-            const float *cosines = run.in<float>(1) + row * r.half,
-                        *sines = run.in<float>(2) + row * r.half;
+            std::int64_t row = token;
+            if (r.from_first) row = positions[0] + token % r.length;
+            if (positions != nullptr && !r.from_first) row = positions[token];
+            if (positions != nullptr && (row < 0 || row >= r.positions))
+              throw position_error(r.in.positions, row, r.positions);
+            const float *cosines = run.in<float>(r.in.cosines) + row * r.head.half,
+                        *sines = run.in<float>(r.in.sines) + row * r.head.half;
             for (std::int64_t head = 0; head < r.heads; ++head) {
               const std::int64_t at =
                   r.heads_outside
                       ? (token / r.length * r.heads + head) * r.length + token % r.length
                       : token * r.heads + head;
-              turn(r, run.in<float>(0) + at * r.head_size, run.out<float>(0) + at * r.head_size,
-                   cosines, sines);
+              r.head.turn(run.in<float>(0) + at * r.head.size, run.out<float>(0) + at * r.head.size,
+                          cosines, sines);
             }
           }
         });
@@ -129,5 +143,19 @@ MEZZO_FAMILY(rotary_embedding) {
       .in("position_ids", DType::i64, Arity::optional)
       .out("Y", like(0))
       .infer(infer)
+      .kernel("reference", reference);
+  op("RotaryEmbedding", "com.microsoft")
+      .since(1)
+      .attr("interleaved", 0)
+      .attr("is_packed_batching", 0)
+      .attr("num_heads", 0)
+      .attr("rotary_embedding_dim", 0)
+      .attr("scale", 1.0F)
+      .in("input", {DType::f16, DType::bf16, DType::f32})
+      .in("position_ids", DType::i64)
+      .in("cos_cache", like(0))
+      .in("sin_cache", like(0))
+      .out("output", like(0))
+      .infer(infer_microsofts)
       .kernel("reference", reference);
 }

@@ -143,6 +143,75 @@ TEST(MalformedOperators, FusedAttention) {
                  of({rows, rows, Shape{2, 5, 25}}, {two}), of({rows, Shape{2, 5, 22}, rows}, {two}),
                  of({rows, Shape{1, 5, 24}, rows}, {two}), of({rows, Shape{5, 24}, rows}, {two}),
                  of({rows, rows, Shape{24}}, {two})});
+  const In heads = Shape{2, 4, 5, 6}, pair = Shape{2, 2, 5, 6};
+  const auto four = i("num_heads", 4);
+  expect_errors({of({heads, heads, pair}, {four}), of({heads, pair, pair}, {four}),
+                 of({heads, pair, pair}, {four, i("kv_num_heads", 0)}),
+                 of({heads, pair, pair}, {four, i("kv_num_heads", 3)}),
+                 of({heads, pair, pair}, {four, i("kv_num_heads", kHuge)}),
+                 of({heads, Shape{2, 2, 5, 7}, pair}, {four, i("kv_num_heads", 2)}),
+                 of({heads, Shape{2, 2, 4, 6}, pair}, {four, i("kv_num_heads", 2)}),
+                 of({heads, Shape{1, 2, 5, 6}, pair}, {four, i("kv_num_heads", 2)}),
+                 of({heads}, {four})});
+}
+
+// Two tokens, or one behind a past, of four heads of 16 that share two keys and values.
+TEST(MalformedOperators, GroupQueryAttention) {
+  const In prompt = Shape{1, 2, 128}, step = Shape{1, 1, 128}, past = Shape{1, 2, 4, 16};
+  const In none = kOmitted, cache = Shape{8, 8};
+  const auto numbers = [](const std::vector<std::int32_t>& values) {
+    return In(Tensor::of<std::int32_t>({static_cast<std::int64_t>(values.size())}, values));
+  };
+  const auto of = [](std::vector<In> in, Attributes more = {}, std::int64_t heads = 4,
+                     std::int64_t groups = 2, int outputs = 3) {
+    more.push_back(i("num_heads", heads));
+    more.push_back(i("kv_num_heads", groups));
+    return Case{"GroupQueryAttention", std::move(in), std::move(more), outputs, 21,
+                "com.microsoft"};
+  };
+  const auto turns = i("do_rotary", 1);
+  const In far = Tensor::of<std::int64_t>({1, 1}, {99});
+  expect_errors({
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {}, 0),
+      of({Shape{1, 0, 128}, none, none, past, past, numbers({3}), numbers({4})}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {}, 4, 3),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {}, kHuge, kHuge),
+      of({prompt, none, none, none, none, numbers({1}), numbers({1})}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2, 2})}),
+      of({prompt, none, none, none, none, numbers({1, 1}), numbers({2})}),
+      of({prompt, none, none, none, none, numbers({2}), numbers({2})}),
+      of({prompt, none, none, none, none, numbers({-1}), numbers({2})}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})},
+         {attribute("softcap", 1.0F)}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {turns}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {}, 4, 2, 4),
+      of({prompt, Shape{1, 2, 32}, none, none, none, numbers({1}), numbers({2})}),
+      of({prompt, Shape{1, 2, 64}, Shape{1, 2, 60}, none, none, numbers({1}), numbers({2})}),
+      of({step, none, none, past, none, numbers({4}), numbers({5})}),
+      of({step, none, none, past, Shape{1, 2, 3, 16}, numbers({4}), numbers({5})}),
+      of({step, none, none, Shape{2, 4, 16}, past, numbers({4}), numbers({5})}),
+      of({step, none, none, past, past, numbers({5}), numbers({6})}),
+      of({step, none, none, past, past, numbers({2147483647}), numbers({5})}),
+      of({step, none, none, none, none, numbers({4}), numbers({5})}),
+      of({step, none, none, past, past, numbers({4}), numbers({5}), Shape{8, 9}, cache}, {turns}),
+      of({step, none, none, past, past, numbers({4}), numbers({5}), cache, Shape{8, 7}}, {turns}),
+      of({step, none, none, past, past, numbers({4}), numbers({5}), Shape{3, 8}, Shape{3, 8}},
+         {turns}),
+      of({step, none, none, past, past, numbers({4}), numbers({5}), cache, cache, far}, {turns}),
+      of({step, none, none, past, past, numbers({4}), numbers({5}), none, none, none,
+          Shape{1, 1, 1, 4}}),
+  });
+  const In x = Shape{1, 2, 2, 16};
+  const auto rotary = [](std::vector<In> in, Attributes attributes = {}) {
+    return Case{"RotaryEmbedding", std::move(in), std::move(attributes), 1, 21, "com.microsoft"};
+  };
+  const In first = Tensor::of<std::int64_t>({1}, {0}), last = Tensor::of<std::int64_t>({1}, {7});
+  expect_errors({rotary({x, last, cache, cache}), rotary({x, first, cache, Shape{8, 7}}),
+                 rotary({x, first, cache, cache}, {i("is_packed_batching", 1)}),
+                 rotary({x, Tensor::of<std::int64_t>({1}, {-1}), cache, cache}),
+                 rotary({x, Tensor::of<std::int64_t>({2}, {0, 1}), cache, cache}),
+                 rotary({Shape{1, 2, 30}, first, cache, cache}),
+                 rotary({Shape{1, 2, 32}, first, Shape{8, 0}, Shape{8, 0}})});
 }
 
 // So with operators of the blocked layout.

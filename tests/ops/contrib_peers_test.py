@@ -27,6 +27,7 @@ class Node:
     outputs: int = 1
     domain: str = "com.microsoft"
     tolerance: float = 1e-5
+    rows: int = 0  # of axis 2, that the outputs but the first are compared in; 0: all
 
 
 class Source(Draw):
@@ -209,6 +210,50 @@ def multi_head_attention(d: Source) -> Node:
     return Node("MultiHeadAttention", attributes, [*inputs, d.maybe(bias), mask, extra], tolerance=3e-5)
 
 
+def caches(d: Source, rows: int, pairs: int) -> list[np.ndarray]:
+    angles = d.numbers.uniform(-3, 3, (rows, pairs))
+    return [np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)]
+
+
+def rotary_embedding(d: Source) -> Node:
+    batch, heads, length, size = d.pick.choice([1, 2]), d.pick.choice([1, 3]), d.pick.choice([1, 5]), d.pick.choice([8, 16])
+    attributes = {"interleaved": d.pick.randint(0, 1)}
+    half = size // 2
+    if d.chance(0.4):
+        half = size // 4
+        attributes |= {"rotary_embedding_dim": 2 * half, "num_heads": heads}
+    shape = [batch, heads, length, size] if d.chance() else [batch, length, heads * size]
+    positions = d.pick.choice([d.below(9 - length, 1), d.below(9, batch, length)]).astype(np.int64)
+    return Node("RotaryEmbedding", attributes, [d.floats(*shape), positions, *caches(d, 9, half)], tolerance=3e-6)
+
+
+def group_query_attention(d: Source) -> Node:
+    """A prompt, or a few tokens behind a past in a cache that is as long as it or longer."""
+    batch, groups, shared, size = d.pick.choice([1, 2]), d.pick.choice([1, 2]), d.pick.choice([1, 3]), d.pick.choice([16, 32, 48])
+    # ONNX Runtime takes several tokens behind a past for one sequence only.
+    length, past = d.pick.choice([(6, 0), (1, 5), (1, 0), (3, 4) if batch == 1 else (1, 2)])
+    total, width, heads = past + length, groups * size, groups * shared
+    attributes = {"num_heads": heads, "kv_num_heads": groups}
+    if d.chance(0.3):
+        attributes["scale"] = 0.3
+    if d.chance(0.3):
+        attributes["local_window_size"] = d.pick.choice([2, 4, 20])
+    queries = [d.floats(batch, length, width * (shared + 2)), None, None]
+    if d.chance():
+        queries = [d.floats(batch, length, width * shared), d.floats(batch, length, width), d.floats(batch, length, width)]
+    cache = [batch, groups, past + d.pick.choice([0, 4]), size] if past else None
+    pasts = [d.floats(*cache), d.floats(*cache)] if cache else [None, None]
+    # What lies behind the last token is for no one.
+    lengths = [np.full(batch, total - 1, np.int32), np.array(total, np.int32)]
+    rotation = [None, None]
+    if d.chance():
+        attributes |= {"do_rotary": 1, "rotary_interleaved": d.pick.randint(0, 1)}
+        rotation = caches(d, 16, size // 2)
+    bias = d.pick.choice([None, None, d.floats(1, 1, length, total), d.floats(batch, heads, length, total)])
+    inputs = [*queries, *pasts, *lengths, *rotation, None, bias]
+    return Node("GroupQueryAttention", attributes, inputs, 3, tolerance=3e-5, rows=total)
+
+
 def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     """One node; all but its first input are initializers where `constants`."""
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(node.inputs)]
@@ -216,9 +261,14 @@ def model_of(node: Node, constants: bool) -> onnx.ModelProto:
     proto = helper.make_node(node.op, names, outputs, domain=node.domain, **node.attributes)
     present = [(name, np.asarray(value)) for name, value in zip(names, node.inputs) if name]
     split = 1 if constants else len(present)
+    nodes = [proto]
+    if node.rows:
+        present += [(name, np.array([value])) for name, value in (("begin", 0), ("end", node.rows), ("axis", 2))]
+        nodes += [helper.make_node("Slice", [name, "begin", "end", "axis"], [f"{name}_part"]) for name in outputs[1:]]
+        outputs[1:] = [f"{name}_part" for name in outputs[1:]]
 
     graph = helper.make_graph(
-        [proto],
+        nodes,
         "peers",
         [value_info(name, value) for name, value in present[:split]],
         [onnx.ValueInfoProto(name=name) for name in outputs],
@@ -230,7 +280,7 @@ def model_of(node: Node, constants: bool) -> onnx.ModelProto:
 
 FAMILIES = [
     dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool, simplified_layer_norm, embed_layer_norm, matmul_nbits,
-    tokenizer, multi_head_attention,
+    tokenizer, multi_head_attention, rotary_embedding, group_query_attention,
 ]  # fmt: skip
 
 
