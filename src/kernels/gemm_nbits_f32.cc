@@ -1,8 +1,8 @@
 #include "kernels/gemm_nbits_f32.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "base/shape.h"
 #include "kernels/gemm_f32.h"

@@ -138,11 +138,12 @@ Choice reference(Op& op) {
 }
 
 // B as the kernel takes it: three tensors in panels.
-struct Packed {
+struct Panels {
+  PackedProduct p;
   kernels::NbitsMatrix matrix;
   Tensor words, scales, zeros;
 
-  explicit Packed(const PackedProduct& p) : matrix{p.n, p.k, p.block, p.bits} {}
+  explicit Panels(const PackedProduct& product) : p(product), matrix{p.n, p.k, p.block, p.bits} {}
 
   // That many numbers for each block, for all panels.
   Shape shape(std::int64_t of_block) const {
@@ -162,19 +163,20 @@ struct Packed {
   Tensor scales_of(const Tensor& scales) const {
     return in_panels(static_cast<const float*>(scales.data()));
   }
-  Tensor zeros_of(const PackedProduct& p, const Tensor& zeros) const {
+  Tensor zeros_of(const Tensor& given) const {
     std::vector<float> rows(static_cast<std::size_t>(p.n * p.blocks));
     for (std::int64_t row = 0; row < p.n; ++row) {
       for (std::int64_t block = 0; block < p.blocks; ++block)
-        rows[static_cast<std::size_t>(row * p.blocks + block)] = zero_of(p, zeros, row, block);
+        rows[static_cast<std::size_t>(row * p.blocks + block)] = zero_of(p, given, row, block);
     }
     return in_panels(rows.data());
   }
-  const kernels::NbitsMatrix& filled() {
-    matrix.words = static_cast<const std::uint32_t*>(words.data());
-    matrix.scales = static_cast<const float*>(scales.data());
-    if (zeros.has_value()) matrix.zeros = static_cast<const float*>(zeros.data());
-    return matrix;
+  kernels::NbitsMatrix filled() const {
+    kernels::NbitsMatrix b = matrix;
+    b.words = static_cast<const std::uint32_t*>(words.data());
+    b.scales = static_cast<const float*>(scales.data());
+    if (zeros.has_value()) b.zeros = static_cast<const float*>(zeros.data());
+    return b;
   }
 };
 
@@ -182,12 +184,9 @@ struct Packed {
 Choice panels(Op& op) {
   if (!is_float32(op)) return refuse("not float32");
   const PackedProduct p = product_of(op);
-  Packed ahead(p);
+  Panels ahead(p);
   const std::string key = "nbits " + std::to_string(p.n) + "x" + std::to_string(p.k) + " " +
                           std::to_string(p.bits) + " bits, blocks of " + std::to_string(p.block);
-  const auto zeros_of = [p](const Packed& packed, const Tensor& zeros) {
-    return packed.zeros_of(p, zeros);
-  };
   if (op.is_constant(kB)) {
     ahead.words = op.packed(kB, key, [&](const Tensor& b) { return ahead.words_of(b); });
   }
@@ -195,15 +194,15 @@ Choice panels(Op& op) {
     ahead.scales = op.packed(kScales, key, [&](const Tensor& s) { return ahead.scales_of(s); });
   }
   if (op.is_constant(kZeroPoints)) {
-    ahead.zeros = op.packed(kZeroPoints, key, [&](const Tensor& z) { return zeros_of(ahead, z); });
+    ahead.zeros = op.packed(kZeroPoints, key, [&](const Tensor& z) { return ahead.zeros_of(z); });
   }
-  return Kernel([p, ahead, zeros_of](Run& run) {
-    Packed b = ahead;
+  return Kernel([ahead](Run& run) {
+    Panels b = ahead;
     if (!b.words.has_value()) b.words = b.words_of(run.in_tensor(kB));
     if (!b.scales.has_value()) b.scales = b.scales_of(run.in_tensor(kScales));
     const Tensor zeros = run.in_tensor(kZeroPoints);
-    if (!b.zeros.has_value() && zeros.has_value()) b.zeros = zeros_of(b, zeros);
-    kernels::gemm_nbits(p.rows, run.in<float>(kA), b.filled(), run.in<float>(kBias),
+    if (!b.zeros.has_value() && zeros.has_value()) b.zeros = b.zeros_of(zeros);
+    kernels::gemm_nbits(b.p.rows, run.in<float>(kA), b.filled(), run.in<float>(kBias),
                         run.out<float>(0), run.pool());
   });
 }
