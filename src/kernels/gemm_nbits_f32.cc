@@ -174,28 +174,14 @@ template <int bits>
 void multiply_few(int64_t m, const float* a, const NbitsMatrix& b, const float* bias, float* c,
                   ThreadPool& pool) {
   const FewRows of = prepare_rows(m, a, b);
-  constexpr int64_t kLeastWork = int64_t{1} << 16;
-  const int64_t grain = std::max<int64_t>(1, kLeastWork / (kNbitsPanel * b.k));
-  pool.parallel_for(b.panels(), grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    HWY_ALIGN float sums[kRows * kColumns];
-    for (int64_t column = begin * kNbitsPanel; column < std::min(end * kNbitsPanel, b.n);
-         column += kColumns) {
-      const int64_t panel = column / kNbitsPanel, count = std::min(kColumns, b.n - column);
-      for (int64_t row = 0; row < m; row += kRows) {
-        const auto rows = static_cast<int>(std::min<int64_t>(kRows, m - row));
+  for_nbits_columns<kRows, kColumns>(
+      m, b, bias, c, pool, [&](int64_t panel, int64_t column, int64_t row, int rows, float* sums) {
         const auto multiply = rows == 1   ? multiply_columns<bits, 1>
                               : rows == 2 ? multiply_columns<bits, 2>
                               : rows == 3 ? multiply_columns<bits, 3>
                                           : multiply_columns<bits, kRows>;
-        multiply(b, panel, column % kNbitsPanel, of, row, sums);
-        for (int r = 0; r < rows; ++r) {
-          float* to = c + (row + r) * b.n + column;
-          for (int64_t j = 0; j < count; ++j)
-            to[j] = sums[r * kColumns + j] + (bias != nullptr ? bias[column + j] : 0.0f);
-        }
-      }
-    }
-  });
+        multiply(b, panel, column, of, row, sums);
+      });
 }
 
 // kLanes columns of B from `column` on, as part of a packed factor of k rows.

@@ -1,7 +1,7 @@
 // com.microsoft MatMulNBits (1): A * B', where B [N, K] has 2, 4 or 8 bits an element, packed from
 // the low bits up, and a scale and zero point for each block of block_size elements along K. Spec:
-// ONNX Runtime's docs/ContribOperators.md. A model stays as small as it is; accuracy_level, which
-// allows for less than float32, changes nothing.
+// ONNX Runtime's docs/ContribOperators.md. A model stays as small as it is. With an accuracy_level
+// of 4, A is rounded to 8 bits in blocks, as the level allows.
 
 #include <algorithm>
 #include <string>
@@ -180,8 +180,11 @@ struct Panels {
   }
 };
 
+using Multiply = void (*)(std::int64_t m, const float* a, const kernels::NbitsMatrix& b,
+                          const float* bias, float* c, ThreadPool& pool);
+
 // What is constant is packed once, the rest in each run.
-Choice panels(Op& op) {
+Choice by_panels(Op& op, Multiply multiply) {
   if (!is_float32(op)) return refuse("not float32");
   const PackedProduct p = product_of(op);
   Panels ahead(p);
@@ -196,15 +199,25 @@ Choice panels(Op& op) {
   if (op.is_constant(kZeroPoints)) {
     ahead.zeros = op.packed(kZeroPoints, key, [&](const Tensor& z) { return ahead.zeros_of(z); });
   }
-  return Kernel([ahead](Run& run) {
+  return Kernel([ahead, multiply](Run& run) {
     Panels b = ahead;
     if (!b.words.has_value()) b.words = b.words_of(run.in_tensor(kB));
     if (!b.scales.has_value()) b.scales = b.scales_of(run.in_tensor(kScales));
     const Tensor zeros = run.in_tensor(kZeroPoints);
     if (!b.zeros.has_value() && zeros.has_value()) b.zeros = b.zeros_of(zeros);
-    kernels::gemm_nbits(b.p.rows, run.in<float>(kA), b.filled(), run.in<float>(kBias),
-                        run.out<float>(0), run.pool());
+    multiply(b.p.rows, run.in<float>(kA), b.filled(), run.in<float>(kBias), run.out<float>(0),
+             run.pool());
   });
+}
+
+Choice panels(Op& op) { return by_panels(op, kernels::gemm_nbits); }
+
+Choice panels_of_bytes(Op& op) {
+  if (op.attr_int("accuracy_level") != 4) return refuse("accuracy_level is not 4");
+  if (!kernels::has_gemm_nbits_i8(Panels(product_of(op)).matrix)) {
+    return refuse("not 4 bits, or a CPU that does not add up products of bytes");
+  }
+  return by_panels(op, kernels::gemm_nbits_i8);
 }
 
 }  // namespace
@@ -227,6 +240,7 @@ MEZZO_FAMILY(matmul_nbits) {
       .in("bias", like(0), Arity::optional)
       .out("Y", like(0))
       .infer(infer)
+      .simd_kernel("panels of bytes", panels_of_bytes)
       .simd_kernel("panels", panels)
       .kernel("reference", reference)
       .multiply_adds([](const Op& node) {

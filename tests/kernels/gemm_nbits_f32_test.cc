@@ -1,5 +1,9 @@
 #include "kernels/gemm_nbits_f32.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "kernels/kernel_test.h"
 
 namespace mezzo::kernels {
@@ -45,10 +49,25 @@ struct Problem {
     return (q - zero) * static_cast<double>(scales[at]);
   }
 
-  void check(std::int64_t m, bool with_bias) const {
+  // By how much element (row, j) may be off where each row is rounded to bytes in blocks.
+  double rounding(const float* row, std::int64_t j) const {
+    double bound = 0;
+    for (std::int64_t p = 0; p < b.k;) {
+      double largest = 0, weights = 0;
+      for (const std::int64_t end = std::min(b.k, p + b.block); p < end; ++p) {
+        largest = std::max(largest, std::abs(static_cast<double>(row[p])));
+        weights += std::abs(element(p, j));
+      }
+      bound += largest / 254 * weights;
+    }
+    return bound;
+  }
+
+  void check(std::int64_t m, bool with_bias, bool in_bytes = false) const {
     const std::vector<float> a = random_floats(m * b.k, 3), bias = random_floats(b.n, 4);
     std::vector<float> c(static_cast<std::size_t>(m * b.n + 1), kUntouched);
-    gemm_nbits(m, a.data(), b, with_bias ? bias.data() : nullptr, c.data(), test_pool());
+    (in_bytes ? gemm_nbits_i8 : gemm_nbits)(m, a.data(), b, with_bias ? bias.data() : nullptr,
+                                            c.data(), test_pool());
     for (std::int64_t i = 0; i < m; ++i) {
       for (std::int64_t j = 0; j < b.n; ++j) {
         double sum = with_bias ? static_cast<double>(bias[static_cast<std::size_t>(j)]) : 0,
@@ -58,7 +77,9 @@ struct Problem {
           sum += x * element(p, j);
           size += std::abs(x) * (1 << b.bits);
         }
-        ASSERT_NEAR(c[static_cast<std::size_t>(i * b.n + j)], sum, 1e-6 * size) << i << ", " << j;
+        const double bound = in_bytes ? rounding(a.data() + i * b.k, j) : 0;
+        ASSERT_NEAR(c[static_cast<std::size_t>(i * b.n + j)], sum, 1e-6 * size + bound)
+            << i << ", " << j;
       }
     }
     ASSERT_EQ(c.back(), kUntouched);
@@ -78,9 +99,41 @@ TEST(GemmNbitsF32, RaggedSizes) {
                            " n " + std::to_string(n) + " k " + std::to_string(k) + " m " +
                            std::to_string(m));
               problem.check(m, m % 2 == 1);
+              if (has_gemm_nbits_i8(problem.b)) problem.check(m, m % 2 == 0, true);
             }
           }
         }
+      }
+    }
+  });
+}
+
+// Whole numbers up to 127 are bytes as they are: then nothing is rounded but the sums.
+TEST(GemmNbitsI8, ExactWhereBytesAre) {
+  for_each_target([] {
+    const Problem problem(40, 96, 32, 4, false);
+    if (!has_gemm_nbits_i8(problem.b)) return;
+    std::vector<float> a(96), exact(40), c(40);
+    for (std::size_t p = 0; p < a.size(); ++p)
+      a[p] = static_cast<float>(p % 32 == 5 ? 127 : static_cast<int>(p * 37 % 255) - 127);
+    gemm_nbits(1, a.data(), problem.b, nullptr, exact.data(), test_pool());
+    gemm_nbits_i8(1, a.data(), problem.b, nullptr, c.data(), test_pool());
+    for (std::size_t j = 0; j < c.size(); ++j) ASSERT_NEAR(c[j], exact[j], 0.05) << j;
+  });
+}
+
+TEST(GemmNbitsI8, WhatIsNotFinite) {
+  for_each_target([] {
+    const Problem problem(40, 96, 32, 4, true);
+    if (!has_gemm_nbits_i8(problem.b)) return;
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      std::vector<float> a(2 * 96, 0.0F), c(2 * 40);
+      a[70] = bad;
+      gemm_nbits_i8(2, a.data(), problem.b, nullptr, c.data(), test_pool());
+      for (std::size_t j = 0; j < 40; ++j) {
+        ASSERT_TRUE(std::isnan(c[j])) << j;
+        ASSERT_EQ(c[40 + j], 0) << j;
       }
     }
   });
