@@ -262,11 +262,14 @@ class Step {
       std::copy_n(x, a_.size, y);
       return;
     }
-    std::int64_t row = before_[static_cast<std::size_t>(b)] + s;
-    if (positions_ != nullptr) {
-      row = a_.is_prompt() ? positions_[0] + s : positions_[b * a_.length + s];
+    std::int64_t row = 0;
+    if (positions_ == nullptr) {
+      row = rotary_row(kLengths, before_[static_cast<std::size_t>(b)], s, a_.positions);
+    } else if (a_.is_prompt()) {
+      row = rotary_row(kPositions, positions_[0], s, a_.positions);
+    } else {
+      row = rotary_row(kPositions, positions_[b * a_.length + s], 0, a_.positions);
     }
-    if (row < 0 || row >= a_.positions) throw position_error(kPositions, row, a_.positions);
     const std::int64_t at = row * a_.head.half;
     a_.head.turn(x, y, run_.in<float>(kCosines) + at, run_.in<float>(kSines) + at);
   }

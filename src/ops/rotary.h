@@ -26,12 +26,15 @@ struct RotaryHead {
   }
 };
 
-/// The error of a position that the caches have no row for.
-inline Error position_error(int input, std::int64_t row, std::int64_t rows) {
-  return Error(ErrorCode::runtime, "a position is out of range")
+/// The row of the caches of the token that is `after` others behind one at `position`, or an error
+/// of input `input`, which tells that.
+inline std::int64_t rotary_row(int input, std::int64_t position, std::int64_t after,
+                               std::int64_t rows) {
+  if (position >= 0 && position < rows && after < rows - position) return position + after;
+  throw Error(ErrorCode::runtime, "a position is out of range")
       .at("input " + std::to_string(input))
       .expected("0 to " + std::to_string(rows - 1))
-      .got(std::to_string(row));
+      .got(std::to_string(position) + (after > 0 ? " + " + std::to_string(after) : ""));
 }
 
 }  // namespace mezzo::ops

@@ -109,10 +109,11 @@ Choice reference(Op& op) {
         [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t token = begin; token < end; ++token) {
             std::int64_t row = token;
-            if (r.from_first) row = positions[0] + token % r.length;
-            if (positions != nullptr && !r.from_first) row = positions[token];
-            if (positions != nullptr && (row < 0 || row >= r.positions))
-              throw position_error(r.in.positions, row, r.positions);
+            if (positions != nullptr) {
+              row = r.from_first
+                        ? rotary_row(r.in.positions, positions[0], token % r.length, r.positions)
+                        : rotary_row(r.in.positions, positions[token], 0, r.positions);
+            }
             const float *cosines = run.in<float>(r.in.cosines) + row * r.head.half,
                         *sines = run.in<float>(r.in.sines) + row * r.head.half;
             for (std::int64_t head = 0; head < r.heads; ++head) {

@@ -51,7 +51,7 @@ std::optional<Deviation> deviation_of(const Program& program, int sqrt) {
   const int mean = producer(program, program.in(add, 1 - epsilon_input));
   if (!epsilon || !is_row_mean(program, mean)) return std::nullopt;
   const int square = producer(program, program.in(mean, 0));
-  const int rows = program.in(square, 0);
+  const int rows = square < 0 ? -1 : program.in(square, 0);
   if (!is_square(program, square, rows)) return std::nullopt;
   return Deviation{rows, *epsilon, {square, mean, add, sqrt}};
 }

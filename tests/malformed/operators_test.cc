@@ -206,12 +206,15 @@ TEST(MalformedOperators, GroupQueryAttention) {
     return Case{"RotaryEmbedding", std::move(in), std::move(attributes), 1, 21, "com.microsoft"};
   };
   const In first = Tensor::of<std::int64_t>({1}, {0}), last = Tensor::of<std::int64_t>({1}, {7});
-  expect_errors({rotary({x, last, cache, cache}), rotary({x, first, cache, Shape{8, 7}}),
-                 rotary({x, first, cache, cache}, {i("is_packed_batching", 1)}),
-                 rotary({x, Tensor::of<std::int64_t>({1}, {-1}), cache, cache}),
-                 rotary({x, Tensor::of<std::int64_t>({2}, {0, 1}), cache, cache}),
-                 rotary({Shape{1, 2, 30}, first, cache, cache}),
-                 rotary({Shape{1, 2, 32}, first, Shape{8, 0}, Shape{8, 0}})});
+  expect_errors(
+      {rotary({x, last, cache, cache}), rotary({x, first, cache, Shape{8, 7}}),
+       rotary({x, first, cache, cache}, {i("is_packed_batching", 1)}),
+       rotary({x, Tensor::of<std::int64_t>({1}, {-1}), cache, cache}),
+       rotary({x, Tensor::of<std::int64_t>({1}, {std::numeric_limits<std::int64_t>::max()}), cache,
+               cache}),
+       rotary({x, Tensor::of<std::int64_t>({2}, {0, 1}), cache, cache}),
+       rotary({Shape{1, 2, 30}, first, cache, cache}),
+       rotary({Shape{1, 2, 32}, first, Shape{8, 0}, Shape{8, 0}})});
 }
 
 // So with operators of the blocked layout.

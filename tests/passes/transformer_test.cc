@@ -88,6 +88,21 @@ TEST(TransformerPasses, ARootOfOtherRowsStays) {
   EXPECT_FALSE(is_by(Session(g.finish(), {.threads = 1}).explain(rows()), "layer_norm"));
 }
 
+// The root of a mean of what no step squares: of an input, and of its view.
+TEST(TransformerPasses, ARootOfAnInputsMeanStays) {
+  for (const bool viewed : {false, true}) {
+    G g = with_input();
+    g.constant("epsilon", number(1)).constant("flat", Tensor::of<std::int64_t>({2}, {10, 12}));
+    if (viewed) g.node("Reshape", {"x", "flat"}, {"v"});
+    g.node("ReduceMean", {viewed ? "v" : "x"}, {"mean"}, {G::ints("axes", {-1})});
+    g.node("Add", {"mean", "epsilon"}, {"sum"}).node("Sqrt", {"sum"}, {"root"});
+    g.node("Div", {viewed ? "v" : "x", "root"}, {"y"}).output("y");
+    const Session session(g.finish(), {.threads = 1});
+    EXPECT_FALSE(is_by(session.explain(rows()), "layer_norm"));
+    EXPECT_EQ(session.run(rows())[0].size(), 120);
+  }
+}
+
 TEST(TransformerPasses, LayerNormKeepsASumThatIsFetched) {
   G g = layer_norm(true, false);
   g.node("Add", {"scaled", "beta"}, {"y"}).output("y");
