@@ -155,6 +155,27 @@ TEST(MalformedOperators, FusedAttention) {
                  of({heads}, {four})});
 }
 
+TEST(MalformedOperators, GatherBlockQuantized) {
+  const auto of = [](std::vector<In> in, Attributes attributes = {}) {
+    return Case{"GatherBlockQuantized", std::move(in), std::move(attributes), 1, 21,
+                "com.microsoft"};
+  };
+  const In data(Shape{7, 32}, DType::u8), words(Shape{2}, DType::i64), scales = Shape{7, 2};
+  const auto block = i("block_size", 32);
+  expect_errors({of({data, words, scales}), of({data, words, scales}, {i("block_size", 24)}),
+                 of({data, words, scales}, {i("block_size", 8)}),
+                 of({data, words, scales}, {i("block_size", 0)}),
+                 of({data, words, scales}, {i("block_size", kHuge)}),
+                 of({data, words, scales}, {block, i("bits", 3)}),
+                 of({data, words, scales}, {block, i("bits", 8)}),
+                 of({data, words, scales}, {block, i("gather_axis", 2)}),
+                 of({data, words, scales}, {block, i("quantize_axis", -3)}),
+                 of({data, words, scales}, {block, i("quantize_axis", kHuge)}),
+                 of({data, words, Shape{7, 3}}, {block}), of({data, words, Shape{2}}, {block}),
+                 of({data, words, scales, In(Shape{7, 2}, DType::u8)}, {block}),
+                 of({In(Shape{}, DType::u8), words, scales}, {block})});
+}
+
 // Two tokens, or one behind a past, of four heads of 16 that share two keys and values.
 TEST(MalformedOperators, GroupQueryAttention) {
   const In prompt = Shape{1, 2, 128}, step = Shape{1, 1, 128}, past = Shape{1, 2, 4, 16};

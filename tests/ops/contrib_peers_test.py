@@ -167,6 +167,18 @@ def matmul_nbits(d: Source) -> Node:
     return Node("MatMulNBits", attributes, inputs, tolerance=2e-4)
 
 
+def gather_block_quantized(d: Source) -> Node:
+    """Words in bytes, of which ONNX Runtime packs rows one by one."""
+    words, block, blocks = d.pick.choice([1, 7, 30]), d.pick.choice([16, 32]), d.pick.choice([1, 3])
+    bits = d.pick.choice([4, 4, 8])
+    data = d.integers(np.uint8, words, block * blocks * bits // 8)
+    zeros = d.integers(np.uint8, words, -(-blocks * bits // 8))
+    indices = d.below(words, *d.pick.choice([[], [5], [2, 3]])) - d.pick.choice([0, 0, words])
+    indices = np.asarray(indices, d.pick.choice([np.int32, np.int64]))
+    attributes = {"bits": bits, "block_size": block, "gather_axis": 0, "quantize_axis": d.pick.choice([1, -1])}
+    return Node("GatherBlockQuantized", attributes, [data, indices, d.scale(words, blocks), d.maybe(zeros)])
+
+
 def tokenizer(d: Source) -> Node:
     words = ["the", "quick", "b", "fox-trot", "süß", "a1_b", "日本語", "", "--", "1,000", "end."]
     attributes = {"mark": d.pick.randint(0, 1), "mincharnum": d.pick.randint(1, 3), "pad_value": d.pick.choice(["#", ""])}
@@ -259,7 +271,7 @@ def group_query_attention(d: Source) -> Node:
 
 
 def model_of(node: Node, constants: bool) -> onnx.ModelProto:
-    """One node; all but its first input are initializers where `constants`."""
+    """One node; all but its first input are initializers where `constants`. (Some want theirs so, whichever it is.)"""
     names = [f"x{i}" if value is not None else "" for i, value in enumerate(node.inputs)]
     outputs = [f"y{i}" for i in range(node.outputs)]
     proto = helper.make_node(node.op, names, outputs, domain=node.domain, **node.attributes)
@@ -284,7 +296,7 @@ def model_of(node: Node, constants: bool) -> onnx.ModelProto:
 
 FAMILIES = [
     dynamic_lstm, qgemm, qlinear_where, qlinear_softmax, qlinear_pool, simplified_layer_norm, embed_layer_norm, matmul_nbits,
-    tokenizer, multi_head_attention, rotary_embedding, group_query_attention,
+    gather_block_quantized, tokenizer, multi_head_attention, rotary_embedding, group_query_attention,
 ]  # fmt: skip
 
 
