@@ -163,6 +163,71 @@ inline SmallModel attention() {
   return {"attention", g.finish(), {{"x", GraphBuilder::random({2, 5, 12}, 7)}}};
 }
 
+// A token behind four others: a norm and attention written out, keys and values from a cache that
+// pairs of heads share, weights of 4 bits.
+inline SmallModel decoder() {
+  constexpr std::int64_t kWidth = 32, kHeads = 4, kGroups = 2, kSize = 8, kPast = 4;
+  GraphBuilder g;
+  g.input("x", DType::f32, {1, 1, kWidth});
+  g.input("past_k", DType::f32, {1, kGroups, kPast, kSize});
+  g.input("past_v", DType::f32, {1, kGroups, kPast, kSize});
+  const auto shape = [&](const std::string& name, const std::vector<std::int64_t>& sizes) {
+    g.constant(name, Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
+  };
+  shape("queries", {1, 1, kHeads, kSize});
+  shape("groups", {1, 1, kGroups, kSize});
+  shape("axis", {2});
+  shape("repeats", {1, kGroups, kHeads / kGroups, kPast + 1, kSize});
+  shape("heads", {1, kHeads, kPast + 1, kSize});
+  shape("flat", {1, 1, kWidth});
+  g.constant("two", Tensor::scalar(2.0F)).constant("epsilon", Tensor::scalar(1e-3F));
+  g.constant("scale", Tensor::scalar(0.35F)).weight("gamma", {kWidth});
+  g.node("Pow", {"x", "two"}, {"square"});
+  g.node("ReduceMean", {"square", "last"}, {"mean"});
+  shape("last", {-1});
+  g.node("Add", {"mean", "epsilon"}, {"variance"}).node("Sqrt", {"variance"}, {"root"});
+  g.node("Div", {"x", "root"}, {"normal"}).node("Mul", {"gamma", "normal"}, {"n"});
+  const auto product = [&](const std::string& from, const std::string& to, std::int64_t columns) {
+    Tensor q = Tensor::uninitialized(DType::i4, {kWidth, columns});
+    auto* bytes = static_cast<std::uint8_t*>(q.mutable_data());
+    for (std::size_t i = 0; i < q.bytes(); ++i)
+      bytes[i] = static_cast<std::uint8_t>((i + to.size()) * 2654435761U >> 11);
+    g.constant(to + "_q", std::move(q)).weight(to + "_s", {kWidth / 16, columns});
+    g.node("DequantizeLinear", {to + "_q", to + "_s"}, {to + "_w"},
+           {GraphBuilder::number("axis", 0), GraphBuilder::number("block_size", 16)});
+    g.node("MatMul", {from, to + "_w"}, {to});
+  };
+  const auto by_heads = [&](const std::string& from, const std::string& sizes) {
+    g.node("Reshape", {from, sizes}, {from + "4"});
+    g.node("Transpose", {from + "4"}, {from + "h"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
+  };
+  product("n", "q", kWidth);
+  by_heads("q", "queries");
+  for (const std::string name : {"k", "v"}) {
+    product("n", name, kGroups * kSize);
+    by_heads(name, "groups");
+    g.node("Concat", {"past_" + name, name + "h"}, {"present_" + name},
+           {GraphBuilder::number("axis", 2)});
+    g.output("present_" + name);
+    g.node("Unsqueeze", {"present_" + name, "axis"}, {name + "u"});
+    g.node("Expand", {name + "u", "repeats"}, {name + "e"});
+    g.node("Reshape", {name + "e", "heads"}, {name + "r"});
+  }
+  g.node("Transpose", {"kr"}, {"kt"}, {GraphBuilder::ints("perm", {0, 1, 3, 2})});
+  g.node("MatMul", {"qh", "kt"}, {"scores"}).node("Mul", {"scores", "scale"}, {"scaled"});
+  g.node("Softmax", {"scaled"}, {"weights"}, {GraphBuilder::number("axis", -1)});
+  g.node("MatMul", {"weights", "vr"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "flat"}, {"rows"});
+  product("rows", "o", kWidth);
+  g.node("Add", {"o", "x"}, {"y"}).output("y");
+  return {"decoder",
+          g.finish(21),
+          {{"x", GraphBuilder::random({1, 1, kWidth}, 51)},
+           {"past_k", GraphBuilder::random({1, kGroups, kPast, kSize}, 52)},
+           {"past_v", GraphBuilder::random({1, kGroups, kPast, kSize}, 53)}}};
+}
+
 // Branches within branches, with values of outer graphs, decided by what the input contains.
 inline SmallModel branches() {
   GraphBuilder inner_then, inner_else, then_body, else_body, g;
@@ -289,6 +354,7 @@ inline std::vector<SmallModel> small_models() {
   std::vector<SmallModel> models;
   models.push_back(conv_net());
   models.push_back(attention());
+  models.push_back(decoder());
   models.push_back(branches());
   models.push_back(data_dependent());
   models.push_back(recurrent());
