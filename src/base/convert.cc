@@ -309,13 +309,9 @@ unsigned encode_small_float(DType dtype, float value, const CastRules& rules) no
 }
 
 int read_packed(DType dtype, const void* data, std::int64_t index) noexcept {
-  const int bits = bits_of(dtype);
-  const int per_byte = 8 / bits;
-  const unsigned byte = static_cast<const std::uint8_t*>(data)[index / per_byte];
-  const unsigned field = (byte >> (static_cast<int>(index % per_byte) * bits)) & ((1U << bits) - 1);
+  const int bits = bits_of(dtype), value = packed_field(bits, data, index);
   const bool is_signed = dtype == DType::i4 || dtype == DType::i2;
-  const int value = static_cast<int>(field);
-  return is_signed && (field >> (bits - 1)) != 0 ? value - (1 << bits) : value;
+  return is_signed && (value >> (bits - 1)) != 0 ? value - (1 << bits) : value;
 }
 
 void write_packed(DType dtype, void* data, std::int64_t index, int value) noexcept {

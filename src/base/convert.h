@@ -30,6 +30,11 @@ unsigned encode_small_float(DType dtype, float value, const CastRules& rules = {
 /// Reads or writes element `index` of packed 2- or 4-bit integers (or f4e2m1 patterns),
 /// sign-extended where the type is signed.
 int read_packed(DType dtype, const void* data, std::int64_t index) noexcept;
+/// The bits of element `index` of those that have `bits` (1, 2, 4 or 8) each, without a sign.
+inline int packed_field(int bits, const void* data, std::int64_t index) noexcept {
+  const std::int64_t at = index * bits;
+  return static_cast<const std::uint8_t*>(data)[at / 8] >> (at % 8) & ((1 << bits) - 1);
+}
 void write_packed(DType dtype, void* data, std::int64_t index, int value) noexcept;
 
 }  // namespace mezzo

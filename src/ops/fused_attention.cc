@@ -60,7 +60,7 @@ Rows rows_of(const Op& op, int i, std::int64_t batch, std::int64_t heads) {
   return rows;
 }
 
-void read_packed(const Op& op, kernels::AttentionArgs& a) {
+void read_side_by_side(const Op& op, kernels::AttentionArgs& a) {
   require_rank(op, kQuery, 3, 3);
   const Rows all = rows_of(op, kQuery, a.batch, checked_mul(3, a.heads));
   if (a.kv_heads != a.heads) throw misfit(op, kQuery, "as many heads of keys as of queries");
@@ -111,7 +111,7 @@ Attention attention_of(const Op& op) {
   a.scale = op.attr_float("scale");
   a.taps.product_scale = op.attr_float("product_scale");
   attention.packed = !op.has_in(kKey) && !op.has_in(kValue);
-  (attention.packed ? read_packed : read_apart)(op, a);
+  (attention.packed ? read_side_by_side : read_apart)(op, a);
   if (op.has_in(kMask)) {
     const Shape &mask = op.in_shape(kMask), full = attention.scores();
     if (mask.size() != 4 || !broadcasts_to(mask, full)) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/convert.h"
+#include "base/rounding.h"
 #include "base/shape.h"
 #include "ops/axis_split.h"
 #include "ops/shapes.h"
@@ -27,10 +29,8 @@ struct BlockGather {
 
   // Element `i` of a tensor whose rows have `row` elements.
   int element(const std::uint8_t* bytes, std::int64_t i, std::int64_t row) const {
-    std::int64_t at = i * bits;
-    if (in_bytes) at = i / row * ((row * bits + 7) / 8 * 8) + i % row * bits;
-    const int q = (bytes[at / 8] >> (at % 8)) & ((1 << bits) - 1);
-    return is_signed && q >= 1 << (bits - 1) ? q - (1 << bits) : q;
+    if (!in_bytes) return read_packed(is_signed ? DType::i4 : DType::u4, bytes, i);
+    return packed_field(bits, bytes + i / row * ceil_div(row * bits, 8), i % row);
   }
   // Of the scale of element `i`.
   std::int64_t block_of(std::int64_t i) const {
@@ -38,16 +38,6 @@ struct BlockGather {
     return (before * blocks + q / block) * after + i % after;
   }
 };
-
-std::int64_t axis_of(const Op& op, const char* name, std::size_t rank) {
-  const auto axes = static_cast<std::int64_t>(rank);
-  const std::int64_t axis = op.attr_int(name);
-  if (axis >= -axes && axis < axes) return axis < 0 ? axis + axes : axis;
-  throw invalid("the data have no such axis")
-      .at(std::string("attribute '") + name + "'")
-      .expected(std::to_string(-axes) + " to " + std::to_string(axes - 1))
-      .got(std::to_string(axis));
-}
 
 BlockGather gather_of(const Op& op) {
   BlockGather g;
@@ -66,8 +56,8 @@ BlockGather gather_of(const Op& op) {
     g.bits = static_cast<int>(bits);
     g.data.back() = checked_mul(g.data.back(), 8 / g.bits);
   }
-  g.gather_axis = axis_of(op, "gather_axis", g.data.size());
-  g.axis = axis_of(op, "quantize_axis", g.data.size());
+  g.gather_axis = normalize_axis(op.attr_int("gather_axis"), op.in_rank(kData));
+  g.axis = normalize_axis(op.attr_int("quantize_axis"), op.in_rank(kData));
   g.block = op.attr_int("block_size");
   constexpr std::int64_t kMost = std::int64_t{1} << 31;
   if (g.block < 16 || g.block > kMost || (g.block & (g.block - 1)) != 0) {
@@ -75,14 +65,14 @@ BlockGather gather_of(const Op& op) {
         .at("attribute 'block_size'")
         .got(std::to_string(g.block));
   }
-  g.blocks = (g.quantised() + g.block - 1) / g.block;
+  g.blocks = ceil_div(g.quantised(), g.block);
   g.outer = product(g.data, 0, static_cast<int>(g.gather_axis));
   g.inner = product(g.data, static_cast<int>(g.gather_axis) + 1, static_cast<int>(g.data.size()));
   g.after = product(g.data, static_cast<int>(g.axis) + 1, static_cast<int>(g.data.size()));
   Shape scales = g.data;
   scales[static_cast<std::size_t>(g.axis)] = g.blocks;
   expect_shape(op, kScales, scales);
-  if (g.in_bytes) scales.back() = (scales.back() * g.bits + 7) / 8;
+  if (g.in_bytes) scales.back() = ceil_div(scales.back() * g.bits, 8);
   expect_shape(op, kZeros, scales);
   return g;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/convert.h"
 #include "base/shape.h"
 #include "kernels/gemm_nbits_f32.h"
 #include "ops/matrix_product.h"
@@ -26,10 +27,6 @@ struct PackedProduct {
 
   std::int64_t blob() const { return block * bits / 8; }
   std::int64_t zero_bytes() const { return (blocks * bits + 7) / 8; }
-  int element(const std::uint8_t* bytes, std::int64_t i) const {
-    const std::int64_t at = i * bits;
-    return (bytes[at / 8] >> (at % 8)) & ((1 << bits) - 1);
-  }
 };
 
 void check_size(const Op& op, int i, const Shape& wanted) {
@@ -94,7 +91,7 @@ float zero_of(const PackedProduct& p, const Tensor& zeros, std::int64_t row, std
   if (!zeros.has_value()) return static_cast<float>(1 << (p.bits - 1));
   if (!p.packed_zeros) return zeros.values<float>()[row * p.blocks + block];
   const auto* bytes = static_cast<const std::uint8_t*>(zeros.data()) + row * p.zero_bytes();
-  return static_cast<float>(p.element(bytes, block));
+  return static_cast<float>(packed_field(p.bits, bytes, block));
 }
 
 // Row `row` of B, to y [k].
@@ -106,7 +103,8 @@ void unpack_row(const PackedProduct& p, const std::uint8_t* b, const float* scal
     const std::uint8_t* bytes = b + (row * p.blocks + block) * p.blob();
     float* to = y + block * p.block;
     for (std::int64_t i = 0; i < count; ++i) {
-      to[i] = (static_cast<float>(p.element(bytes, i)) - zero) * scales[row * p.blocks + block];
+      to[i] = (static_cast<float>(packed_field(p.bits, bytes, i)) - zero) *
+              scales[row * p.blocks + block];
     }
   }
 }

@@ -2,7 +2,10 @@
 // along K, and an Add of a row behind it: MatMulNBits, which multiplies by them as they are.
 #include <algorithm>
 
+#include "base/convert.h"
+#include "base/rounding.h"
 #include "passes/passes.h"
+#include "passes/quantization.h"
 
 namespace mezzo::passes {
 namespace {
@@ -14,46 +17,32 @@ struct Weights {
   int bits = 0;
   bool is_signed = false;
 
-  std::int64_t blocks() const { return (k + block - 1) / block; }
+  std::int64_t blocks() const { return ceil_div(k, block); }
 };
 
-std::int64_t number_of(const graph::Node& node, const char* name, std::int64_t otherwise) {
-  const onnx::Attribute* attribute = node.attribute(name);
-  return attribute != nullptr ? attribute->i : otherwise;
-}
-
 std::optional<Weights> weights_of(const Program& program, int slot) {
-  if (!program.is_constant(slot) || program.slot(slot).operand.dtype != DType::f32)
-    return std::nullopt;
-  const std::optional<Origin> origin = program.origin(slot);
-  if (!origin || origin->node->op_type != "DequantizeLinear" || !origin->node->domain.empty())
-    return std::nullopt;
-  Weights w;
-  w.q = origin->in[0];
-  w.scales = origin->in[1];
-  if (origin->in.size() > 2) w.zeros = origin->in[2];
+  const std::optional<Quantized> given = dequantized(program, slot);
+  if (!given || given->step >= 0) return std::nullopt;
+  Weights w{given->q, given->scale, given->zero_point};
+  w.block = given->block;
   const ops::Operand &q = program.slot(w.q).operand, &scales = program.slot(w.scales).operand;
-  const std::int64_t axis = number_of(*origin->node, "axis", 1);
-  w.block = number_of(*origin->node, "block_size", 0);
   const bool is_nbits =
       q.dtype == DType::u4 || q.dtype == DType::i4 || q.dtype == DType::u2 || q.dtype == DType::i2;
   // Those blocks that MatMulNBits knows.
-  if (!is_nbits || q.shape.size() != 2 || (axis != 0 && axis != -2) || w.block < 16 ||
+  if (!is_nbits || q.shape.size() != 2 || (given->axis != 0 && given->axis != -2) || w.block < 16 ||
       (w.block & (w.block - 1)) != 0)
     return std::nullopt;
   w.k = q.shape[0];
   w.n = q.shape[1];
   w.bits = bits_of(q.dtype);
   w.is_signed = q.dtype == DType::i4 || q.dtype == DType::i2;
-  if (w.k == 0 || w.n == 0 || scales.dtype != DType::f32 || scales.shape != Shape{w.blocks(), w.n})
-    return std::nullopt;
+  if (w.k == 0 || w.n == 0 || scales.shape != Shape{w.blocks(), w.n}) return std::nullopt;
   return w;
 }
 
 // Element `i` of what is packed in `bits` bits, as if it had no sign.
 int element(const Weights& w, const Tensor& tensor, std::int64_t i) {
-  const auto* bytes = static_cast<const std::uint8_t*>(tensor.data());
-  const int q = (bytes[i * w.bits / 8] >> (i * w.bits % 8)) & ((1 << w.bits) - 1);
+  const int q = packed_field(w.bits, tensor.data(), i);
   return w.is_signed ? q ^ (1 << (w.bits - 1)) : q;
 }
 

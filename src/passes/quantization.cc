@@ -26,6 +26,11 @@ bool quantizes_f32(const Program& program, int i) {
 }
 
 std::optional<Quantized> quantized(const Program& program, int slot) {
+  const std::optional<Quantized> result = dequantized(program, slot);
+  return result && result->block == 0 ? result : std::nullopt;
+}
+
+std::optional<Quantized> dequantized(const Program& program, int slot) {
   if (slot < 0 || program.slot(slot).operand.dtype != DType::f32) return std::nullopt;
   Quantized result{};
   const graph::Node* node = nullptr;
@@ -46,9 +51,7 @@ std::optional<Quantized> quantized(const Program& program, int slot) {
     node = origin->node;
   }
   if (node == nullptr || result.q < 0 || result.scale < 0) return std::nullopt;
-  if (const onnx::Attribute* block = node->attribute("block_size");
-      block != nullptr && block->i != 0)
-    return std::nullopt;
+  if (const onnx::Attribute* block = node->attribute("block_size")) result.block = block->i;
   if (const onnx::Attribute* axis = node->attribute("axis")) result.axis = axis->i;
   const DType scale = program.slot(result.scale).operand.dtype;
   return scale == DType::f32 ? std::optional(result) : std::nullopt;

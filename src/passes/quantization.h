@@ -24,7 +24,11 @@ struct Quantized {
   int q, scale, zero_point;  ///< zero_point: -1 where it is omitted
   int step;                  ///< the DequantizeLinear; -1: its result is a constant
   std::int64_t axis = 1;     ///< of the scales, where they are more than one
+  std::int64_t block = 0;    ///< along it, how many elements share a scale; 0: they do not
 };
+/// One with a scale for the whole or for each index of an axis.
 std::optional<Quantized> quantized(const Program& program, int slot);
+/// The same of any scales, of blocks, too.
+std::optional<Quantized> dequantized(const Program& program, int slot);
 
 }  // namespace mezzo::passes
