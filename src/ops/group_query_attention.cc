@@ -37,7 +37,7 @@ enum Out { kY, kPresentKey, kPresentValue };
 struct GroupQuery {
   std::int64_t batch = 0, heads = 0, kv_heads = 0, size = 0;
   std::int64_t length = 0, past = 0, total = 0, present = 0;  // new tokens, rows of the caches
-  std::int64_t window = -1;    // the keys before a query that it sees; -1: all
+  std::int64_t window = -1;    // the last keys that a query sees, its own among them; -1: all
   std::int64_t positions = 0;  // rows of cosines and sines; 0: nothing turns
   bool causal = true, packed = false;
   RotaryHead head;
