@@ -37,7 +37,7 @@ Op::Op(const graph::Node& node, const Row& row, std::vector<Operand> inputs, Pac
 const Tensor* Op::constant(int i) const {
   if (!is_constant(i)) return nullptr;
   const Operand& operand = in(i);
-  return store_ != nullptr ? &store_->aligned(operand.value, *operand.constant) : operand.constant;
+  return store_ != nullptr ? &store_->aligned(operand) : operand.constant;
 }
 
 const Tensor& Op::value(int i) const {
@@ -143,21 +143,24 @@ Tensor Op::packed(int i, const std::string& key,
   const Operand& operand = in(i);
   packed_[static_cast<std::size_t>(i)] = true;
   if (store_ == nullptr) return make(*operand.constant);
-  return store_->packed(operand.value, *operand.constant, is_widened_ ? "f32 " + key : key, make);
+  return store_->packed(operand, is_widened_ ? "f32 " + key : key, make);
 }
 
 std::shared_ptr<Op> Op::widened() const {
   auto op = std::make_shared<Op>(*this);
   op->is_widened_ = true;
+  op->chosen_ = nullptr;
   for (Operand& operand : op->inputs_) {
     if (!is_16_bit_float(operand.dtype)) continue;
+    if (operand.constant != nullptr) {
+      const auto widen = [](const Tensor& tensor) { return tensor.to(DType::f32); };
+      op->widened_constants_.push_back(
+          std::make_shared<Tensor>(store_ != nullptr ? store_->packed(operand, "as f32", widen)
+                                                     : widen(*operand.constant)));
+      operand.constant = op->widened_constants_.back().get();
+      operand.recipe = nullptr;
+    }
     operand.dtype = DType::f32;
-    if (operand.constant == nullptr) continue;
-    const auto widen = [](const Tensor& tensor) { return tensor.to(DType::f32); };
-    op->widened_constants_.push_back(std::make_shared<Tensor>(
-        store_ != nullptr ? store_->packed(operand.value, *operand.constant, "as f32", widen)
-                          : widen(*operand.constant)));
-    operand.constant = op->widened_constants_.back().get();
   }
   for (Operand& operand : op->outputs_) {
     if (is_16_bit_float(operand.dtype)) operand.dtype = DType::f32;
@@ -272,9 +275,7 @@ Chosen ask(Op& op) {
   return chosen;
 }
 
-}  // namespace
-
-Chosen choose(Op& op) {
+Chosen first_choice(Op& op) {
   Chosen chosen = ask(op);
   if (chosen.kernel) return chosen;
   if (has_16_bit_float(op)) {
@@ -293,6 +294,13 @@ Chosen choose(Op& op) {
     reasons += (reasons.empty() ? "" : "; ") + kernel + ": " + reason;
   }
   throw std::move(error).got(reasons.empty() ? "an operator without kernels" : reasons);
+}
+
+}  // namespace
+
+std::shared_ptr<const Chosen> choose(Op& op) {
+  if (op.chosen() == nullptr) op.set_chosen(std::make_shared<Chosen>(first_choice(op)));
+  return op.chosen();
 }
 
 }  // namespace mezzo::ops

@@ -104,6 +104,9 @@ struct FormalAttribute {
       value;
 };
 
+/// Makes a constant from another one, `base`, which it may change, and what else it holds.
+using Recipe = std::function<Tensor(Tensor base)>;
+
 /// An actual input or output.
 struct Operand {
   graph::ValueId value = graph::kNone;
@@ -111,6 +114,9 @@ struct Operand {
   Shape shape;
   bool known = true;  ///< false: an output whose shape is known only when the step has run
   const Tensor* constant = nullptr;  ///< for Op and the planner: kernels ask Op::constant
+  bool of_file = false;  ///< a constant of the file alone: what is made of it serves all plans
+  /// The constant is what this makes of `constant`, once somebody reads it. Of the file alone.
+  std::shared_ptr<const Recipe> recipe = nullptr;
   bool present() const { return value != graph::kNone; }
 };
 
@@ -121,20 +127,22 @@ struct NeedsValue {
 };
 
 class Row;
+struct Chosen;
 
-/// What the planner lends to an Op.
+/// What a session lends to its Ops.
 class PackStore {
  public:
   virtual ~PackStore() = default;
   /// The packed form of a constant, made by `make` unless it is kept already.
-  virtual Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+  virtual Tensor packed(const Operand& constant, const std::string& key,
                         const std::function<Tensor(const Tensor&)>& make) = 0;
   /// The constant at an address that suits its type: itself, or a copy that is kept.
-  virtual const Tensor& aligned(graph::ValueId value, const Tensor& constant) = 0;
+  virtual const Tensor& aligned(const Operand& constant) = 0;
 };
 
 /// One node at plan time: its attributes with the row's defaults filled in, and its operands. Kept
-/// by the step, so that kernels may read it while they run.
+/// by the steps of all plans in which the node has these operands, so that kernels may read it
+/// while they run: once its kernel is chosen, it stays as it is.
 class Op {
  public:
   Op(const graph::Node& node, const Row& row, std::vector<Operand> inputs, PackStore* store,
@@ -211,8 +219,15 @@ class Op {
   void forget_packed() { packed_.assign(inputs_.size(), false); }
 
   /// Asks the chooser for a kernel that computes some rows only (see Row::banded).
-  void set_band(const Band& band) { band_ = band; }
+  void set_band(const Band& band) {
+    band_ = band;
+    chosen_ = nullptr;
+  }
   const std::optional<Band>& band() const { return band_; }
+
+  /// The answer of `choose`, which is asked once.
+  const std::shared_ptr<const Chosen>& chosen() const { return chosen_; }
+  void set_chosen(std::shared_ptr<const Chosen> chosen) { chosen_ = std::move(chosen); }
 
   /// This op as it would be with f32 in place of every 16-bit float (constants converted). See
   /// Registry::choose.
@@ -231,6 +246,7 @@ class Op {
   std::vector<std::shared_ptr<Tensor>> widened_constants_;
   bool is_widened_ = false;
   std::optional<Band> band_;
+  std::shared_ptr<const Chosen> chosen_;
 };
 
 /// Runs the bodies of control-flow nodes; given to kernels by the runtime.
@@ -472,7 +488,7 @@ struct Chosen {
 /// Asks the row's kernels in order. Where all refuse and an operand is a 16-bit float, they are
 /// asked again for the node in f32, with conversions around it: so a family needs no kernels of its
 /// own for f16 and bf16. Throws Error(unsupported) with all reasons where none takes it.
-Chosen choose(Op& op);
+std::shared_ptr<const Chosen> choose(Op& op);
 
 /// Whether kernels other than the reference ones may be chosen (MEZZO_TARGET is not "scalar").
 bool simd_allowed();

@@ -52,8 +52,7 @@ std::optional<float> Program::number(int slot_number) const {
 }
 
 const Tensor& Program::contents(int slot_number) const {
-  const ops::Operand& operand = slot(slot_number).operand;
-  return host_.store().aligned(operand.value, *operand.constant);
+  return host_.store().aligned(slot(slot_number).operand);
 }
 
 bool Program::is_number(int slot_number, double value) const {

@@ -74,8 +74,7 @@ struct Origin {
   std::vector<int> in;  ///< slots; -1: omitted
 };
 
-/// Makes a constant from another one, `base`, which it may change, and what else it holds.
-using Recipe = std::function<Tensor(Tensor base)>;
+using ops::Recipe;
 
 /// What passes take from the planner.
 class Host {

@@ -60,7 +60,6 @@ void Compiler::join_branch(NodeId id) {
       all = false;
       continue;
     }
-    if (is_shared(inner)) shared_.insert(outer);
     define(outer, slot);
   }
   if (!all) deferred_.push_back(id);

@@ -4,7 +4,6 @@
 
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -21,10 +20,7 @@ Compiler::Compiler(const graph::Graph& graph, const Request& request,
       resources_(resources),
       contents_used_(contents_used),
       patched_(request.patches.begin(), request.patches.end()),
-      observed_(request.observed.begin(), request.observed.end()),
-      store_(std::make_unique<Store>(resources, shared_)) {}
-
-Compiler::~Compiler() { resources_.planned(); }
+      observed_(request.observed.begin(), request.observed.end()) {}
 
 std::shared_ptr<Plan> Compiler::run() {
   // Each decided branch shows more of the graph, so the slice is taken anew until no condition
@@ -52,7 +48,6 @@ bool Compiler::plan_forward() {
   slot_of_.assign(graph_.values().size(), -1);
   twins_.clear();
   copies_.clear();
-  shared_.clear();
   deferred_.clear();
   for (int i = 0; i < static_cast<int>(request_.feeds.size()); ++i) add_feed(i);
   for (const SliceItem& item : slice_.items) {
@@ -112,7 +107,6 @@ void Compiler::define(ValueId value, int slot) {
     step.out = {patched};
     plan_->steps.push_back(std::move(step));
     slot = patched;
-    shared_.erase(value);
   }
   if (observed_.contains(value)) {
     Step step;
@@ -130,7 +124,7 @@ int Compiler::slot_of(ValueId value) {
   if (!initializer.has_value()) return -1;
   Slot slot = new_slot(value, initializer.dtype(), initializer.shape(), Slot::Place::constant);
   slot.constant = borrowed(&initializer);
-  shared_.insert(value);
+  slot.of_file = true;
   define(value, add_slot(std::move(slot)));
   return slot_of_[at(value)];
 }
@@ -209,7 +203,7 @@ bool Compiler::all_known(const ops::Op& op) {
 std::shared_ptr<ops::Op> Compiler::inferred(const graph::Node& node, const ops::Row& row,
                                             const std::vector<int>& in) {
   for (;;) {
-    auto op = std::make_shared<ops::Op>(node, row, operands(node, in), store_.get(),
+    auto op = std::make_shared<ops::Op>(node, row, operands(node, in), &resources_,
                                         resources_.pool().size());
     try {
       row.infer_outputs(*op);
@@ -237,11 +231,8 @@ std::vector<ops::Operand> Compiler::operands(const graph::Node& node,
   std::vector<ops::Operand> list(in.size());
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (in[i] < 0) continue;
-    const Slot& slot = plan_->slots[at(in[i])];
+    list[i] = operand_of(plan_->slots[at(in[i])]);
     list[i].value = node.inputs[i];
-    list[i].dtype = slot.dtype;
-    list[i].shape = slot.shape;
-    list[i].constant = slot.constant.get();
   }
   return list;
 }

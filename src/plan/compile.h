@@ -12,10 +12,6 @@ namespace mezzo::plan {
 /// What the planner takes from the session.
 class Resources : public ops::PackStore {
  public:
-  /// Like `packed`, of what `change` makes of a copy of the constant.
-  virtual Tensor packed_changed(graph::ValueId value, const Tensor& constant,
-                                const std::string& key, const std::function<Tensor(Tensor)>& change,
-                                const std::function<Tensor(const Tensor&)>& make) = 0;
   /// The result of folding a node whose inputs are all of the file: computed once for all plans.
   /// Null where it has not been.
   virtual const Tensor* folded(graph::ValueId value) = 0;

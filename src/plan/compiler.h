@@ -38,17 +38,15 @@ class Compiler {
 
   Compiler(const graph::Graph& graph, const Request& request, const std::vector<Tensor>& feeds,
            Resources& resources, std::set<ValueId>& contents_used);
-  ~Compiler();
+  ~Compiler() { resources_.planned(); }
 
   std::shared_ptr<Plan> run();
 
  private:
-  class Store;
   class PassHost;
 
   // compile.cc
   bool is_planned(ValueId value) const { return slot_of_[at(value)] >= 0; }
-  bool is_shared(ValueId value) const { return shared_.contains(value); }
   // One pass over the slice. False: a branch was decided, the slice must be taken anew.
   bool plan_forward();
   void add_feed(int i);
@@ -146,7 +144,6 @@ class Compiler {
   Resources& resources_;
   std::set<ValueId>& contents_used_;
   std::set<ValueId> patched_, observed_;
-  std::unique_ptr<Store> store_;
 
   Decisions decisions_;
   Slice slice_;
@@ -155,7 +152,6 @@ class Compiler {
   std::map<int, int> twins_;       // slots that hold the same value as f32 and as a 16-bit float
   std::map<ValueId, int> copies_;  // fetched views: slots that are no views
   std::map<ValueId, int> made_;    // values that exist only when the plan has run
-  std::set<ValueId> shared_;       // constants that depend on nothing but the file
   std::set<ValueId> needed_;       // whose contents decide how it goes on
   std::vector<NodeId> deferred_;
 };

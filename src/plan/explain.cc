@@ -42,8 +42,8 @@ std::string memory_of(const Plan& plan, const graph::Graph& graph, const Step& s
       text += "of its own";
     }
   }
-  if (step.chosen.scratch_bytes > 0) {
-    text += ", scratch " + std::to_string(step.chosen.scratch_bytes) + " bytes at " +
+  if (step.scratch_bytes > 0) {
+    text += ", scratch " + std::to_string(step.scratch_bytes) + " bytes at " +
             std::to_string(step.scratch_offset);
   }
   return text;
@@ -111,7 +111,7 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
       continue;
     }
     text += list(plan, graph, step.out) + " = " + describe(step, graph) + " by " +
-            step.chosen.kernel_name + "\n";
+            step.chosen->kernel_name + "\n";
     text += "    memory: " + memory_of(plan, graph, step) + "\n";
     if (!step.passes.empty()) {
       text += step.fused != nullptr ? "    as " + step.fused->op_type + ", by" : "    in place, by";
@@ -119,7 +119,7 @@ std::string to_text(const Plan& plan, const graph::Graph& graph) {
       text += "\n";
     }
     for (const std::string& miss : step.misses) text += "    not " + miss + "\n";
-    for (const auto& [kernel, reason] : step.chosen.refused) {
+    for (const auto& [kernel, reason] : step.chosen->refused) {
       text += "    not " + kernel + ": " + reason + "\n";
     }
   }

@@ -101,7 +101,7 @@ void Compiler::finish_continuation() {
   const auto hand_on = [&](ValueId value) {
     if (value == kNone || handed.contains(value)) return;
     const int slot = export_slot(value);
-    if (slot < 0 || is_shared(value)) return;
+    if (slot < 0 || plan_->slots[at(slot)].of_file) return;
     handed.insert(value);
     if (plan_->slots[at(slot)].constant != nullptr) {
       plan_->carried.emplace_back(value, *plan_->slots[at(slot)].constant);

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -44,19 +43,19 @@ void Compiler::choose_kernels() {
   for (Step& step : plan_->steps) {
     if (step.kind != Step::Kind::kernel) continue;
     if (step.placed) {
-      step.chosen.kernel_name = "in place";
-      step.chosen.kernel = [](ops::Run&) {};
+      static const auto nothing = std::make_shared<const ops::Chosen>(
+          ops::Chosen{"in place", [](ops::Run&) {}, 0, {}});
+      step.chosen = nothing;
       continue;
     }
     try {
       step.chosen = ops::choose(*step.op);
       for (int i = 0; i < step.op->inputs(); ++i) align_constant(step, i);
-      if (step.bands.empty()) continue;
-      step.chosen.scratch_bytes = 0;
+      if (step.bands.empty()) step.scratch_bytes = step.chosen->scratch_bytes;
       for (BandStep& band : step.bands) {
         if (band.op == nullptr) continue;
         band.chosen = ops::choose(*band.op);
-        step.chosen.scratch_bytes = std::max(step.chosen.scratch_bytes, band.chosen.scratch_bytes);
+        step.scratch_bytes = std::max(step.scratch_bytes, band.chosen->scratch_bytes);
       }
     } catch (Error& error) {
       error.add_place(describe(step, graph_));
@@ -68,8 +67,8 @@ void Compiler::choose_kernels() {
 void Compiler::align_constant(const Step& step, int i) {
   if (step.in[at(i)] < 0 || step.op->is_packed(i) || !step.op->is_constant(i)) return;
   Slot& slot = plan_->slots[at(root_of(step.in[at(i)]))];
-  if (slot.place != Slot::Place::constant || !is_shared(slot.value)) return;
-  const Tensor& aligned = store_->aligned(slot.value, *slot.constant);
+  if (slot.place != Slot::Place::constant || !slot.of_file) return;
+  const Tensor& aligned = resources_.aligned(operand_of(slot));
   if (&aligned != slot.constant.get()) slot.constant = borrowed(&aligned);
 }
 

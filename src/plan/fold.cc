@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "base/shape.h"
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -30,7 +29,7 @@ bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (in[i] < 0) continue;
     if (plan_->slots[at(in[i])].constant == nullptr && !row.is_from_shapes()) return false;
-    shared = shared && is_shared(node.inputs[i]);
+    shared = shared && plan_->slots[at(in[i])].of_file;
   }
   std::int64_t bytes = 0;
   for (int i = 0; i < op.outputs(); ++i) {
@@ -56,7 +55,7 @@ bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
     if (value == kNone) continue;
     Slot slot = new_slot(value, results[i]->dtype(), results[i]->shape(), Slot::Place::constant);
     slot.constant = results[i];
-    if (shared) shared_.insert(value);
+    slot.of_file = shared;
     define(value, add_slot(std::move(slot)));
   }
   return true;
@@ -85,16 +84,18 @@ bool Compiler::fold_when_read(const graph::Node& node, const ops::Row& row, cons
     operands.push_back(op.in(i));
     if (i > 0 && op.has_in(i)) operands.back().constant = op.constant(i);
   }
-  store_->set_recipe(value, [this, &node, &row, operands](Tensor q) {
+  const auto recipe = [&resources = resources_, &node, &row, operands](Tensor q) {
     std::vector<ops::Operand> all = operands;
     all[0].constant = &q;
-    ops::Op dequantize(node, row, std::move(all), store_.get(), resources_.pool().size());
+    all[0].of_file = false;
+    ops::Op dequantize(node, row, std::move(all), &resources, resources.pool().size());
     row.infer_outputs(dequantize);
-    return evaluate(dequantize, resources_.pool())[0];
-  });
+    return evaluate(dequantize, resources.pool())[0];
+  };
   Slot slot = new_slot(value, DType::f32, op.out(0).shape, Slot::Place::constant);
   slot.constant = plan_->slots[at(in[0])].constant;
-  shared_.insert(value);
+  slot.of_file = true;
+  slot.recipe = std::make_shared<const ops::Recipe>(recipe);
   define(value, add_slot(std::move(slot)));
   return true;
 }
@@ -118,7 +119,7 @@ std::vector<std::shared_ptr<const Tensor>> Compiler::folded_before(const graph::
 }
 
 std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool) {
-  const ops::Chosen chosen = ops::choose(op);
+  const std::shared_ptr<const ops::Chosen> chosen = ops::choose(op);
   std::vector<const void*> in;
   for (int i = 0; i < op.inputs(); ++i) {
     const Tensor* constant = op.constant(i);
@@ -133,9 +134,9 @@ std::vector<Tensor> evaluate(ops::Op& op, ThreadPool& pool) {
     results[at] = Tensor::uninitialized(operand.dtype, operand.shape);
     out[at] = results[at].mutable_data();
   }
-  const std::shared_ptr<void> scratch = allocate(static_cast<std::size_t>(chosen.scratch_bytes));
+  const std::shared_ptr<void> scratch = allocate(static_cast<std::size_t>(chosen->scratch_bytes));
   ops::Run run(op, in.data(), out.data(), scratch.get(), pool);
-  chosen.kernel(run);
+  chosen->kernel(run);
   for (std::size_t i = 0; i < run.made().size(); ++i) {
     if (run.made()[i].has_value()) results[i] = run.made()[i];
   }

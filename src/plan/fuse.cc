@@ -1,6 +1,5 @@
 // Between planning and the choice of kernels, passes replace several steps by one.
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -12,7 +11,7 @@ class Compiler::PassHost : public passes::Host {
  public:
   explicit PassHost(Compiler& compiler) : compiler_(compiler) {}
 
-  ops::PackStore& store() override { return *compiler_.store_; }
+  ops::PackStore& store() override { return compiler_.resources_; }
   int threads() override { return compiler_.resources_.pool().size(); }
   std::string name_of(ValueId value) override { return compiler_.graph_.value(value).name; }
   std::string describe(NodeId node) override { return compiler_.graph_.describe(node); }
@@ -30,8 +29,9 @@ class Compiler::PassHost : public passes::Host {
 
   ops::Operand add_slot(int of, Shape shape) override {
     const Slot& source = compiler_.plan_->slots[at(of)];
-    const ops::Operand operand = {source.value, source.dtype, shape};
-    compiler_.add_slot(new_slot(source.value, source.dtype, std::move(shape), Slot::Place::arena));
+    Slot slot = new_slot(source.value, source.dtype, std::move(shape), Slot::Place::arena);
+    ops::Operand operand = operand_of(slot);
+    compiler_.add_slot(std::move(slot));
     return operand;
   }
 
@@ -45,17 +45,17 @@ class Compiler::PassHost : public passes::Host {
     if (!full_key) return std::nullopt;
     const Slot& source = c.plan_->slots[at(base)];
     const ValueId value = c.resources_.derived(*full_key);
-    if (const passes::Recipe* before = c.store_->recipe(source.value)) {
-      recipe = [first = *before, second = std::move(recipe)](Tensor tensor) {
-        return second(first(std::move(tensor)));
+    if (source.recipe != nullptr) {
+      recipe = [first = source.recipe, second = std::move(recipe)](Tensor tensor) {
+        return second((*first)(std::move(tensor)));
       };
     }
-    c.store_->set_recipe(value, std::move(recipe));
-    c.shared_.insert(value);
     if (dtype == DType::undefined) dtype = source.dtype;
     Slot slot = new_slot(value, dtype, std::move(shape), Slot::Place::constant);
     slot.constant = source.constant;
-    const ops::Operand operand = {value, slot.dtype, slot.shape, true, slot.constant.get()};
+    slot.of_file = true;
+    slot.recipe = std::make_shared<const ops::Recipe>(std::move(recipe));
+    ops::Operand operand = operand_of(slot);
     c.add_slot(std::move(slot));
     return operand;
   }
@@ -67,8 +67,10 @@ class Compiler::PassHost : public passes::Host {
       if (in[i] == nullptr) continue;
       operands.back().shape = in[i]->shape();
       operands.back().constant = in[i];
+      operands.back().of_file = false;
+      operands.back().recipe = nullptr;
     }
-    ops::Op other(op.node(), op.row(), std::move(operands), compiler_.store_.get(), 1);
+    ops::Op other(op.node(), op.row(), std::move(operands), &compiler_.resources_, 1);
     op.row().infer_outputs(other);
     ThreadPool alone(1);
     return plan::evaluate(other, alone)[0];
@@ -87,7 +89,7 @@ class Compiler::PassHost : public passes::Host {
     std::string full_key = key + " of";
     for (const int slot : slots) {
       const Slot& facts = compiler_.plan_->slots[at(slot)];
-      if (facts.constant == nullptr || !compiler_.is_shared(facts.value)) return std::nullopt;
+      if (facts.constant == nullptr || !facts.of_file) return std::nullopt;
       full_key += ' ';
       full_key += std::to_string(facts.value);
       full_key += mezzo::name_of(facts.dtype);
@@ -142,8 +144,7 @@ void Compiler::fuse() {
   std::vector<passes::Slot> slots(plan_->slots.size());
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = plan_->slots[i];
-    slots[i].operand = {slot.value, slot.dtype, slot.shape, slot.place != Slot::Place::made,
-                        slot.constant.get()};
+    slots[i].operand = operand_of(slot);
     slots[i].kept = std::move(kept[i].reason);
     slots[i].kept_for_views = kept[i].for_views;
     slots[i].view_of = slot.alias_of;

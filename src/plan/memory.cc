@@ -180,7 +180,7 @@ class Placement {
       blocks.push_back({slot, first_[at(slot)], last_[at(slot)], rounded(bytes_of_slot(slot)), 0});
     }
     for (int i = 0; i < static_cast<int>(plan_.steps.size()); ++i) {
-      const std::int64_t scratch = plan_.steps[at(i)].chosen.scratch_bytes;
+      const std::int64_t scratch = plan_.steps[at(i)].scratch_bytes;
       if (scratch > 0) blocks.push_back({-1, i, i, rounded(scratch), 0});
     }
     return blocks;

@@ -6,7 +6,6 @@
 
 #include "base/shape.h"
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 namespace {
@@ -164,7 +163,7 @@ void Compiler::split(MicroBatches batches) {
     step.out_strides.clear();
     for (const int slot : step.out) step.out_strides.push_back(stride(slot));
     step.op = std::make_shared<ops::Op>(whole.node(), whole.row(), std::move(operands),
-                                        store_.get(), resources_.pool().size());
+                                        &resources_, resources_.pool().size());
     step.op->row().infer_outputs(*step.op);
     step.passes.emplace_back("micro_batch");
   }

@@ -35,7 +35,15 @@ struct Slot {
   std::int64_t lane_stride = 0;  ///< arena: bytes to the next part (see MicroBatches, RowBands)
   int feed = -1;                 ///< feed: its number in Plan::feeds
   std::shared_ptr<const Tensor> constant;  ///< constant
+  bool of_file = false;                    ///< see ops::Operand
+  std::shared_ptr<const ops::Recipe> recipe = nullptr;  ///< likewise
 };
+
+/// What the slot is to an operator.
+inline ops::Operand operand_of(const Slot& slot) {
+  return {slot.value,          slot.dtype,   slot.shape, slot.place != Slot::Place::made,
+          slot.constant.get(), slot.of_file, slot.recipe};
+}
 
 /// Some bytes of each plane of a slot that a band copies to its own memory of another slot.
 struct RowCopy {
@@ -49,7 +57,7 @@ struct RowCopy {
 /// A step's part for one thread: some rows of the image.
 struct BandStep {
   std::shared_ptr<ops::Op> op;
-  ops::Chosen chosen;
+  std::shared_ptr<const ops::Chosen> chosen;
   std::vector<RowCopy> before, after;             ///< to be made ahead of the step, and behind it
   std::vector<std::int64_t> in_begin, out_begin;  ///< bytes behind each operand's start
 };
@@ -61,7 +69,7 @@ struct Step {
   graph::NodeId node = graph::kNone;    ///< kernel
   graph::ValueId value = graph::kNone;  ///< patch, observe: whose patches and observers are called
   std::shared_ptr<ops::Op> op;          ///< kernel
-  ops::Chosen chosen;                   ///< kernel
+  std::shared_ptr<const ops::Chosen> chosen;  ///< kernel
   /// Of a step that passes made of several: the model's nodes that it stands for (`node` is the
   /// first), the node that `op` is of, and the passes.
   std::vector<graph::NodeId> nodes;
@@ -71,6 +79,7 @@ struct Step {
   std::vector<int> in, out;   ///< slots; -1: omitted. convert, patch: one each; observe: one in
   std::vector<int> captures;  ///< slots that the node's bodies use
   bool placed = false;  ///< the inputs are written where the output lies: nothing is left to do
+  std::int64_t scratch_bytes = 0;   ///< that the kernel wants, or each band's
   std::int64_t scratch_offset = 0;  ///< in the arena
   std::int64_t scratch_stride = 0;  ///< bytes to the next lane's or band's
   std::vector<BandStep> bands;      ///< each on a thread of its own (see RowBands); or none

@@ -4,7 +4,6 @@
 
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
-#include "plan/constants.h"
 
 namespace mezzo::plan {
 
@@ -24,8 +23,8 @@ int Compiler::widen(int slot) {
   Slot wide = new_slot(facts.value, DType::f32, facts.shape, Slot::Place::constant);
   wide.kept_for = facts.dtype;
   const auto make = [](const Tensor& tensor) { return tensor.to(DType::f32); };
-  wide.constant =
-      std::make_shared<Tensor>(store_->packed(facts.value, *facts.constant, "as f32", make));
+  wide.constant = std::make_shared<Tensor>(resources_.packed(operand_of(facts), "as f32", make));
+  wide.of_file = facts.of_file;
   return twins_[slot] = add_slot(std::move(wide));
 }
 

@@ -157,13 +157,25 @@ std::string Engine::explain(const plan::Request& request, const std::vector<Tens
   return plan::to_text(*cached->plan, model_->graph);
 }
 
-Tensor Engine::packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+Tensor Engine::packed(const ops::Operand& constant, const std::string& key,
                       const std::function<Tensor(const Tensor&)>& make) {
-  return constants_.packed(value, constant, key, make);
+  const Tensor& tensor = *constant.constant;
+  if (!constant.of_file) return make(tensor);
+  // The same weight may be wanted as it is and, by another node, in f32.
+  const std::string full_key = std::string(name_of(tensor.dtype())) + " " + key;
+  if (constant.recipe == nullptr) return constants_.packed(constant.value, tensor, full_key, make);
+  // Made only to be packed: what is packed already, or kept packed, is all the memory it takes.
+  return constants_.packed_changed(constant.value, tensor, full_key, *constant.recipe, make);
 }
 
-const Tensor& Engine::aligned(graph::ValueId value, const Tensor& constant) {
-  return constants_.aligned(value, constant);
+const Tensor& Engine::aligned(const ops::Operand& constant) {
+  if (!constant.of_file) return *constant.constant;
+  if (constant.recipe == nullptr) return constants_.aligned(constant.value, *constant.constant);
+  if (const Tensor* known = folded(constant.value)) return *known;
+  const auto as_it_is = [](const Tensor& changed) { return changed; };
+  return *keep_folded(constant.value,
+                      constants_.packed_changed(constant.value, *constant.constant, "as it is",
+                                                *constant.recipe, as_it_is));
 }
 
 const Tensor* Engine::folded(graph::ValueId value) { return constants_.folded(value); }

@@ -77,14 +77,9 @@ class Engine : public plan::Resources {
   BufferPool& buffers() { return buffers_; }
   std::int64_t loop_iterations() const { return loop_iterations_; }
 
-  Tensor packed(graph::ValueId value, const Tensor& constant, const std::string& key,
+  Tensor packed(const ops::Operand& constant, const std::string& key,
                 const std::function<Tensor(const Tensor&)>& make) override;
-  Tensor packed_changed(graph::ValueId value, const Tensor& constant, const std::string& key,
-                        const std::function<Tensor(Tensor)>& change,
-                        const std::function<Tensor(const Tensor&)>& make) override {
-    return constants_.packed_changed(value, constant, key, change, make);
-  }
-  const Tensor& aligned(graph::ValueId value, const Tensor& constant) override;
+  const Tensor& aligned(const ops::Operand& constant) override;
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
   graph::ValueId derived(const std::string& key) override { return constants_.derived(key); }

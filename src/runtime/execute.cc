@@ -158,7 +158,7 @@ class Execution {
         time.node += (time.node.empty() ? "" : " + ") + (name.empty() ? graph.describe(id) : name);
       }
       time.op_type = step.op->node().op_type;
-      time.kernel = step.chosen.kernel_name;
+      time.kernel = step.chosen->kernel_name;
       time.multiply_adds = step.op->row().count_multiply_adds(*step.op);
       return time;
     }
@@ -238,7 +238,7 @@ class Execution {
     locate(lane, step.out, band.out_begin, 1, lane.out);
     ops::Run run(*band.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
                  lane.pool);
-    band.chosen.kernel(run);
+    band.chosen->kernel(run);
     for (const plan::RowCopy& copy : band.after) copy_rows(copy, lane.number);
   }
 
@@ -255,11 +255,11 @@ class Execution {
     ops::Run run(*step.op, lane.in.data(), lane.out.data(), frame_.scratch(step, lane.number),
                  lane.pool);
     if (step.op->node().bodies.empty()) {
-      step.chosen.kernel(run);
+      step.chosen->kernel(run);
     } else {
       BodyRunner bodies(plan_, step, frame_, engine_, call_);
       run.set_bodies(&bodies);
-      step.chosen.kernel(run);
+      step.chosen->kernel(run);
     }
     for (std::size_t i = 0; i < run.made().size(); ++i) {
       Tensor& made = run.made()[i];

@@ -67,10 +67,8 @@ Tensor Frame::take(const plan::Export& item) {
   switch (location.place) {
     case Slot::Place::feed:
       return feeds_[at(slot_at(location.root).feed)].reshaped(item.shape).owned();
-    case Slot::Place::constant: {
-      const Slot& root = slot_at(location.root);
-      return engine_.aligned(root.value, *root.constant).reshaped(item.shape);
-    }
+    case Slot::Place::constant:
+      return engine_.aligned(plan::operand_of(slot_at(location.root))).reshaped(item.shape);
     case Slot::Place::made: {
       // Its shape is better known to who made it than to the plan.
       const auto made = tensors_.find(location.root);

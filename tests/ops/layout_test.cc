@@ -69,12 +69,12 @@ Tensor run(const std::string& op_type, int opset, const std::vector<Tensor>& inp
   const Row* row = Registry::get().find("", op_type, opset);
   Op op(node, *row, operands, nullptr, 1);
   row->infer_outputs(op);
-  const Chosen chosen = choose(op);
+  const std::shared_ptr<const Chosen> chosen = choose(op);
   Tensor result = Tensor::uninitialized(op.out(0).dtype, op.out_shape(0));
   void* out = result.mutable_data();
   ThreadPool pool(1);
   Run call(op, in.data(), &out, nullptr, pool);
-  chosen.kernel(call);
+  chosen->kernel(call);
   return result;
 }
 
