@@ -306,6 +306,17 @@ class Layout {
 
 }  // namespace
 
-void layout(Program& program) { Layout(program).run(); }
+void layout(Program& program) {
+  // All that blocks are good for.
+  static const std::vector<std::string_view> convolutions = {"Conv", "FusedConv", "QLinearConv",
+                                                             "QuantizedConv"};
+  for (int i = 0; i < program.size(); ++i) {
+    const Step& step = program.step(i);
+    if (step.removed || step.op == nullptr) continue;
+    if (std::find(convolutions.begin(), convolutions.end(), step.op->row().name()) !=
+        convolutions.end())
+      return Layout(program).run();
+  }
+}
 
 }  // namespace mezzo::passes

@@ -115,6 +115,7 @@ class Program {
   const ops::Op& op(int i) const { return *step(i).op; }
   const Slot& slot(int i) const { return slots_[static_cast<std::size_t>(i)]; }
   std::vector<Step>& steps() { return steps_; }
+  std::vector<Slot>& slots() { return slots_; }
 
   /// Whether step `i` (-1: no) is of that operator.
   bool is(int i, std::string_view op_type, std::string_view domain = "") const;

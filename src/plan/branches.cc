@@ -53,7 +53,7 @@ void Compiler::join_branch(NodeId id) {
   bool all = true;
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     const ValueId outer = node.outputs[i];
-    if (outer == kNone || !slice_.needed[at(outer)] || is_planned(outer)) continue;
+    if (outer == kNone || !slice_->needed[at(outer)] || is_planned(outer)) continue;
     const ValueId inner = body.outputs[i];
     const int slot = slot_of(inner);
     if (slot < 0) {

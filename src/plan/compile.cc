@@ -2,6 +2,8 @@
 // the others become steps.
 #include "plan/compile.h"
 
+#include <algorithm>
+
 #include "ops/convert_elements.h"
 #include "plan/compiler.h"
 
@@ -13,21 +15,28 @@ using graph::ValueId;
 
 Compiler::Compiler(const graph::Graph& graph, const Request& request,
                    const std::vector<Tensor>& feeds, Resources& resources,
-                   std::set<ValueId>& contents_used)
+                   std::set<ValueId>& contents_used, std::shared_ptr<const Slice>& undecided)
     : graph_(graph),
       request_(request),
       feeds_(feeds),
       resources_(resources),
       contents_used_(contents_used),
+      undecided_(undecided),
       patched_(request.patches.begin(), request.patches.end()),
-      observed_(request.observed.begin(), request.observed.end()) {}
+      observed_(request.observed.begin(), request.observed.end()),
+      fed_(graph.values().size()) {
+  for (const ValueId value : request.feeds) fed_[at(value)] = true;
+}
 
 std::shared_ptr<Plan> Compiler::run() {
   // Each decided branch shows more of the graph, so the slice is taken anew until no condition
   // becomes known any more.
-  do {
-    slice_ = slice(graph_, request_, decisions_, resources_.branch_nodes());
-  } while (!plan_forward());
+  const auto slice_now = [&] {
+    return std::make_shared<const Slice>(
+        slice(graph_, request_, decisions_, resources_.branch_nodes()));
+  };
+  if (undecided_ == nullptr) undecided_ = slice_now();
+  for (slice_ = undecided_; !plan_forward();) slice_ = slice_now();
   finish_exports();
   remove_dead_steps();
   fuse();
@@ -45,12 +54,16 @@ std::shared_ptr<Plan> Compiler::run() {
 bool Compiler::plan_forward() {
   plan_ = std::make_shared<Plan>();
   plan_->feeds = request_.feeds;
-  slot_of_.assign(graph_.values().size(), -1);
+  plan_->steps.reserve(slice_->items.size());
+  plan_->slots.reserve(2 * slice_->items.size());
+  slot_of_.assign(graph_.values().size(), kNotPlanned);
+  versions_ = resources_.precedents().initial();
+  for (const ValueId value : patched_) versions_[at(value)] = 0;
   twins_.clear();
   copies_.clear();
   deferred_.clear();
   for (int i = 0; i < static_cast<int>(request_.feeds.size()); ++i) add_feed(i);
-  for (const SliceItem& item : slice_.items) {
+  for (const SliceItem& item : slice_->items) {
     if (item.joins_branch) {
       join_branch(item.node);
       continue;
@@ -66,6 +79,8 @@ bool Compiler::plan_forward() {
       throw;
     }
   }
+  // An initializer may be observed that no node reads.
+  for (const ValueId value : slice_->observed) slot_of(value);
   return true;
 }
 
@@ -95,7 +110,7 @@ int Compiler::add_slot(Slot slot) {
   return static_cast<int>(plan_->slots.size()) - 1;
 }
 
-void Compiler::define(ValueId value, int slot) {
+void Compiler::define(ValueId value, int slot, Version version) {
   if (patched_.contains(value) || observed_.contains(value)) slot = narrow(slot);
   if (patched_.contains(value)) {
     const Slot& source = plan_->slots[at(slot)];
@@ -116,17 +131,22 @@ void Compiler::define(ValueId value, int slot) {
     plan_->steps.push_back(std::move(step));
   }
   slot_of_[at(value)] = slot;
+  const bool known = version != 0 && !patched_.contains(value);
+  versions_[at(value)] =
+      known ? version : resources_.precedents().note(value, plan_->slots[at(slot)]);
 }
 
 int Compiler::slot_of(ValueId value) {
-  if (is_planned(value)) return slot_of_[at(value)];
+  int& known = slot_of_[at(value)];
+  if (known >= 0) return known;
+  if (known == kLate) return slot_of_late(value);
   const Tensor& initializer = graph_.value(value).initializer;
-  if (!initializer.has_value()) return -1;
+  if (!initializer.has_value()) return kNotPlanned;
   Slot slot = new_slot(value, initializer.dtype(), initializer.shape(), Slot::Place::constant);
   slot.constant = borrowed(&initializer);
   slot.of_file = true;
-  define(value, add_slot(std::move(slot)));
-  return slot_of_[at(value)];
+  define(value, add_slot(std::move(slot)), resources_.precedents().initial()[at(value)]);
+  return known;
 }
 
 int Compiler::plain_slot_of(ValueId value) {
@@ -143,6 +163,7 @@ const Tensor* Compiler::contents(ValueId value) {
     contents_used_.insert(root.value);
     const Tensor& tensor = feeds_[at(root.feed)];
     facts.constant = std::make_shared<Tensor>(tensor.owned().reshaped(facts.shape));
+    versions_[at(value)] = resources_.precedents().note(value, facts);
   }
   return facts.constant.get();
 }
@@ -159,6 +180,8 @@ const ops::Row& Compiler::row_of(NodeId id) const {
 }
 
 bool Compiler::plan_node(NodeId id) {
+  const Precedent* before = resources_.precedents().find(id, versions_);
+  if (plan_late(id, before)) return true;
   const graph::Node& node = graph_.node(id);
   const ops::Row& row = row_of(id);
   std::vector<int> in, captures;
@@ -171,6 +194,12 @@ bool Compiler::plan_node(NodeId id) {
   for (const ValueId capture : node.captures) {
     captures.push_back(plain_slot_of(capture));
     if (captures.back() < 0) return false;
+  }
+  if (before != nullptr && before->op != nullptr) {
+    std::shared_ptr<ops::Op> op = before->op;
+    if (!fold(id, row, *op, in))
+      add_step(id, std::move(op), std::move(in), std::move(captures), true);
+    return true;
   }
   bool wide = !constant && wants_wide(node, row, in);
   std::vector<int> used = in;
@@ -188,9 +217,38 @@ bool Compiler::plan_node(NodeId id) {
     wide = false;
   }
   // What is folded is the value itself.
-  if (!wide && fold(node, row, *op, used)) return true;
-  add_step(id, std::move(op), std::move(used), std::move(captures));
+  if (wide || !fold(id, row, *op, used)) add_step(id, op, used, std::move(captures));
+  if (!wide && used == in) remember(id, std::move(op), in);
   return true;
+}
+
+void Compiler::remember(NodeId id, std::shared_ptr<ops::Op> op, const std::vector<int>& in) {
+  const graph::Node& node = graph_.node(id);
+  // Kernels that have a state of their own, or run plans, are the plan's own. What is done with a
+  // 16-bit float is for the steps before to say.
+  if (op->row().is_random() || !node.bodies.empty()) return;
+  const auto is_changed = [&](ValueId output) {
+    return output != kNone && (patched_.contains(output) || is_fed(output));
+  };
+  if (std::any_of(node.outputs.begin(), node.outputs.end(), is_changed)) return;
+  Precedent precedent{std::move(op)};
+  for (const int slot : in) {
+    if (slot < 0) continue;
+    if (ops::is_16_bit_float(own_type(slot))) return;
+    const auto& constant = plan_->slots[at(slot)].constant;
+    if (constant.use_count() > 0) precedent.constants.push_back(constant);
+  }
+  for (const ValueId output : node.outputs) {
+    if (output == kNone || !is_planned(output)) continue;
+    const Slot& slot = plan_->slots[at(slot_of_[at(output)])];
+    if (slot.constant == nullptr || slot.recipe != nullptr) continue;
+    precedent.results.resize(node.outputs.size());
+    precedent.results[at(graph_.value(output).output_index)] = slot.constant;
+    precedent.of_file = slot.of_file;
+  }
+  if (!question_.empty() && !precedent.results.empty())
+    resources_.precedents().shape_arithmetic().keep(std::move(question_), precedent.results);
+  resources_.precedents().set(id, std::move(precedent), versions_);
 }
 
 bool Compiler::all_known(const ops::Op& op) {
@@ -238,7 +296,7 @@ std::vector<ops::Operand> Compiler::operands(const graph::Node& node,
 }
 
 void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int> in,
-                        std::vector<int> captures) {
+                        std::vector<int> captures, bool as_before) {
   const graph::Node& node = graph_.node(id);
   const ops::Row& row = op->row();
   const bool view = row.is_view() && !op->has_out(1) && op->out(0).known;
@@ -266,11 +324,11 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
   if (!view) plan_->steps.push_back(std::move(step));
   for (std::size_t i = 0; i < outs.size(); ++i) {
     // What the kernel is still to make can be handed on, but nothing can be planned on it here.
-    if (outs[i] < 0) continue;
+    if (outs[i] < 0 || is_fed(node.outputs[i])) continue;
     if (plan_->slots[at(outs[i])].place == Slot::Place::made) {
       made_[node.outputs[i]] = outs[i];
     } else {
-      define(node.outputs[i], outs[i]);
+      define(node.outputs[i], outs[i], as_before ? resources_.precedents().version(id, i) : 0);
       if (view) keep_apart(node.outputs[i]);
     }
   }
@@ -278,8 +336,10 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
 
 std::shared_ptr<Plan> compile(const graph::Graph& graph, const Request& request,
                               const std::vector<Tensor>& feeds, Resources& resources,
-                              std::set<ValueId>& contents_used) {
-  return Compiler(graph, request, feeds, resources, contents_used).run();
+                              std::set<ValueId>& contents_used,
+                              std::shared_ptr<const Slice>& undecided) {
+  const std::lock_guard lock(resources.precedents().mutex());
+  return Compiler(graph, request, feeds, resources, contents_used, undecided).run();
 }
 
 }  // namespace mezzo::plan

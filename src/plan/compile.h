@@ -6,6 +6,8 @@
 
 #include "passes/passes.h"
 #include "plan/plan.h"
+#include "plan/precedents.h"
+#include "plan/slice.h"
 
 namespace mezzo::plan {
 
@@ -21,6 +23,8 @@ class Resources : public ops::PackStore {
   /// What `make` gives, kept for later plans under `key`.
   virtual std::shared_ptr<const void> remembered(
       const std::string& key, const std::function<std::shared_ptr<const void>()>& make) = 0;
+  /// What earlier plans have left to this one.
+  virtual Precedents& precedents() = 0;
   /// A plan is done, or has failed: what only served to make it may go.
   virtual void planned() = 0;
   /// The passes that plans go through.
@@ -33,12 +37,13 @@ class Resources : public ops::PackStore {
 
 /// Compiles `request` for the tensors given as its feeds, of which only types and shapes count, and
 /// the contents where shapes depend on them: the feeds of which that is so are added to
-/// `contents_used` (a plan holds only for those contents). Throws Error where the request can't be
-/// met: a needed input is not given, an operator is not supported, a shape is wrong; with the
-/// node's name.
+/// `contents_used` (a plan holds only for those contents). `undecided`, null at first, keeps what
+/// all plans of a request begin with. Throws Error where the request can't be met: a needed input
+/// is not given, an operator is not supported, a shape is wrong; with the node's name.
 std::shared_ptr<Plan> compile(const graph::Graph& graph, const Request& request,
                               const std::vector<Tensor>& feeds, Resources& resources,
-                              std::set<graph::ValueId>& contents_used);
+                              std::set<graph::ValueId>& contents_used,
+                              std::shared_ptr<const Slice>& undecided);
 
 /// Runs a node whose inputs are all known (of a node that looks at shapes only, the contents may be
 /// missing): its outputs, in order. (plan/fold.cc)

@@ -37,7 +37,8 @@ class Compiler {
   using NodeId = graph::NodeId;
 
   Compiler(const graph::Graph& graph, const Request& request, const std::vector<Tensor>& feeds,
-           Resources& resources, std::set<ValueId>& contents_used);
+           Resources& resources, std::set<ValueId>& contents_used,
+           std::shared_ptr<const Slice>& undecided);
   ~Compiler() { resources_.planned(); }
 
   std::shared_ptr<Plan> run();
@@ -46,15 +47,18 @@ class Compiler {
   class PassHost;
 
   // compile.cc
-  bool is_planned(ValueId value) const { return slot_of_[at(value)] >= 0; }
+  bool is_planned(ValueId value) const { return slot_of_[at(value)] != kNotPlanned; }
   // One pass over the slice. False: a branch was decided, the slice must be taken anew.
   bool plan_forward();
   void add_feed(int i);
+  // Of a node's outputs some may be fed, and stay what was fed.
+  bool is_fed(ValueId value) const { return fed_[at(value)]; }
   static Slot new_slot(ValueId value, DType dtype, Shape shape, Slot::Place place);
   int add_slot(Slot slot);
   // From here on `value` lies in `slot`: after the caller's patch and observer have had it.
-  void define(ValueId value, int slot);
-  // The slot of a value that is available, or -1.
+  // `version`: of a value that is as it was before.
+  void define(ValueId value, int slot, Version version = 0);
+  // The slot of a value that is available, or kNotPlanned.
   int slot_of(ValueId value);
   // The same in the value's own type.
   int plain_slot_of(ValueId value);
@@ -64,13 +68,24 @@ class Compiler {
   const ops::Row& row_of(NodeId id) const;
   // False: what the node needs is not known yet.
   bool plan_node(NodeId id);
+  // Keeps how a node was planned for later plans.
+  void remember(NodeId id, std::shared_ptr<ops::Op> op, const std::vector<int>& in);
+
+  // late.cc
+  // Plans a node whose results are known without computing them: as a constant each, which has a
+  // slot only once somebody asks for it. `before`: the node's precedent, or null. `question_` is
+  // then what they were looked for by, or empty.
+  bool plan_late(NodeId id, const Precedent* before);
+  // What the results of a node depend on, if that is known, and a few numbers; else nothing.
+  void ask(NodeId id, const ops::Row& row);
+  int slot_of_late(ValueId value);
   static bool all_known(const ops::Op& op);
   // The op with its outputs' shapes; null where they depend on contents that are not known yet.
   std::shared_ptr<ops::Op> inferred(const graph::Node& node, const ops::Row& row,
                                     const std::vector<int>& in);
   std::vector<ops::Operand> operands(const graph::Node& node, const std::vector<int>& in) const;
   void add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int> in,
-                std::vector<int> captures);
+                std::vector<int> captures, bool as_before = false);
 
   // branches.cc
   // True where the branch could be decided only now.
@@ -96,12 +111,14 @@ class Compiler {
   DType output_kept_for(const ops::Row& row, int output, const std::vector<int>& in) const;
 
   // fold.cc
-  bool fold(const graph::Node& node, const ops::Row& row, ops::Op& op, const std::vector<int>& in);
+  bool fold(NodeId id, const ops::Row& row, ops::Op& op, const std::vector<int>& in);
   // False where the result is to be there. Else it is computed when a kernel reads it.
   bool fold_when_read(const graph::Node& node, const ops::Row& row, const ops::Op& op,
                       const std::vector<int>& in);
-  std::vector<Tensor> results_of(ops::Op& op, const ops::Row& row);
-  std::vector<std::shared_ptr<const Tensor>> folded_before(const graph::Node& node);
+  using Results = std::vector<std::shared_ptr<const Tensor>>;
+  Results results_of(NodeId id, ops::Op& op, bool of_file);
+  // Those that all plans share, if some plan has computed them.
+  Results folded_before(const graph::Node& node);
 
   // exports.cc
   int export_slot(ValueId value);
@@ -143,17 +160,24 @@ class Compiler {
   const std::vector<Tensor>& feeds_;
   Resources& resources_;
   std::set<ValueId>& contents_used_;
+  std::shared_ptr<const Slice>& undecided_;  // of the request, while no branch is decided
   std::set<ValueId> patched_, observed_;
+  std::vector<bool> fed_;  // by value
 
   Decisions decisions_;
-  Slice slice_;
+  std::shared_ptr<const Slice> slice_;
   std::shared_ptr<Plan> plan_;
-  std::vector<int> slot_of_;       // by value: where it lies if it can be planned on, else -1
+  static constexpr int kNotPlanned = -1, kLate = -2;
+  // By value: where it lies if it can be planned on, or kNotPlanned. kLate: it is a constant whose
+  // slot is made when somebody asks for it.
+  std::vector<int> slot_of_;
+  std::vector<Version> versions_;  // by value: of initializers always, of others when planned
   std::map<int, int> twins_;       // slots that hold the same value as f32 and as a 16-bit float
   std::map<ValueId, int> copies_;  // fetched views: slots that are no views
   std::map<ValueId, int> made_;    // values that exist only when the plan has run
   std::set<ValueId> needed_;       // whose contents decide how it goes on
   std::vector<NodeId> deferred_;
+  std::string question_;  // see plan_late
 };
 
 }  // namespace mezzo::plan

@@ -22,15 +22,17 @@ int Compiler::export_slot(ValueId value) {
 // what was computed just now is in the caches.
 void Compiler::keep_apart(ValueId view) {
   const auto is_fetched = [&](ValueId value) {
-    return std::find(slice_.fetches.begin(), slice_.fetches.end(), value) != slice_.fetches.end();
+    return std::find(slice_->fetches.begin(), slice_->fetches.end(), value) !=
+           slice_->fetches.end();
   };
   const int slot = slot_of_[at(view)];
   const Slot& facts = plan_->slots[at(slot)];
   if (!is_fetched(view) || facts.place != Slot::Place::arena) return;
   if (facts.kept_for != DType::undefined) return;  // what is handed on is a conversion
   const int root = root_of(slot);
-  for (const ValueId other : slice_.fetches) {
-    if (other == view || !is_planned(other) || root_of(slot_of_[at(other)]) != root) continue;
+  for (const ValueId other : slice_->fetches) {
+    const int taken = slot_of_[at(other)];
+    if (other == view || taken < 0 || root_of(taken) != root) continue;
     copies_[view] = add_conversion(slot, facts.dtype, DType::undefined);
     return;
   }
@@ -42,9 +44,9 @@ bool Compiler::is_finished(ValueId value) const {
 }
 
 void Compiler::finish_exports() {
-  plan_->not_taken = slice_.not_taken;
+  plan_->not_taken = slice_->not_taken;
   Request& rest = plan_->continuation;
-  for (const ValueId value : slice_.fetches) {
+  for (const ValueId value : slice_->fetches) {
     const auto copy = copies_.find(value);
     const int slot = copy != copies_.end() ? copy->second : export_slot(value);
     if (slot >= 0 && is_finished(value)) {
@@ -53,7 +55,7 @@ void Compiler::finish_exports() {
       rest.fetches.push_back(value);
     }
   }
-  for (const auto& [loop, values] : slice_.inner_fetches) {
+  for (const auto& [loop, values] : slice_->inner_fetches) {
     if (std::find(deferred_.begin(), deferred_.end(), loop) != deferred_.end()) {
       rest.fetches.insert(rest.fetches.end(), values.begin(), values.end());
     } else {
@@ -61,14 +63,15 @@ void Compiler::finish_exports() {
     }
   }
   bool observers_wait = false;
-  for (const ValueId value : slice_.undecided) {
+  for (const ValueId value : slice_->undecided) {
     if (observed_.contains(value)) observers_wait = true;
     if (std::find(request_.fetches.begin(), request_.fetches.end(), value) !=
         request_.fetches.end()) {
       rest.fetches.push_back(value);
     }
   }
-  for (const ValueId value : slice_.observed) observers_wait = observers_wait || !is_planned(value);
+  for (const ValueId value : slice_->observed)
+    observers_wait = observers_wait || !is_planned(value);
   plan_->complete = rest.fetches.empty() && !observers_wait;
   if (!plan_->complete) finish_continuation();
 }

@@ -18,19 +18,19 @@ void Compiler::remove_dead_steps() {
     Slot& root = plan_->slots[at(root_of(item.slot))];
     if (root.place == Slot::Place::arena) root.place = Slot::Place::own;
   }
-  std::vector<Step> kept;
+  std::vector<bool> is_needed(plan_->steps.size());
   for (std::size_t i = plan_->steps.size(); i-- > 0;) {
-    Step& step = plan_->steps[i];
+    const Step& step = plan_->steps[i];
     bool needed = step.kind == Step::Kind::observe || plan_->inner_fetches.contains(step.node);
     for (const int slot : step.out) needed = needed || (slot >= 0 && live[at(slot)]);
     if (!needed) continue;
     for (const int slot : step.in) mark(slot);
     for (const int slot : step.captures) mark(slot);
     if (step.kind == Step::Kind::kernel) ++plan_->node_count;
-    kept.push_back(std::move(step));
+    is_needed[i] = true;
   }
-  std::reverse(kept.begin(), kept.end());
-  plan_->steps = std::move(kept);
+  std::size_t next = 0;
+  std::erase_if(plan_->steps, [&](const Step&) { return !is_needed[next++]; });
   // A view stands where its root stands, wherever that has gone.
   for (Slot& slot : plan_->slots) {
     if (slot.alias_of >= 0) slot.place = plan_->slots[at(root_of(slot.alias_of))].place;
@@ -43,8 +43,8 @@ void Compiler::choose_kernels() {
   for (Step& step : plan_->steps) {
     if (step.kind != Step::Kind::kernel) continue;
     if (step.placed) {
-      static const auto nothing = std::make_shared<const ops::Chosen>(
-          ops::Chosen{"in place", [](ops::Run&) {}, 0, {}});
+      static const auto nothing =
+          std::make_shared<const ops::Chosen>(ops::Chosen{"in place", [](ops::Run&) {}, 0, {}});
       step.chosen = nothing;
       continue;
     }

@@ -22,8 +22,8 @@ constexpr std::int64_t kLeastDeferred = 1024;
 
 }  // namespace
 
-bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
-                    const std::vector<int>& in) {
+bool Compiler::fold(NodeId id, const ops::Row& row, ops::Op& op, const std::vector<int>& in) {
+  const graph::Node& node = graph_.node(id);
   if (row.is_random() || !node.bodies.empty()) return false;
   bool shared = true;
   for (std::size_t i = 0; i < in.size(); ++i) {
@@ -39,20 +39,10 @@ bool Compiler::fold(const graph::Node& node, const ops::Row& row, ops::Op& op,
   }
   if (bytes > (shared ? kMaxSharedFold : kMaxPlanFold)) return false;
   if (shared && fold_when_read(node, row, op, in)) return true;
-  std::vector<std::shared_ptr<const Tensor>> results =
-      shared ? folded_before(node) : decltype(folded_before(node)){};
-  if (results.empty()) {
-    for (Tensor& tensor : results_of(op, row)) {
-      results.push_back(std::make_shared<Tensor>(std::move(tensor)));
-    }
-    for (std::size_t i = 0; shared && i < node.outputs.size(); ++i) {
-      if (node.outputs[i] == kNone) continue;
-      results[i] = borrowed(resources_.keep_folded(node.outputs[i], *results[i]));
-    }
-  }
+  const Results results = results_of(id, op, shared);
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     const ValueId value = node.outputs[i];
-    if (value == kNone) continue;
+    if (value == kNone || is_fed(value)) continue;
     Slot slot = new_slot(value, results[i]->dtype(), results[i]->shape(), Slot::Place::constant);
     slot.constant = results[i];
     slot.of_file = shared;
@@ -100,16 +90,26 @@ bool Compiler::fold_when_read(const graph::Node& node, const ops::Row& row, cons
   return true;
 }
 
-std::vector<Tensor> Compiler::results_of(ops::Op& op, const ops::Row& row) {
-  if (row.is_view() && op.outputs() == 1) {
-    const Tensor& source = *op.constant(0);
-    return {source.reshaped(op.out_shape(0))};
+Compiler::Results Compiler::results_of(NodeId id, ops::Op& op, bool of_file) {
+  const Precedent& precedent = resources_.precedents().of(id);
+  if (precedent.op.get() == &op && !precedent.results.empty()) return precedent.results;
+  const graph::Node& node = graph_.node(id);
+  Results results = of_file ? folded_before(node) : Results();
+  if (results.empty()) {
+    const bool view = op.row().is_view() && op.outputs() == 1;
+    std::vector<Tensor> tensors = view ? std::vector{op.constant(0)->reshaped(op.out_shape(0))}
+                                       : evaluate(op, resources_.pool());
+    for (Tensor& tensor : tensors) results.push_back(std::make_shared<Tensor>(std::move(tensor)));
+    for (std::size_t i = 0; of_file && i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kNone) continue;
+      results[i] = borrowed(resources_.keep_folded(node.outputs[i], *results[i]));
+    }
   }
-  return evaluate(op, resources_.pool());
+  return results;
 }
 
-std::vector<std::shared_ptr<const Tensor>> Compiler::folded_before(const graph::Node& node) {
-  std::vector<std::shared_ptr<const Tensor>> results;
+Compiler::Results Compiler::folded_before(const graph::Node& node) {
+  Results results;
   for (const ValueId value : node.outputs) {
     const Tensor* tensor = value == kNone ? nullptr : resources_.folded(value);
     if (value != kNone && tensor == nullptr) return {};

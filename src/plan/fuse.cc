@@ -22,8 +22,10 @@ class Compiler::PassHost : public passes::Host {
     const NodeId producer = is_own ? compiler_.graph_.value(facts.value).producer : graph::kNone;
     if (facts.constant == nullptr || producer == graph::kNone) return std::nullopt;
     passes::Origin origin{&compiler_.graph_.node(producer), {}};
-    for (const ValueId input : origin.node->inputs)
+    for (const ValueId input : origin.node->inputs) {
       origin.in.push_back(input == graph::kNone ? -1 : compiler_.slot_of_[at(input)]);
+      if (input != graph::kNone && origin.in.back() < 0) return std::nullopt;
+    }
     return origin;
   }
 
@@ -108,7 +110,7 @@ std::vector<Compiler::Kept> Compiler::reasons_to_keep() const {
     if (kept[at(slot)].reason.empty() || kept[at(slot)].for_views) kept[at(slot)] = {reason, false};
   };
   const auto keep_viewed = [&](int slot) {
-    if (slot < 0) return;
+    if (slot < 0 || plan_->slots[at(slot)].alias_of < 0) return;
     const std::string reason =
         "is the memory of '" + graph_.value(plan_->slots[at(slot)].value).name + "'";
     for (int source = plan_->slots[at(slot)].alias_of; source >= 0;
@@ -142,9 +144,12 @@ void Compiler::fuse() {
   if (resources_.passes().empty()) return;
   std::vector<Kept> kept = reasons_to_keep();
   std::vector<passes::Slot> slots(plan_->slots.size());
+  // Shapes, and the lists of what steps take and give, are lent to the program.
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    const Slot& slot = plan_->slots[i];
-    slots[i].operand = operand_of(slot);
+    Slot& slot = plan_->slots[i];
+    const bool known = slot.place != Slot::Place::made;
+    slots[i].operand = {slot.value,   slot.dtype, std::move(slot.shape), known, slot.constant.get(),
+                        slot.of_file, slot.recipe};
     slots[i].kept = std::move(kept[i].reason);
     slots[i].kept_for_views = kept[i].for_views;
     slots[i].view_of = slot.alias_of;
@@ -152,14 +157,12 @@ void Compiler::fuse() {
   }
   std::vector<passes::Step> steps(plan_->steps.size());
   for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-    const Step& step = plan_->steps[at(i)];
+    Step& step = plan_->steps[at(i)];
     passes::Step& shown = steps[at(i)];
     shown.op = step.op;
     shown.kind = step.kind == Step::Kind::convert ? "converted"
                  : step.kind == Step::Kind::patch ? "patched"
                                                   : "observed";
-    shown.in = step.in;
-    shown.out = step.out;
     if (step.kind == Step::Kind::kernel) shown.nodes = {step.node};
     for (const int slot : step.in) {
       if (slot < 0) continue;
@@ -178,6 +181,8 @@ void Compiler::fuse() {
       if (slot >= 0) note_view(plan_->slots[at(slot)].alias_of);
     }
     for (const int slot : step.captures) note_view(slot);
+    shown.in = std::move(step.in);
+    shown.out = std::move(step.out);
   }
   PassHost host(*this);
   passes::Program program(std::move(slots), std::move(steps), host);
@@ -196,19 +201,20 @@ void adopt(Step& step, passes::Step& shown) {
   step.misses = std::move(shown.misses);
   step.passes = std::move(shown.passes);
   step.placed = shown.placed;
+  step.in = std::move(shown.in);
+  step.out = std::move(shown.out);
   if (shown.node == nullptr) return;
   step.node = shown.nodes.front();
   step.nodes = std::move(shown.nodes);
   step.fused = std::move(shown.node);
   step.op = std::move(shown.op);
-  step.in = std::move(shown.in);
-  step.out = std::move(shown.out);
 }
 
 }  // namespace
 
 void Compiler::take_over(passes::Program& program) {
   std::vector<Step> steps;
+  steps.reserve(plan_->steps.size());
   const auto add = [&](std::vector<passes::Step>& around) {
     for (passes::Step& shown : around) adopt(steps.emplace_back(), shown);
   };
@@ -221,9 +227,10 @@ void Compiler::take_over(passes::Program& program) {
   }
   plan_->steps = std::move(steps);
   for (int i = 0; i < static_cast<int>(plan_->slots.size()); ++i) {
-    const passes::Slot& shown = program.slot(i);
-    if (shown.inside < 0) continue;
+    passes::Slot& shown = program.slots()[at(i)];
     Slot& slot = plan_->slots[at(i)];
+    slot.shape = std::move(shown.operand.shape);
+    if (shown.inside < 0) continue;
     slot.alias_of = shown.inside;
     slot.alias_begin = shown.begin;
     slot.place = plan_->slots[at(root_of(i))].place;

@@ -162,8 +162,8 @@ void Compiler::split(MicroBatches batches) {
     }
     step.out_strides.clear();
     for (const int slot : step.out) step.out_strides.push_back(stride(slot));
-    step.op = std::make_shared<ops::Op>(whole.node(), whole.row(), std::move(operands),
-                                        &resources_, resources_.pool().size());
+    step.op = std::make_shared<ops::Op>(whole.node(), whole.row(), std::move(operands), &resources_,
+                                        resources_.pool().size());
     step.op->row().infer_outputs(*step.op);
     step.passes.emplace_back("micro_batch");
   }

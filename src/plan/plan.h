@@ -34,8 +34,8 @@ struct Slot {
   std::int64_t offset = 0;       ///< arena
   std::int64_t lane_stride = 0;  ///< arena: bytes to the next part (see MicroBatches, RowBands)
   int feed = -1;                 ///< feed: its number in Plan::feeds
-  std::shared_ptr<const Tensor> constant;  ///< constant
-  bool of_file = false;                    ///< see ops::Operand
+  std::shared_ptr<const Tensor> constant;               ///< constant
+  bool of_file = false;                                 ///< see ops::Operand
   std::shared_ptr<const ops::Recipe> recipe = nullptr;  ///< likewise
 };
 

@@ -83,7 +83,7 @@ std::shared_ptr<CachedPlan> PlanCache::find_or_compile(const graph::Graph& graph
   }
   std::set<graph::ValueId> contents = contents_;
   auto cached = std::make_shared<CachedPlan>();
-  cached->plan = plan::compile(graph, request_, feeds, resources, contents);
+  cached->plan = plan::compile(graph, request_, feeds, resources, contents, undecided_);
   ++stats.plans_compiled;
   if (!cached->plan->complete) {
     const auto& needed = cached->plan->needed_contents;
@@ -105,7 +105,8 @@ Engine::Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& o
       loop_iterations_(options.loop_iterations),
       passes_(passes::enabled(options.disabled_passes)),
       pool_(thread_count(options.threads)),
-      buffers_(allocation_limit() / kKeepFreePart) {}
+      buffers_(allocation_limit() / kKeepFreePart),
+      precedents_(model_->graph) {}
 
 std::shared_ptr<PlanCache> Engine::plans_of(const plan::Request& request) {
   const std::lock_guard lock(mutex_);

@@ -49,6 +49,7 @@ class PlanCache {
   plan::Request request_;
   std::mutex mutex_;
   std::set<graph::ValueId> contents_;
+  std::shared_ptr<const plan::Slice> undecided_;  // see plan::compile
   std::vector<std::pair<std::string, std::shared_ptr<CachedPlan>>> plans_;  // the oldest first
 };
 
@@ -83,6 +84,7 @@ class Engine : public plan::Resources {
   const Tensor* folded(graph::ValueId value) override;
   const Tensor* keep_folded(graph::ValueId value, Tensor tensor) override;
   graph::ValueId derived(const std::string& key) override { return constants_.derived(key); }
+  plan::Precedents& precedents() override { return precedents_; }
   void planned() override { constants_.forget_scratch(); }
   std::shared_ptr<const void> remembered(
       const std::string& key, const std::function<std::shared_ptr<const void>()>& make) override {
@@ -100,6 +102,7 @@ class Engine : public plan::Resources {
   ThreadPool pool_;
   BufferPool buffers_;
   ConstantStore constants_;
+  plan::Precedents precedents_;
   std::mutex mutex_;
   std::map<plan::Request, std::shared_ptr<PlanCache>> plans_;
 };

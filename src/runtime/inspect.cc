@@ -108,7 +108,8 @@ class Inspector {
     }
     request.fetches = plannable_;
     std::sort(request.fetches.begin(), request.fetches.end());
-    return plan::compile(graph_, request, tensors, engine_, contents);
+    std::shared_ptr<const plan::Slice> undecided;
+    return plan::compile(graph_, request, tensors, engine_, contents, undecided);
   }
 
   void take(const plan::Plan& plan, bool all_supported) {
