@@ -46,11 +46,11 @@ void Compiler::ask(NodeId id, const ops::Row& row) {
   for (const ValueId output : node.outputs) {
     if (output != kNone && is_fed(output)) return;
   }
-  resources_.precedents().shape_arithmetic().begin(question_, id);
   bool of_file = true;
   const auto add = [&](DType dtype, const Shape& shape, const Tensor* contents) {
     return (contents != nullptr || row.is_from_shapes()) &&
-           ShapeArithmetic::add(question_, dtype, shape, row.is_from_shapes() ? nullptr : contents);
+           ShapeArithmetic::add_input(question_, dtype, shape,
+                                      row.is_from_shapes() ? nullptr : contents);
   };
   const auto add_input = [&](ValueId input) {
     const int slot = slot_of_[at(input)];
@@ -72,7 +72,8 @@ void Compiler::ask(NodeId id, const ops::Row& row) {
     return input == kNone || add_input(input);
   });
   // What is of the file alone is computed once for all plans.
-  if (!is_known || of_file) question_.clear();
+  if (!is_known || of_file) return question_.clear();
+  resources_.precedents().shape_arithmetic().add_node(question_, id);
 }
 
 int Compiler::slot_of_late(ValueId value) {

@@ -41,7 +41,7 @@ bool append(std::string& text, const onnx::Attribute& attribute) {
 }
 
 // All of a node that its results may depend on besides its inputs.
-std::string kind_of(const graph::Node& node, std::size_t number) {
+std::string kind_of(const graph::Node& node, graph::NodeId number) {
   std::string kind;
   append(kind, node.op_type);
   append(kind, node.domain);
@@ -58,21 +58,17 @@ std::string kind_of(const graph::Node& node, std::size_t number) {
 
 }  // namespace
 
-ShapeArithmetic::ShapeArithmetic(const graph::Graph& graph) {
-  std::unordered_map<std::string, int> kinds;
-  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
-    const auto next = static_cast<int>(kinds.size());
-    kinds_.push_back(kinds.try_emplace(kind_of(graph.nodes()[i], i), next).first->second);
+void ShapeArithmetic::add_node(std::string& question, graph::NodeId node) {
+  int& kind = kinds_[static_cast<std::size_t>(node)];
+  if (kind < 0) {
+    const auto next = static_cast<int>(known_kinds_.size());
+    kind = known_kinds_.try_emplace(kind_of(graph_.node(node), node), next).first->second;
   }
+  append(question, kind);
 }
 
-void ShapeArithmetic::begin(std::string& question, graph::NodeId node) const {
-  question.clear();
-  append(question, kinds_[static_cast<std::size_t>(node)]);
-}
-
-bool ShapeArithmetic::add(std::string& question, DType dtype, const Shape& shape,
-                          const Tensor* contents) {
+bool ShapeArithmetic::add_input(std::string& question, DType dtype, const Shape& shape,
+                                const Tensor* contents) {
   append(question, dtype);
   append(question, shape);
   append(question, contents != nullptr);

@@ -19,13 +19,15 @@ class ShapeArithmetic {
   /// Elements and results of more bytes are not shape arithmetic.
   static constexpr std::size_t kFewBytes = 256;
 
-  explicit ShapeArithmetic(const graph::Graph& graph);
+  explicit ShapeArithmetic(const graph::Graph& graph)
+      : graph_(graph), kinds_(graph.nodes().size(), -1) {}
 
-  /// Begins a question: what the node gives for the inputs that are added.
-  void begin(std::string& question, graph::NodeId node) const;
-  /// Adds an input of which the type and shape count, or (`contents`) its elements as well. False:
-  /// it is too large, or holds no plain elements.
-  static bool add(std::string& question, DType dtype, const Shape& shape, const Tensor* contents);
+  /// A question is what a node gives for certain inputs. This adds one, of which the type and shape
+  /// count, or (`contents`) its elements as well. False: it is too large, or has no plain elements.
+  static bool add_input(std::string& question, DType dtype, const Shape& shape,
+                        const Tensor* contents);
+  /// Adds what the node's results depend on besides.
+  void add_node(std::string& question, graph::NodeId node);
 
   /// The answer to a question that was asked before; else null.
   const Results* find(const std::string& question) const;
@@ -33,7 +35,10 @@ class ShapeArithmetic {
   void keep(std::string question, const Results& results);
 
  private:
-  std::vector<int> kinds_;  // by node: the same where they are alike in all but their values
+  const graph::Graph& graph_;
+  // By node, once it is asked for: the same where they are alike in all but their values.
+  std::vector<int> kinds_;
+  std::unordered_map<std::string, int> known_kinds_;
   std::unordered_map<std::string, Results> answers_;
 };
 
