@@ -166,8 +166,7 @@ Choice prelu(Op& op) {
 
 Choice prelu_simd(Op& op) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const auto slope =
-      broadcast_of(BroadcastLoop({op.in_shape(0), slope_shape(op)}, op.out_shape(0)));
+  const auto slope = broadcast_of(op.in_shape(0), slope_shape(op), op.out_shape(0));
   if (!slope || slope->swapped)
     return refuse("a slope that is neither a scalar, a row nor a column");
   return Kernel([slope = *slope, n = element_count(op.out_shape(0))](Run& run) {

@@ -28,9 +28,22 @@ std::optional<kernels::Broadcast> broadcast_of(const BroadcastLoop& loop) {
   return broadcast;
 }
 
+std::optional<kernels::Broadcast> broadcast_of(const Shape& a, const Shape& b,
+                                               const Shape& output) {
+  using Form = kernels::Broadcast::Form;
+  // What is most frequent needs no loop to be laid out: planning asks for each node several times.
+  const std::int64_t n = product(output);
+  const bool like_a = a == output, like_b = b == output;
+  if (n > 1 && like_a && like_b) return kernels::Broadcast{Form::none, false, n};
+  if (n > 1 && like_a && product(b) == 1) return kernels::Broadcast{Form::scalar, false, n};
+  if (n > 1 && like_b && product(a) == 1) return kernels::Broadcast{Form::scalar, true, n};
+  return broadcast_of(BroadcastLoop({a, b}, output));
+}
+
 Choice BinaryF32::operator()(Op& op) const {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  const std::optional<kernels::Broadcast> broadcast = broadcast_of(binary_loop(op));
+  const std::optional<kernels::Broadcast> broadcast =
+      broadcast_of(op.in_shape(0), second_operand_shape(op), op.out_shape(0));
   if (!broadcast) return refuse("a broadcast that is neither of a scalar, a row nor a column");
   return Kernel(
       [function = function, broadcast = *broadcast, n = element_count(op.out_shape(0))](Run& run) {

@@ -41,16 +41,15 @@ void check_length(const char* name, std::size_t length, std::size_t expected) {
 // How the operands with these numbers make a tensor of the chain's shape.
 kernels::Broadcast broadcast_of_operands(const Op& op, std::int64_t a, std::int64_t b) {
   const Shape& shape = op.in_shape(0);
-  const auto shape_of = [&](std::int64_t operand) {
+  const auto shape_of = [&](std::int64_t operand) -> const Shape& {
     return operand < op.inputs() ? op.in_shape(static_cast<int>(operand)) : shape;
   };
-  const std::vector<Shape> shapes = {shape_of(a), shape_of(b)};
-  if (broadcast(shapes[0], shapes[1]) == shape) {
-    if (const auto found = broadcast_of(BroadcastLoop(shapes, shape))) return *found;
+  if (broadcasts_to(shape_of(a), shape) && broadcasts_to(shape_of(b), shape)) {
+    if (const auto found = broadcast_of(shape_of(a), shape_of(b), shape)) return *found;
   }
   throw invalid("the operands of a function do not fit the chain")
       .expected("a scalar, a row or a column, and " + to_string(shape))
-      .got(to_string(shapes[0]) + " and " + to_string(shapes[1]));
+      .got(to_string(shape_of(a)) + " and " + to_string(shape_of(b)));
 }
 
 // The chain that the attributes describe. Throws Error(invalid_model) where they describe none.
@@ -132,7 +131,8 @@ std::optional<PointwiseFunction> pointwise_function(const Op& op) {
     if (const auto* unary = kernel.choose.target<UnaryF32>())
       return PointwiseFunction::of(unary->function, unary->args_of(op));
     if (const auto* binary = kernel.choose.target<BinaryF32>()) {
-      if (op.opset() < 7 || !broadcast_of(binary_loop(op))) return std::nullopt;
+      if (op.opset() < 7 || !broadcast_of(op.in_shape(0), op.in_shape(1), op.out_shape(0)))
+        return std::nullopt;
       return PointwiseFunction::of(binary->function);
     }
   }

@@ -185,6 +185,7 @@ bool Compiler::plan_node(NodeId id) {
   const graph::Node& node = graph_.node(id);
   const ops::Row& row = row_of(id);
   std::vector<int> in, captures;
+  in.reserve(node.inputs.size());
   bool constant = !row.is_random();
   for (const ValueId input : node.inputs) {
     in.push_back(input == kNone ? -1 : slot_of(input));
@@ -304,6 +305,8 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
   step.node = id;
   step.in = std::move(in);
   step.captures = std::move(captures);
+  step.out.reserve(at(op->outputs()));
+  int next = static_cast<int>(plan_->slots.size());
   for (int i = 0; i < op->outputs(); ++i) {
     if (!op->has_out(i)) {
       step.out.push_back(-1);
@@ -319,17 +322,19 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
     }
     step.out.push_back(add_slot(std::move(slot)));
   }
-  const std::vector<int> outs = step.out;
   step.op = std::move(op);
   if (!view) plan_->steps.push_back(std::move(step));
-  for (std::size_t i = 0; i < outs.size(); ++i) {
+  for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+    const ValueId value = node.outputs[i];
+    if (value == kNone) continue;
+    const int slot = next++;
+    if (is_fed(value)) continue;
     // What the kernel is still to make can be handed on, but nothing can be planned on it here.
-    if (outs[i] < 0 || is_fed(node.outputs[i])) continue;
-    if (plan_->slots[at(outs[i])].place == Slot::Place::made) {
-      made_[node.outputs[i]] = outs[i];
+    if (plan_->slots[at(slot)].place == Slot::Place::made) {
+      made_[value] = slot;
     } else {
-      define(node.outputs[i], outs[i], as_before ? resources_.precedents().version(id, i) : 0);
-      if (view) keep_apart(node.outputs[i]);
+      define(value, slot, as_before ? resources_.precedents().version(id, i) : 0);
+      if (view) keep_apart(value);
     }
   }
 }
