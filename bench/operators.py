@@ -84,6 +84,10 @@ def cases() -> list[tuple]:
     case("BatchNormalization", IMAGE, constants=STATISTICS), case("InstanceNormalization", IMAGE, constants=CHANNELS)
     case("LayerNormalization", ROWS, constants={"scale": draw(384), "shift": draw(384)})
     case("MatMul", draw(8, 12, 128, 32), draw(8, 12, 32, 128)), case("MatMul", draw(1, 1024), label="vector", constants={"b": draw(1024, 1024)})
+    heads = draw(1, 12, 128, 64), draw(1, 12, 128, 64), draw(1, 12, 128, 64)
+    prompt, past = (draw(1, 16, 1024, 64), draw(1, 4, 1024, 64), draw(1, 4, 1024, 64)), {"": None, "k": draw(1, 4, 1023, 64), "v": draw(1, 4, 1023, 64)}
+    case("Attention", *heads), case("Attention", *heads, draw(128, 128), label="with a mask"), case("Attention", *prompt, label="of a prompt", is_causal=1)
+    case("Attention", *(part[:, :, :1] for part in prompt), label="of a token", constants=past, outputs=3)
     case("Gemm", draw(64, 512), constants={"b": draw(512, 512), "c": draw(512)})
     case("Conv", draw(1, 64, 1000), label="1-D", constants={"w": draw(64, 64, 3)}, pads=[1, 1])
     case("Conv", draw(1, 64, 28, 28), label="5x5", constants={"w": draw(128, 64, 5, 5)}, pads=[2] * 4)
@@ -153,7 +157,7 @@ def model_of(op: str, feeds: dict, constants: dict, attributes: dict, outputs: i
     node = helper.make_node(op, [*feeds, *constants], results, **attributes)
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if value is not None]
     graph = helper.make_graph([node], op, inputs, [helper.make_empty_tensor_value_info(name) for name in results], stored)
-    opset = 17 if op in ("ReduceMean", "ReduceMax", "ReduceL2", "Split") else 23 if op == "RMSNormalization" else 20 if op == "Gelu" else 18
+    opset = 17 if op in ("ReduceMean", "ReduceMax", "ReduceL2", "Split") else 23 if op in ("RMSNormalization", "Attention") else 20 if op == "Gelu" else 18
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10).SerializeToString()
 
 

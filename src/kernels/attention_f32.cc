@@ -3,6 +3,7 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/shape.h"
@@ -83,24 +84,47 @@ void softmax_columns(float* scores, int64_t keys, float scale, const float* mask
   }
 }
 
+// What of a matrix is multiplied: some of its rows, which begin with a whole panel and end with
+// one, or at the end; and of its columns.
+struct Part {
+  int64_t row, row_end, k, k_end;
+};
+
 // C [m][kTileCols] = A B of `cols` columns, whose rows are kTileCols long too. A is packed in
-// panels [block of k][panel][k][height].
-void multiply(const float* a, int64_t m, int64_t k, int64_t height, const float* b, int64_t cols,
-              float* c) {
+// panels [block of k][panel][k][height]. Of C and B those rows are there that A's part has.
+void multiply(const float* a, int64_t m, int64_t k, int64_t height, const Part& part,
+              const float* b, int64_t cols, float* c) {
   const int64_t block = depth_block(k);
-  int64_t k0 = 0;
+  int64_t k0 = part.k / block * block;
   do {
     const int64_t depth = std::min(block, k - k0);
-    for (int64_t row = 0; row < m;) {
+    const int64_t begin = std::max(part.k, k0) - k0, end = std::min(part.k_end, k0 + depth) - k0;
+    for (int64_t row = part.row; row < part.row_end;) {
       const int64_t rows = std::min(height, m - row);
-      TileOut out = sums_into(c + row * kTileCols, k0 > 0, {});
-      out.tiles = (m - row) / rows;
-      tile_kernel(rows, cols, {})(a + m * k0 + row * depth, b + k0 * kTileCols, kTileCols, depth,
+      TileOut out = sums_into(c + (row - part.row) * kTileCols, k0 + begin > part.k, {});
+      // Panels lie one behind the other as deep as they are.
+      out.tiles = end - begin == depth ? (part.row_end - row) / rows : 1;
+      tile_kernel(rows, cols, {})(a + m * k0 + row * depth + begin * rows,
+                                  b + (k0 + begin - part.k) * kTileCols, kTileCols, end - begin,
                                   out);
       row += out.tiles * rows;
     }
     k0 += depth;
-  } while (k0 < k);
+  } while (k0 < part.k_end);
+}
+
+// Of products [key][kTileCols] with keys [begin, end) those that a query does not see become such
+// that no maximum finds them: queries [0, count) stand at `place` and behind it.
+void hide(const AttentionSight& sight, float* products, int64_t begin, int64_t end, int64_t keys,
+          int64_t place, int64_t count, float scale) {
+  const float none = std::copysign(std::numeric_limits<float>::infinity(), -scale);
+  const auto row = [&](int64_t key) { return products + (key - begin) * kTileCols; };
+  for (int64_t key = keys; key < end; ++key) std::fill_n(row(key), count, none);
+  // Of those ahead of it the first queries, of those that a window has left behind the last.
+  for (int64_t key = place + 1; sight.causal && key < std::min(end, keys); ++key)
+    std::fill_n(row(key), std::min(count, key - place), none);
+  for (int64_t key = begin; sight.window >= 0 && key < place + count - sight.window; ++key)
+    std::fill(row(key) + std::max<int64_t>(0, key + sight.window - place), row(key) + count, none);
 }
 
 // Packs A for `multiply`: element (i, p) is at src[i * stride_i + p * stride_k].
@@ -252,12 +276,27 @@ struct Parts {
 // Queries [first, first + count), count <= kTileCols, of a head whose keys and values are packed.
 void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, int64_t first,
             int64_t count, Giver& giver) {
+  // The keys that some of them sees, in whole panels.
+  const int64_t height = tile_rows(a.keys);
+  int64_t begin = 0, end = a.keys;
+  if (a.sight.before != nullptr) {
+    const int64_t place = a.sight.before[b] + first, all = a.sight.before[b] + a.queries;
+    begin = a.sight.begin(place) / height * height;
+    end = std::min(a.keys, round_up(a.sight.end(place + count - 1, all), height));
+  }
+  const int64_t keys = end - begin;
   pack_panel(a.q.at(b, h, first), a.q.row_stride, 1, count, kTileCols, a.size, parts.queries);
-  multiply(parts.keys, a.keys, a.size, tile_rows(a.keys), parts.queries, count, parts.scores);
-  const float* mask = a.mask.data != nullptr ? a.mask.at(b, h, first) : nullptr;
+  multiply(parts.keys, a.keys, a.size, height, {begin, end, 0, a.size}, parts.queries, count,
+           parts.scores);
+  if (a.sight.before != nullptr) {
+    hide(a.sight, parts.scores, begin, end, a.sight.before[b] + a.queries,
+         a.sight.before[b] + first, count, a.scale);
+  }
+  const float* mask =
+      a.mask.data != nullptr ? a.mask.at(b, h, first) + begin * a.mask_key_stride : nullptr;
   const bool dense = mask != nullptr && a.mask.row_stride != 0;
   if (dense) {
-    pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, a.keys, parts.mask);
+    pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, keys, parts.mask);
     mask = parts.mask;
   }
   giver.scores(parts.scores, mask, dense, b, h, first, count);
@@ -265,10 +304,10 @@ void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, in
   const auto softmax = vectors == 1   ? softmax_columns<1>
                        : vectors == 2 ? softmax_columns<2>
                                       : softmax_columns<kTileVectors>;
-  softmax(parts.scores, a.keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
+  softmax(parts.scores, keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
   giver.weights(parts.scores, parts.inverse, b, h, first, count);
-  multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size), parts.scores, count,
-           parts.mixed);
+  multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size),
+           {0, a.value_size, begin, end}, parts.scores, count, parts.mixed);
   write_rows(parts.mixed, parts.inverse, count, a.value_size, a.y.at(b, h, first), a.y.row_stride);
   giver.mixed(parts.mixed, b, h, first, count);
 }
@@ -314,8 +353,8 @@ HWY_EXPORT(run_attention);
 
 void attention(const AttentionArgs& args, ThreadPool& pool) {
   // With fewer, the vectors along the queries are mostly empty.
-  constexpr std::int64_t kFewQueries = 4;
-  if (args.queries < kFewQueries) return attention_of_few(args, pool);
+  if (args.queries < kFewQueries && args.sight.before == nullptr)
+    return attention_of_few(args, pool);
   if (args.batch <= 0 || args.heads <= 0 || args.queries <= 0 || args.value_size <= 0) return;
   MEZZO_DISPATCH(run_attention)(args, pool);
 }

@@ -2,6 +2,7 @@
 // with the keys to the one with the values.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/thread_pool.h"
@@ -32,6 +33,23 @@ struct AttentionTaps {
   float* mixed = nullptr;    ///< y by heads
 };
 
+/// Which keys queries see by their place. Query i of entry b stands at `before[b]` + i among the
+/// keys. It sees no key from before[b] + queries on, with `causal` none behind its own place, and
+/// with a `window` the last so many up to that. Each query must see some.
+struct AttentionSight {
+  const std::int64_t* before = nullptr;  ///< null: all see all; else none is negative
+  bool causal = false;
+  std::int64_t window = -1;
+
+  /// The keys that a query at `place` sees, of which those of the entry are `keys`.
+  std::int64_t begin(std::int64_t place) const {
+    return window >= 0 ? std::max<std::int64_t>(0, place + 1 - window) : 0;
+  }
+  std::int64_t end(std::int64_t place, std::int64_t keys) const {
+    return causal ? std::min(keys, place + 1) : keys;
+  }
+};
+
 /// y = softmax(scale * q k' + mask) v for every entry of the batch and every head. q is [queries,
 /// size], k [keys, size], v [keys, value_size] and y [queries, value_size], each anywhere; y
 /// overlaps none of the others. Of keys and values there are `kv_heads`, a divisor of `heads`: as
@@ -44,13 +62,16 @@ struct AttentionArgs {
   float scale = 1;
   AttentionRows<const float> q, k, v, mask;
   std::int64_t mask_key_stride = 0;
+  AttentionSight sight;  ///< what a query doesn't see is not computed; without taps only
   AttentionRows<float> y;
   AttentionTaps taps;
 
   std::int64_t group() const { return heads / kv_heads; }
 };
 void attention(const AttentionArgs& args, ThreadPool& pool);
-/// The same, faster for a query or a few: keys and values are read where they lie.
+/// The same, faster for fewer queries than that: keys and values are read where they lie. Each sees
+/// all keys.
+constexpr std::int64_t kFewQueries = 4;
 void attention_of_few(const AttentionArgs& args, ThreadPool& pool);
 
 }  // namespace mezzo::kernels

@@ -1,149 +1,23 @@
 // Attention: softmax(scale Q K' + bias) V, by heads. Spec: ai.onnx Attention-23, -24
 // (nonpad_kv_seqlen), -25 (windows). Everything is computed in the type of the inputs, float32 at
 // least, whatever softmax_precision asks for.
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/shape.h"
+#include "kernels/attention_f32.h"
 #include "kernels/softmax_f32.h"
+#include "ops/attention_node.h"
 #include "ops/axis_split.h"
 #include "ops/matrix_product.h"
 #include "ops/shapes.h"
 
 namespace mezzo::ops {
 namespace {
-
-enum Input { kQuery, kKey, kValue, kMask, kPastKey, kPastValue, kValidKeys };
-
-// [batch, heads, length, size] in memory, or with heads and length the other way round; the last
-// axis is contiguous.
-struct Heads {
-  std::int64_t heads = 0, length = 0, size = 0;
-  std::int64_t batch_stride = 0, head_stride = 0, row_stride = 0;
-
-  std::int64_t at(std::int64_t batch, std::int64_t head, std::int64_t row) const {
-    return batch * batch_stride + head * head_stride + row * row_stride;
-  }
-};
-
-Heads heads_outside(std::int64_t heads, std::int64_t length, std::int64_t size) {
-  return {heads, length, size, heads * length * size, length * size, size};
-}
-
-Heads heads_inside(std::int64_t heads, std::int64_t length, std::int64_t size) {
-  return {heads, length, size, heads * length * size, size, heads * size};
-}
-
-struct Attention {
-  std::int64_t batch = 0;
-  Heads q, k, v, y;            // as given and as asked for
-  Heads past_k, past_v;        // length 0 where there are none
-  Heads present_k, present_v;  // with the past before
-  std::int64_t total = 0;      // keys, the past ones included
-  double scale = 1, softcap = 0;
-  bool causal = false;
-  std::int64_t left_window = -1, right_window = -1;
-  std::int64_t shown = 0;  // what qk_matmul_output shows
-  Shape mask_shape;        // of four axes, the last of which is never repeated
-  std::vector<std::int64_t> mask_strides;
-};
-
-Heads heads_of(const Op& op, int i, const char* attribute) {
-  const Shape& shape = op.in_shape(i);
-  if (shape.size() == 4) return heads_outside(shape[1], shape[2], shape[3]);
-  const std::int64_t heads = op.attr_int(attribute);
-  if (heads <= 0 || shape[2] % heads != 0) {
-    throw invalid("the hidden size must be a multiple of the number of heads")
-        .at(std::string("attribute '") + attribute + "'")
-        .expected("a divisor of " + std::to_string(shape[2]))
-        .got(std::to_string(heads));
-  }
-  return heads_inside(heads, shape[1], shape[2] / heads);
-}
-
-void check_shape(const Op& op, int i, const Shape& wanted) {
-  if (op.in_shape(i) == wanted) return;
-  throw invalid("an input has the wrong shape")
-      .at("input " + std::to_string(i))
-      .expected(to_string(wanted))
-      .got(to_string(op.in_shape(i)));
-}
-
-Heads past_of(const Op& op, int i, std::int64_t batch, const Heads& now) {
-  if (!op.has_in(i)) return heads_outside(now.heads, 0, now.size);
-  require_rank(op, i, 4, 4);
-  const std::int64_t length = op.in_shape(i)[2];
-  check_shape(op, i, {batch, now.heads, length, now.size});
-  return heads_outside(now.heads, length, now.size);
-}
-
-void read_mask(const Op& op, Attention& a) {
-  require_rank(op, kMask, 1, 4);
-  a.mask_shape = op.in_shape(kMask);
-  a.mask_shape.insert(a.mask_shape.begin(), 4 - a.mask_shape.size(), 1);
-  const Shape full = {a.batch, a.q.heads, a.q.length, a.mask_shape[3]};
-  if (a.mask_shape[3] > a.total || !broadcasts_to(a.mask_shape, full)) {
-    throw invalid("the mask does not broadcast to the attention scores")
-        .at("input 3")
-        .expected(to_string({a.batch, a.q.heads, a.q.length, a.total}) +
-                  " or what broadcasts to it")
-        .got(to_string(op.in_shape(kMask)));
-  }
-  a.mask_strides = broadcast_strides(a.mask_shape, full);
-}
-
-Attention attention_of(const Op& op) {
-  Attention a;
-  for (int i = kQuery; i <= kValue; ++i) {
-    require_rank(op, i, op.in_rank(0) == 4 ? 4 : 3, op.in_rank(0) == 4 ? 4 : 3);
-  }
-  a.batch = op.in_shape(kQuery)[0];
-  a.q = heads_of(op, kQuery, "q_num_heads");
-  a.k = heads_of(op, kKey, "kv_num_heads");
-  a.v = heads_of(op, kValue, "kv_num_heads");
-  if (op.in_shape(kKey)[0] != a.batch || op.in_shape(kValue)[0] != a.batch ||
-      a.k.size != a.q.size || a.v.length != a.k.length || a.v.heads != a.k.heads ||
-      a.k.heads == 0 || a.q.heads % a.k.heads != 0) {
-    throw invalid("queries, keys and values do not fit each other")
-        .got(to_string(op.in_shape(kQuery)) + ", " + to_string(op.in_shape(kKey)) + " and " +
-             to_string(op.in_shape(kValue)));
-  }
-  if (op.has_in(kPastKey) != op.has_in(kPastValue)) {
-    throw invalid("past_key and past_value must be given together");
-  }
-  a.past_k = past_of(op, kPastKey, a.batch, a.k);
-  a.past_v = past_of(op, kPastValue, a.batch, a.v);
-  if (a.past_k.length != a.past_v.length) {
-    throw invalid("past_key and past_value differ in length");
-  }
-  a.total = checked_add(a.past_k.length, a.k.length);
-  a.present_k = heads_outside(a.k.heads, a.total, a.k.size);
-  a.present_v = heads_outside(a.v.heads, a.total, a.v.size);
-  a.y = op.in_rank(0) == 4 ? heads_outside(a.q.heads, a.q.length, a.v.size)
-                           : heads_inside(a.q.heads, a.q.length, a.v.size);
-  if (op.has_in(kMask)) read_mask(op, a);
-  if (op.has_in(kValidKeys)) {
-    check_shape(op, kValidKeys, {a.batch});
-    if (op.has_in(kPastKey)) throw invalid("nonpad_kv_seqlen and past_key exclude each other");
-  }
-  a.scale = op.has_attr("scale")
-                ? op.attr_float("scale")
-                : 1 / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, a.q.size)));
-  a.softcap = op.attr_float("softcap");
-  a.causal = op.attr_int("is_causal") != 0;
-  if (op.row().versions().front() >= 25) {
-    a.left_window = op.attr_int("left_window_size");
-    a.right_window = op.attr_int("right_window_size");
-  }
-  a.shown = op.attr_int("qk_matmul_output_mode");
-  if (a.shown < 0 || a.shown > 3) {
-    throw invalid("an unknown mode")
-        .at("attribute 'qk_matmul_output_mode'")
-        .expected("0 to 3")
-        .got(std::to_string(a.shown));
-  }
-  return a;
-}
 
 void infer(Op& op) {
   const Attention a = attention_of(op);
@@ -157,19 +31,33 @@ void infer(Op& op) {
   op.set_out(3, dtype, {a.batch, a.q.heads, a.q.length, a.total});
 }
 
-// Writes [past, now] along the length.
+// Copies rows of one head from one place to another.
+template <class T>
+void copy_rows(const T* from, const Heads& from_heads, T* to, const Heads& to_heads) {
+  const std::int64_t size = from_heads.size, rows = from_heads.length;
+  if (from_heads.row_stride == size && to_heads.row_stride == size) {
+    std::copy_n(from, rows * size, to);
+    return;
+  }
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::copy_n(from + row * from_heads.row_stride, size, to + row * to_heads.row_stride);
+}
+
+// Writes [past, now] along the length. Each thread the heads that it may read next.
 template <class T>
 void join(const Attention& a, const T* past, const Heads& past_heads, const T* now,
-          const Heads& now_heads, T* present, const Heads& present_heads) {
-  for (std::int64_t b = 0; b < a.batch; ++b) {
-    for (std::int64_t h = 0; h < now_heads.heads; ++h) {
-      for (std::int64_t row = 0; row < present_heads.length; ++row) {
-        const T* from = row < past_heads.length ? past + past_heads.at(b, h, row)
-                                                : now + now_heads.at(b, h, row - past_heads.length);
-        std::copy_n(from, now_heads.size, present + present_heads.at(b, h, row));
-      }
+          const Heads& now_heads, T* present, const Heads& present_heads, ThreadPool& pool) {
+  const std::int64_t of_head = present_heads.length * present_heads.size;
+  const std::int64_t grain = grain_for(of_head);
+  pool.parallel_for(a.batch * now_heads.heads, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / now_heads.heads, h = i % now_heads.heads;
+      copy_rows(past + past_heads.at(b, h, 0), past_heads, present + present_heads.at(b, h, 0),
+                present_heads);
+      copy_rows(now + now_heads.at(b, h, 0), now_heads,
+                present + present_heads.at(b, h, past_heads.length), present_heads);
     }
-  }
+  });
 }
 
 // Keys or values with those of the past. Where nobody asks for them and there is no past, the input
@@ -195,7 +83,7 @@ Present<T> present_of(Run& run, const Attention& a, int past, int now, int out,
                                            {a.batch, joined.heads, joined.length, joined.size});
     target = static_cast<T*>(present.memory.mutable_data());
   }
-  join(a, run.in<T>(past), past_heads, run.in<T>(now), now_heads, target, joined);
+  join(a, run.in<T>(past), past_heads, run.in<T>(now), now_heads, target, joined, run.pool());
   present.data = target;
   return present;
 }
@@ -207,9 +95,8 @@ struct Bias {
   const T* mask = nullptr;          // as floats
   std::vector<std::int64_t> valid;  // keys of each of the batch
 
-  // Adds to scores [total] of one query; false where it may see no key.
-  bool add(std::int64_t b, std::int64_t h, std::int64_t query, T* scores) const {
-    const T none = -std::numeric_limits<T>::infinity();
+  // The keys that a query sees by its place: [begin, end), perhaps none.
+  std::pair<std::int64_t, std::int64_t> range(std::int64_t b, std::int64_t query) const {
     // The position of the query among the keys.
     std::int64_t position = query + a.past_k.length;
     std::int64_t end = a.total;
@@ -217,25 +104,54 @@ struct Bias {
       end = std::clamp<std::int64_t>(valid[static_cast<std::size_t>(b)], 0, a.total);
       position = query + end - a.q.length;
     }
-    const T* row = mask == nullptr ? nullptr
-                                   : mask + b * a.mask_strides[0] + h * a.mask_strides[1] +
-                                         query * a.mask_strides[2];
     if (mask != nullptr) end = std::min(end, a.mask_shape[3]);
     if (a.causal) end = std::clamp<std::int64_t>(position + 1, 0, end);
-    bool any = false;
+    if (a.right_window >= 0) end = std::min(end, position + a.right_window + 1);
+    return {a.left_window >= 0 ? std::max<std::int64_t>(0, position - a.left_window) : 0, end};
+  }
+
+  const T* mask_row(std::int64_t b, std::int64_t h, std::int64_t query) const {
+    return mask + b * a.mask_strides[0] + h * a.mask_strides[1] + query * a.mask_strides[2];
+  }
+
+  bool sees_any(std::int64_t b, std::int64_t h, std::int64_t query) const {
+    const auto [begin, end] = range(b, query);
+    if (mask == nullptr || begin >= end) return begin < end;
+    const T* row = mask_row(b, h, query);
+    return std::any_of(row + begin, row + end, [](T x) { return x != kNone; });
+  }
+
+  // Adds to scores [total] of one query; false where it may see no key.
+  bool add(std::int64_t b, std::int64_t h, std::int64_t query, T* scores) const {
+    const auto [begin, end] = range(b, query);
+    const T* row = mask == nullptr ? nullptr : mask_row(b, h, query);
     for (std::int64_t j = 0; j < a.total; ++j) {
-      const bool seen = j < end && (a.left_window < 0 || position - j <= a.left_window) &&
-                        (a.right_window < 0 || j - position <= a.right_window);
-      if (!seen) {
-        scores[j] = none;
+      if (j < begin || j >= end) {
+        scores[j] = kNone;
       } else if (row != nullptr) {
         scores[j] += row[j];
-        any |= row[j] != none;
-      } else {
-        any = true;
       }
     }
-    return any;
+    return sees_any(b, h, query);
+  }
+
+  static constexpr T kNone = -std::numeric_limits<T>::infinity();
+};
+
+// The mask as numbers: of booleans, 0 and -inf.
+template <class T>
+struct Mask {
+  Tensor tensor;
+  const T* data = nullptr;  // null: none
+
+  explicit Mask(Run& run) : tensor(run.in_tensor(kMask)) {
+    if (!tensor.has_value()) return;
+    const bool is_bool = tensor.dtype() == DType::boolean;
+    if (tensor.dtype() != DTypeOf<T>::value) tensor = tensor.to(DTypeOf<T>::value);
+    if (is_bool) {
+      for (T& x : tensor.mutable_values<T>()) x = x != 0 ? T{0} : Bias<T>::kNone;
+    }
+    data = static_cast<const T*>(tensor.data());
   }
 };
 
@@ -311,17 +227,8 @@ Kernel kernel_of(const Attention& attention) {
     const Attention& a = attention;
     const auto keys = present_of<T>(run, a, kPastKey, kKey, 1, a.past_k, a.k, a.present_k);
     const auto values = present_of<T>(run, a, kPastValue, kValue, 2, a.past_v, a.v, a.present_v);
-    Bias<T> bias{a, nullptr, run.in_ints(kValidKeys)};
-    Tensor mask = run.in_tensor(kMask);
-    if (mask.has_value()) {
-      const bool is_bool = mask.dtype() == DType::boolean;
-      mask = mask.dtype() == DTypeOf<T>::value ? mask : mask.to(DTypeOf<T>::value);
-      if (is_bool) {
-        for (T& x : mask.mutable_values<T>())
-          x = x != 0 ? T{0} : -std::numeric_limits<T>::infinity();
-      }
-      bias.mask = static_cast<const T*>(mask.data());
-    }
+    const Mask<T> mask(run);
+    const Bias<T> bias{a, mask.data, run.in_ints(kValidKeys)};
     if (a.batch * a.q.heads * a.q.length == 0) return;
     if (a.total == 0) {  // no keys at all: every answer is 0
       std::fill_n(run.out<T>(0), element_count(run.op().out_shape(0)), T{0});
@@ -346,6 +253,83 @@ Kernel kernel_of(const Attention& attention) {
       attend_blocks(0, tasks);
     }
   };
+}
+
+// A query that sees no key has the answer 0, where the kernel's is NaN.
+void clear_blind(const Attention& a, const Bias<float>& bias, float* y, ThreadPool& pool) {
+  if (bias.mask == nullptr) return;
+  pool.parallel_for(a.batch * a.q.heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / a.q.heads, h = i % a.q.heads;
+      for (std::int64_t query = 0; query < a.q.length; ++query) {
+        if (!bias.sees_any(b, h, query)) std::fill_n(y + a.y.at(b, h, query), a.v.size, 0.0F);
+      }
+    }
+  });
+}
+
+// Whether places alone tell some query that it doesn't see all keys.
+bool has_sight(const Op& op, const Attention& a) {
+  return op.has_in(kValidKeys) || a.left_window >= 0 || (a.causal && a.q.length + a.k.length > 2);
+}
+
+// Scores stay in the cache. What a query doesn't see is not computed.
+Choice fused(Op& op) {
+  if (op.in(kQuery).dtype != DType::f32) return refuse("not float32");
+  if (op.in(kValue).dtype != DType::f32) return refuse("values of another type than the queries");
+  const Attention attention = attention_of(op);
+  if (attention.softcap > 0) return refuse("a cap of the scores");
+  if (op.has_out(3)) return refuse("the scores are asked for");
+  if (attention.right_window >= 0) return refuse("a window of later keys");
+  if (attention.total == 0) return refuse("no keys");
+  if (op.has_in(kMask) && attention.mask_shape[3] != attention.total)
+    return refuse("a mask for some of the keys");
+  const bool sight = has_sight(op, attention);
+  if (sight && attention.q.length < kernels::kFewQueries)
+    return refuse("too few queries that do not see all keys");
+  // Else places may lie behind the last key.
+  if (sight && attention.q.length > attention.k.length && !op.has_in(kValidKeys))
+    return refuse("more queries than keys");
+  if (attention.left_window >= 0 && attention.q.length != attention.k.length)
+    return refuse("a window of other keys than the queries'");
+  return Kernel([a = attention, sight, otherwise = kernel_of<float, true>(attention)](Run& run) {
+    std::vector<std::int64_t> before(static_cast<std::size_t>(a.batch), a.past_k.length);
+    const std::vector<std::int64_t> valid = run.in_ints(kValidKeys);
+    for (std::size_t b = 0; b < valid.size(); ++b) {
+      before[b] = std::clamp<std::int64_t>(valid[b], 0, a.total) - a.q.length;
+      if (before[b] < 0) return otherwise(run);  // some query is ahead of all keys
+    }
+    const auto keys = present_of<float>(run, a, kPastKey, kKey, 1, a.past_k, a.k, a.present_k);
+    const auto values =
+        present_of<float>(run, a, kPastValue, kValue, 2, a.past_v, a.v, a.present_v);
+    const Mask<float> mask(run);
+    const auto rows = [](auto* data, const Heads& heads) {
+      return kernels::AttentionRows<std::remove_pointer_t<decltype(data)>>{
+          data, heads.batch_stride, heads.head_stride, heads.row_stride};
+    };
+    kernels::AttentionArgs args;
+    args.batch = a.batch;
+    args.heads = a.q.heads;
+    args.kv_heads = a.k.heads;
+    args.queries = a.q.length;
+    args.keys = a.total;
+    args.size = a.q.size;
+    args.value_size = a.v.size;
+    args.scale = static_cast<float>(a.scale);
+    args.q = rows(run.in<float>(kQuery), a.q);
+    args.k = rows(keys.data, keys.heads);
+    args.v = rows(values.data, values.heads);
+    args.y = rows(run.out<float>(0), a.y);
+    if (sight) {
+      args.sight = {before.data(), a.causal, a.left_window < 0 ? -1 : a.left_window + 1};
+    }
+    if (mask.data != nullptr) {
+      args.mask = {mask.data, a.mask_strides[0], a.mask_strides[1], a.mask_strides[2]};
+      args.mask_key_stride = a.mask_strides[3];
+    }
+    kernels::attention(args, run.pool());
+    clear_blind(a, {a, mask.data, valid}, run.out<float>(0), run.pool());
+  });
 }
 
 Choice gemm(Op& op) {
@@ -390,6 +374,7 @@ Row& declare(Row& row) {
       .out("present_value", like(2), Arity::optional)
       .out("qk_matmul_output", like(0), Arity::optional)
       .infer(infer)
+      .simd_kernel("fused", fused)
       .simd_kernel("gemm", gemm)
       .kernel("reference", reference)
       .multiply_adds(multiply_adds);

@@ -144,6 +144,12 @@ GroupQuery attention_of(const Op& op) {
   }
   a.causal = op.attr_int("causal") != 0;
   a.window = op.attr_int("local_window_size");
+  if (a.window == 0) {
+    throw invalid("a query sees at least its own key")
+        .at("attribute 'local_window_size'")
+        .expected("-1, or a number from 1 on")
+        .got("0");
+  }
   const float scale = op.attr_float("scale");
   a.scale = scale != 0 ? scale : 1 / std::sqrt(static_cast<float>(a.size));
   return a;
@@ -221,7 +227,7 @@ class Step {
     });
   }
 
-  // Whether some query does not see all keys, or has a bias.
+  // Whether one of a few queries does not see all keys, or has a bias.
   bool needs_mask() const {
     const auto differ = [&](std::int64_t before) { return before != before_[0]; };
     return a_.length > 1 || !a_.bias.empty() || (a_.window >= 0 && a_.window < keys()) ||
@@ -255,6 +261,8 @@ class Step {
   }
 
   const float* queries() const { return from_[0]; }
+  // By entry of the batch: how many tokens are in its past.
+  const std::int64_t* before() const { return before_.data(); }
 
  private:
   void turn(std::int64_t b, std::int64_t s, const float* x, float* y) const {
@@ -287,7 +295,9 @@ struct Scratch {
 
   explicit Scratch(const GroupQuery& a)
       : queries(a.positions == 0 ? 0 : checked_mul(checked_mul(a.batch, a.length), a.q_width())),
-        mask(checked_mul(checked_mul(a.batch, a.mask_heads()), checked_mul(a.length, a.present))),
+        mask(a.length >= kernels::kFewQueries ? 0
+                                              : checked_mul(checked_mul(a.batch, a.mask_heads()),
+                                                            checked_mul(a.length, a.present))),
         cache(element_count(a.cache(a.present))) {}
 };
 
@@ -327,7 +337,13 @@ Choice fused(Op& op) {
     args.k = {caches[kPresentKey], a.kv_heads * of_head, of_head, a.size};
     args.v = {caches[kPresentValue], a.kv_heads * of_head, of_head, a.size};
     args.y = {run.out<float>(kY), a.length * a.q_width(), a.size, a.q_width()};
-    if (step.needs_mask()) {
+    if (a.length >= kernels::kFewQueries) {
+      args.sight = {step.before(), a.causal, a.window};
+      if (!a.bias.empty()) {
+        args.mask = {run.in<float>(kBias), a.bias_strides[0], a.bias_strides[1], a.bias_strides[2]};
+        args.mask_key_stride = a.bias_strides[3];
+      }
+    } else if (step.needs_mask()) {
       step.fill_mask(memory);
       const std::int64_t of_mask = a.length * args.keys;
       args.mask = {memory, a.mask_heads() * of_mask, a.mask_heads() > 1 ? of_mask : 0, args.keys};

@@ -67,6 +67,12 @@ struct Problem {
   }
 
   double masked(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t key) const {
+    if (args.sight.before != nullptr) {
+      const std::int64_t before = args.sight.before[b], place = before + query;
+      if (key >= before + args.queries || (args.sight.causal && key > place) ||
+          (args.sight.window >= 0 && key + args.sight.window <= place))
+        return -kInfinity;
+    }
     return args.mask.data == nullptr ? 0 : args.mask.at(b, h, query)[key * args.mask_key_stride];
   }
 
@@ -131,6 +137,31 @@ TEST(AttentionF32, SharedKeysAndValues) {
           SCOPED_TRACE("group " + std::to_string(group) + " queries " + std::to_string(queries));
           Problem(queries, 29, 64, 80, mask, 2, 6, group).check();
           Problem(queries, 6, 21, 33, mask, 1, 6, group).check();
+        }
+      }
+    }
+  });
+}
+
+// Queries that do not see all keys, by their places: behind so many keys, or so many more or fewer
+// in another entry of the batch.
+TEST(AttentionF32, Sight) {
+  for_each_target([] {
+    for (const std::int64_t queries : {1, 3, 5, 32, 33, 100, 300}) {
+      for (const std::int64_t past : {0, 1, 40, 700}) {
+        for (const std::int64_t window : {-1, 1, 2, 37, 64, 5000}) {
+          for (const bool causal : {false, true}) {
+            for (const Mask mask : {Mask::none, Mask::full}) {
+              SCOPED_TRACE("queries " + std::to_string(queries) + " past " + std::to_string(past) +
+                           " window " + std::to_string(window) + (causal ? " causal" : "") +
+                           (mask == Mask::full ? " mask" : ""));
+              const std::vector<std::int64_t> before = {past / 2, past};
+              Problem problem(queries, queries + past, 3, 5, mask, 2, 2, 2);
+              problem.args.sight = {before.data(), causal, window};
+              if (past == 1) problem.args.scale = -0.7f;
+              problem.check();
+            }
+          }
         }
       }
     }

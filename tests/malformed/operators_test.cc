@@ -205,6 +205,7 @@ TEST(MalformedOperators, GroupQueryAttention) {
       of({prompt, none, none, none, none, numbers({1}), numbers({2})},
          {attribute("softcap", 1.0F)}),
       of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {turns}),
+      of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {i("local_window_size", 0)}),
       of({prompt, none, none, none, none, numbers({1}), numbers({2})}, {}, 4, 2, 4),
       of({prompt, Shape{1, 2, 32}, none, none, none, numbers({1}), numbers({2})}),
       of({prompt, Shape{1, 2, 64}, Shape{1, 2, 60}, none, none, numbers({1}), numbers({2})}),

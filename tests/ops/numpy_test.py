@@ -1,5 +1,7 @@
 """Products, reductions, selections and loops against NumPy, in all their types and corner cases."""
 
+import itertools
+
 import numpy as np
 import onnx
 import pytest
@@ -353,8 +355,42 @@ def norms():
             yield node("MeanVarianceNormalization", [x], [(difference / deviation).astype(np.float32)], axes=axes)
 
 
+def attention():
+    """Queries that see all keys or some: by their place, a mask, a window, or how many keys an entry of the batch has."""
+    for queries, keys, past in [(1, 1, 5), (1, 7, 0), (3, 3, 4), (5, 5, 0), (6, 6, 70), (40, 40, 0), (40, 90, 0), (90, 40, 0), (5, 5, 300)]:
+        for causal, masked, window, counted in itertools.product((0, 1), ("", "float", "bool"), (-1, 0, 6), (False, True)):
+            if counted and past:
+                continue
+            batch, heads, groups, size, total = 2, 4, 2, 8, past + keys
+            q, k, v = draw(batch, heads, queries, size), draw(batch, groups, keys, size), draw(batch, groups, keys, size + 3)
+            old_k, old_v = (draw(batch, groups, past, n) if past else None for n in (size, size + 3))
+            all_k, all_v = (new if old is None else np.concatenate([old, new], 2) for old, new in ((old_k, k), (old_v, v)))
+            count = np.array([total, max(0, total - 4)]) if counted else None
+            ends = count if counted else np.array([total, total])
+            places = np.arange(queries) + (ends[:, None] - queries if counted else np.full((batch, 1), past))
+            key, place = np.arange(total), places[:, :, None]
+            seen = (key < ends[:, None, None]) & ((key <= place) | (not causal)) & ((place - key <= window) | (window < 0))
+            bias = np.where(seen[:, None], 0, -np.inf)
+            mask = None
+            if masked == "bool":
+                mask = RANDOM.integers(0, 3, (queries, total)) > 0
+                mask[queries // 2] = False
+                bias = bias + np.where(mask, 0, -np.inf)
+            elif masked:
+                mask = draw(batch, 1, queries, total)
+                bias = bias + mask
+            scores = q @ np.repeat(all_k, 2, 1).transpose(0, 1, 3, 2) / np.sqrt(size) + bias
+            weights = np.exp(scores - np.maximum(scores.max(-1, keepdims=True), -1e30))
+            weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-30)
+            outputs = [(weights @ np.repeat(all_v, 2, 1)).astype(np.float32), *((all_k, all_v) if past else ())]
+            inputs = [q, k, v, mask, old_k, old_v, count]
+            while inputs[-1] is None:
+                inputs.pop()
+            yield node("Attention", inputs, outputs, 25, is_causal=causal, left_window_size=window)
+
+
 @pytest.mark.parametrize("target", ["", "scalar"])
-@pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, norms, reduce, select, loop, scan],
+@pytest.mark.parametrize("family", [matmul, gemm, einsum, normalise, norms, reduce, select, loop, scan, attention],
                          ids=lambda family: family.__name__)  # fmt: skip
 def test_family(family, target, tmp_path):
     cases = Cases(tmp_path)
