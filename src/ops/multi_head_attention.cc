@@ -224,7 +224,7 @@ void set_mask(const HeadAttention& a, const Run& run, kernels::AttentionArgs& ar
     const std::vector<std::int64_t>& strides = a.bias_strides;
     args.mask = {bias, strides[0], strides[1], strides[2]};
     args.mask_key_stride = strides[3];
-  } else if (a.causal || run.op().has_in(a.in.mask)) {
+  } else if ((a.causal && args.sight.before == nullptr) || run.op().has_in(a.in.mask)) {
     for (std::int64_t b = 0; b < a.batch; ++b) {
       const std::vector<float> mask = mask_of(a, run, b);
       memory.insert(memory.end(), mask.begin(), mask.end());
@@ -251,6 +251,9 @@ void attend_fused(const HeadAttention& a, Run& run, const Rows& q, const Rows& k
   args.k = heads(k, a.size);
   args.v = heads(v, a.value_size);
   args.y = {run.out<float>(0), a.queries * a.value_hidden(), a.value_size, a.value_hidden()};
+  // All tokens are new: each stands at its own number.
+  const std::vector<std::int64_t> before(static_cast<std::size_t>(a.batch), 0);
+  if (a.causal && a.queries >= kernels::kFewQueries) args.sight = {before.data(), true};
   std::vector<float> memory;
   set_mask(a, run, args, memory);
   kernels::attention(args, run.pool());
