@@ -55,7 +55,7 @@ bool Compiler::plan_forward() {
   plan_ = std::make_shared<Plan>();
   plan_->feeds = request_.feeds;
   plan_->steps.reserve(slice_->items.size());
-  plan_->slots.reserve(2 * slice_->items.size());
+  plan_->slots.reserve(slice_->items.size());
   slot_of_.assign(graph_.values().size(), kNotPlanned);
   versions_ = resources_.precedents().initial();
   for (const ValueId value : patched_) versions_[at(value)] = 0;
