@@ -59,6 +59,11 @@ class Family(Network):
     def norm(self, x: str, width: int) -> str:
         return self.node("LayerNormalization", [x, self.uniform(0.8, 1.2, width), self.uniform(-0.1, 0.1, width)], axis=-1, epsilon=1e-6)
 
+    def rms_norm(self, x: str, width: int) -> str:
+        mean = self.node("ReduceMean", [self.node("Pow", [x, self.number(2)])], axes=[-1])
+        root = self.node("Sqrt", [self.node("Add", [mean, self.number(1e-6)])])
+        return self.node("Mul", [self.uniform(0.8, 1.2, width), self.node("Mul", [x, self.node("Div", [self.number(1), root])])])
+
     def gelu(self, x: str) -> str:
         error = self.node("Erf", [self.node("Div", [x, self.constant(np.float32(np.sqrt(2)))])])
         return self.node("Mul", [self.node("Mul", [x, self.node("Add", [error, self.constant(np.float32(1))])]), self.constant(np.float32(0.5))])

@@ -133,11 +133,6 @@ def _llama(name: str, new: int, past: int, bits: int = 32) -> onnx.ModelProto:
     def product(x: str, before: int, after: int) -> str:
         return net.product(x, before, after) if bits == 32 else net.product_of_bits(x, before, after, bits)
 
-    def norm(x: str) -> str:
-        mean = net.node("ReduceMean", [net.node("Pow", [x, net.number(2)])], axes=[-1])
-        root = net.node("Sqrt", [net.node("Add", [mean, net.number(1e-6)])])
-        return net.node("Mul", [net.uniform(0.8, 1.2, width), net.node("Mul", [x, net.node("Div", [net.number(1), root])])])
-
     angles = np.arange(past, total)[:, None] / 10000 ** (np.arange(0, size, 2) / size)
     angles = np.tile(angles, 2)[None, None].astype(np.float32)
     cosines, sines = net.constant(np.cos(angles)), net.constant(np.sin(angles))
@@ -167,7 +162,7 @@ def _llama(name: str, new: int, past: int, bits: int = 32) -> onnx.ModelProto:
     x = net.node("Gather", [net.weight(words, width, fan_in=2), ids], axis=0)
     mask = net.constant(np.triu(np.full((new, total), -3e4, np.float32), 1 + past)[None, None])
     for layer in range(4):
-        y = norm(x)
+        y = net.rms_norm(x, width)
         query = rotated(split(product(y, width, heads * size), heads))
         key = with_past(rotated(split(product(y, width, groups * size), groups)), f"{layer}.key")
         value = with_past(split(product(y, width, groups * size), groups), f"{layer}.value")
@@ -176,10 +171,10 @@ def _llama(name: str, new: int, past: int, bits: int = 32) -> onnx.ModelProto:
         y = net.node("MatMul", [net.node("Softmax", [scores], axis=-1), repeated(value)])
         y = net.node("Reshape", [net.node("Transpose", [y], perm=[0, 2, 1, 3]), net.longs(1, new, width)])
         x = net.node("Add", [x, product(y, width, width)])
-        y = norm(x)
+        y = net.rms_norm(x, width)
         y = net.node("Mul", [net.swish(product(y, width, inner)), product(y, width, inner)])
         x = net.node("Add", [x, product(y, inner, width)])
-    net.node("Identity", [product(norm(x), width, words)], "logits")
+    net.node("Identity", [product(net.rms_norm(x, width), width, words)], "logits")
     return net.model({"logits": [1, new, words]} | outputs)
 
 

@@ -301,29 +301,28 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
   const graph::Node& node = graph_.node(id);
   const ops::Row& row = op->row();
   const bool view = row.is_view() && !op->has_out(1) && op->out(0).known;
-  Step step;
-  step.node = id;
-  step.in = std::move(in);
-  step.captures = std::move(captures);
-  step.out.reserve(at(op->outputs()));
   int next = static_cast<int>(plan_->slots.size());
+  std::vector<int> outs(at(op->outputs()), -1);
   for (int i = 0; i < op->outputs(); ++i) {
-    if (!op->has_out(i)) {
-      step.out.push_back(-1);
-      continue;
-    }
+    if (!op->has_out(i)) continue;
     const ops::Operand& out = op->out(i);
     Slot slot = new_slot(node.outputs[at(i)], out.dtype, out.shape,
                          out.known ? Slot::Place::arena : Slot::Place::made);
-    slot.kept_for = output_kept_for(row, i, step.in);
+    slot.kept_for = output_kept_for(row, i, in);
     if (view) {
-      slot.alias_of = step.in[0];
-      slot.place = plan_->slots[at(step.in[0])].place;
+      slot.alias_of = in[0];
+      slot.place = plan_->slots[at(in[0])].place;
     }
-    step.out.push_back(add_slot(std::move(slot)));
+    outs[at(i)] = add_slot(std::move(slot));
   }
-  step.op = std::move(op);
-  if (!view) plan_->steps.push_back(std::move(step));
+  if (!view) {
+    Step& step = plan_->steps.emplace_back();
+    step.node = id;
+    step.op = std::move(op);
+    step.in = std::move(in);
+    step.out = std::move(outs);
+    step.captures = std::move(captures);
+  }
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     const ValueId value = node.outputs[i];
     if (value == kNone) continue;
