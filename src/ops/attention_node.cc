@@ -23,19 +23,11 @@ Heads heads_of(const Op& op, int i, const char* attribute) {
   return heads_inside(heads, shape[1], shape[2] / heads);
 }
 
-void check_shape(const Op& op, int i, const Shape& wanted) {
-  if (op.in_shape(i) == wanted) return;
-  throw invalid("an input has the wrong shape")
-      .at("input " + std::to_string(i))
-      .expected(to_string(wanted))
-      .got(to_string(op.in_shape(i)));
-}
-
 Heads past_of(const Op& op, int i, std::int64_t batch, const Heads& now) {
   if (!op.has_in(i)) return heads_outside(now.heads, 0, now.size);
   require_rank(op, i, 4, 4);
   const std::int64_t length = op.in_shape(i)[2];
-  check_shape(op, i, {batch, now.heads, length, now.size});
+  expect_shape(op, i, {batch, now.heads, length, now.size});
   return heads_outside(now.heads, length, now.size);
 }
 
@@ -87,7 +79,7 @@ Attention attention_of(const Op& op) {
                            : heads_inside(a.q.heads, a.q.length, a.v.size);
   if (op.has_in(kMask)) read_mask(op, a);
   if (op.has_in(kValidKeys)) {
-    check_shape(op, kValidKeys, {a.batch});
+    expect_shape(op, kValidKeys, {a.batch});
     if (op.has_in(kPastKey)) throw invalid("nonpad_kv_seqlen and past_key exclude each other");
   }
   a.scale = op.has_attr("scale")

@@ -24,14 +24,6 @@ struct Rotary {
   bool from_first = false;     // which say the first token's alone
 };
 
-void check_shape(const Op& op, int i, const Shape& wanted) {
-  if (op.in_shape(i) == wanted) return;
-  throw invalid("an input has the wrong shape")
-      .at("input " + std::to_string(i))
-      .expected(to_string(wanted))
-      .got(to_string(op.in_shape(i)));
-}
-
 Rotary rotary_of(const Op& op) {
   require_rank(op, 0, 3, 4);
   const Shape& x = op.in_shape(0);
@@ -75,12 +67,12 @@ Rotary rotary_of(const Op& op) {
   if (op.has_in(positions)) {
     for (const int i : {cosines, sines}) require_rank(op, i, 2, 2);
     rotary.positions = op.in_shape(cosines)[0];
-    for (const int i : {cosines, sines}) check_shape(op, i, {rotary.positions, rotary.head.half});
+    for (const int i : {cosines, sines}) expect_shape(op, i, {rotary.positions, rotary.head.half});
     rotary.from_first = is_microsofts && op.in_shape(positions) == Shape{1};
-    if (!rotary.from_first) check_shape(op, positions, {rotary.batch, rotary.length});
+    if (!rotary.from_first) expect_shape(op, positions, {rotary.batch, rotary.length});
   } else {
     for (const int i : {cosines, sines})
-      check_shape(op, i, {rotary.batch, rotary.length, rotary.head.half});
+      expect_shape(op, i, {rotary.batch, rotary.length, rotary.head.half});
   }
   return rotary;
 }

@@ -28,15 +28,18 @@ bool Compiler::plan_late(NodeId id, const Precedent* before) {
   ask(id, row_of(id));
   const auto* results = question_.empty() ? nullptr : precedents.shape_arithmetic().find(question_);
   if (results == nullptr) return false;
+  Precedent precedent{nullptr, {}, *results};
   const std::vector<ValueId>& outputs = graph_.node(id).outputs;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] == kNone) continue;
-    const std::shared_ptr<const Tensor>& result = (*results)[i];
+    std::shared_ptr<const Tensor>& result = precedent.results[i];
     Slot slot = new_slot(outputs[i], result->dtype(), result->shape(), Slot::Place::constant);
     slot.constant = result;
     set_late(outputs[i], precedents.note(outputs[i], slot));
+    // The version is that of this very tensor, which other nodes' ops name.
+    result = slot.constant;
   }
-  precedents.set(id, {nullptr, {}, *results}, versions_);
+  precedents.set(id, std::move(precedent), versions_);
   return true;
 }
 
