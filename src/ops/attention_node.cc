@@ -88,8 +88,10 @@ Attention attention_of(const Op& op) {
   a.softcap = op.attr_float("softcap");
   a.causal = op.attr_int("is_causal") != 0;
   if (op.row().versions().front() >= 25) {
-    a.left_window = op.attr_int("left_window_size");
-    a.right_window = op.attr_int("right_window_size");
+    // No window is wider than all places are apart.
+    const std::int64_t widest = checked_add(a.total, a.q.length);
+    a.left_window = std::min(widest, op.attr_int("left_window_size"));
+    a.right_window = std::min(widest, op.attr_int("right_window_size"));
   }
   a.shown = op.attr_int("qk_matmul_output_mode");
   if (a.shown < 0 || a.shown > 3) {

@@ -358,7 +358,7 @@ def norms():
 def attention():
     """Queries that see all keys or some: by their place, a mask, a window, or how many keys an entry of the batch has."""
     for queries, keys, past in [(1, 1, 5), (1, 7, 0), (3, 3, 4), (5, 5, 0), (6, 6, 70), (40, 40, 0), (40, 90, 0), (90, 40, 0), (5, 5, 300)]:
-        for causal, masked, window, counted in itertools.product((0, 1), ("", "float", "bool"), (-1, 0, 6), (False, True)):
+        for causal, masked, window, counted in itertools.product((0, 1), ("", "float", "bool"), (-1, 0, 6, 2**63 - 1), (False, True)):
             if counted and past:
                 continue
             batch, heads, groups, size, total = 2, 4, 2, 8, past + keys
