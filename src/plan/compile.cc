@@ -105,6 +105,12 @@ Slot Compiler::new_slot(ValueId value, DType dtype, Shape shape, Slot::Place pla
   return slot;
 }
 
+Slot Compiler::constant_slot(ValueId value, std::shared_ptr<const Tensor> constant) {
+  Slot slot = new_slot(value, constant->dtype(), constant->shape(), Slot::Place::constant);
+  slot.constant = std::move(constant);
+  return slot;
+}
+
 int Compiler::add_slot(Slot slot) {
   plan_->slots.push_back(std::move(slot));
   return static_cast<int>(plan_->slots.size()) - 1;
@@ -139,11 +145,10 @@ void Compiler::define(ValueId value, int slot, Version version) {
 int Compiler::slot_of(ValueId value) {
   int& known = slot_of_[at(value)];
   if (known >= 0) return known;
-  if (known == kLate) return slot_of_late(value);
+  if (known == kLate) return known = add_slot(constant_slot(value, late_result(value)));
   const Tensor& initializer = graph_.value(value).initializer;
   if (!initializer.has_value()) return kNotPlanned;
-  Slot slot = new_slot(value, initializer.dtype(), initializer.shape(), Slot::Place::constant);
-  slot.constant = borrowed(&initializer);
+  Slot slot = constant_slot(value, borrowed(&initializer));
   slot.of_file = true;
   define(value, add_slot(std::move(slot)), resources_.precedents().initial()[at(value)]);
   return known;

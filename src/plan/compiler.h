@@ -54,6 +54,8 @@ class Compiler {
   // Of a node's outputs some may be fed, and stay what was fed.
   bool is_fed(ValueId value) const { return fed_[at(value)]; }
   static Slot new_slot(ValueId value, DType dtype, Shape shape, Slot::Place place);
+  // Of a constant as it is.
+  static Slot constant_slot(ValueId value, std::shared_ptr<const Tensor> constant);
   int add_slot(Slot slot);
   // From here on `value` lies in `slot`: after the caller's patch and observer have had it.
   // `version`: of a value that is as it was before.
@@ -78,7 +80,8 @@ class Compiler {
   bool plan_late(NodeId id, const Precedent* before);
   // What the results of a node depend on, if that is known, and a few numbers; else nothing.
   void ask(NodeId id, const ops::Row& row);
-  int slot_of_late(ValueId value);
+  // What a value is whose slot waits.
+  const std::shared_ptr<const Tensor>& late_result(ValueId value) const;
   static bool all_known(const ops::Op& op);
   // The op with its outputs' shapes; null where they depend on contents that are not known yet.
   std::shared_ptr<ops::Op> inferred(const graph::Node& node, const ops::Row& row,

@@ -43,8 +43,7 @@ bool Compiler::fold(NodeId id, const ops::Row& row, ops::Op& op, const std::vect
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     const ValueId value = node.outputs[i];
     if (value == kNone || is_fed(value)) continue;
-    Slot slot = new_slot(value, results[i]->dtype(), results[i]->shape(), Slot::Place::constant);
-    slot.constant = results[i];
+    Slot slot = constant_slot(value, results[i]);
     slot.of_file = shared;
     define(value, add_slot(std::move(slot)));
   }

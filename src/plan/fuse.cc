@@ -147,9 +147,7 @@ void Compiler::fuse() {
   // Shapes, and the lists of what steps take and give, are lent to the program.
   for (std::size_t i = 0; i < slots.size(); ++i) {
     Slot& slot = plan_->slots[i];
-    const bool known = slot.place != Slot::Place::made;
-    slots[i].operand = {slot.value,   slot.dtype, std::move(slot.shape), known, slot.constant.get(),
-                        slot.of_file, slot.recipe};
+    slots[i].operand = operand_of(slot, std::move(slot.shape));
     slots[i].kept = std::move(kept[i].reason);
     slots[i].kept_for_views = kept[i].for_views;
     slots[i].view_of = slot.alias_of;

@@ -33,8 +33,7 @@ bool Compiler::plan_late(NodeId id, const Precedent* before) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] == kNone) continue;
     std::shared_ptr<const Tensor>& result = precedent.results[i];
-    Slot slot = new_slot(outputs[i], result->dtype(), result->shape(), Slot::Place::constant);
-    slot.constant = result;
+    Slot slot = constant_slot(outputs[i], result);
     set_late(outputs[i], precedents.note(outputs[i], slot));
     // The version is that of this very tensor, which other nodes' ops name.
     result = slot.constant;
@@ -66,9 +65,7 @@ void Compiler::ask(NodeId id, const ops::Row& row) {
     const graph::Value& facts = graph_.value(input);
     if (slot == kNotPlanned && !facts.initializer.has_value()) return false;
     of_file = of_file && slot == kNotPlanned;
-    const Tensor& constant =
-        slot == kLate ? *resources_.precedents().of(facts.producer).results[at(facts.output_index)]
-                      : facts.initializer;
+    const Tensor& constant = slot == kLate ? *late_result(input) : facts.initializer;
     return add(constant.dtype(), constant.shape(), &constant);
   };
   const bool is_known = std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
@@ -79,12 +76,9 @@ void Compiler::ask(NodeId id, const ops::Row& row) {
   resources_.precedents().shape_arithmetic().add_node(question_, id);
 }
 
-int Compiler::slot_of_late(ValueId value) {
+const std::shared_ptr<const Tensor>& Compiler::late_result(ValueId value) const {
   const graph::Value& facts = graph_.value(value);
-  const auto& result = resources_.precedents().of(facts.producer).results[at(facts.output_index)];
-  Slot slot = new_slot(value, result->dtype(), result->shape(), Slot::Place::constant);
-  slot.constant = result;
-  return slot_of_[at(value)] = add_slot(std::move(slot));
+  return resources_.precedents().of(facts.producer).results[at(facts.output_index)];
 }
 
 }  // namespace mezzo::plan

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -39,11 +40,13 @@ struct Slot {
   std::shared_ptr<const ops::Recipe> recipe = nullptr;  ///< likewise
 };
 
-/// What the slot is to an operator.
-inline ops::Operand operand_of(const Slot& slot) {
-  return {slot.value,          slot.dtype,   slot.shape, slot.place != Slot::Place::made,
+/// What the slot is to an operator that sees it under `shape`.
+inline ops::Operand operand_of(const Slot& slot, Shape shape) {
+  const bool known = slot.place != Slot::Place::made;
+  return {slot.value,          slot.dtype,   std::move(shape), known,
           slot.constant.get(), slot.of_file, slot.recipe};
 }
+inline ops::Operand operand_of(const Slot& slot) { return operand_of(slot, slot.shape); }
 
 /// Some bytes of each plane of a slot that a band copies to its own memory of another slot.
 struct RowCopy {
