@@ -32,10 +32,10 @@ class Layout {
   void run() {
     // Of two convolutions whose sum is taken the later one has it behind itself.
     for (int i = program_.size() - 1; i >= 0; --i) {
-      if (alone(i) && is_convolution(i)) convolution(i);
+      if (alone(i) && is_float_convolution(program_, i)) convolution(i);
     }
     for (int i = 0; i < program_.size(); ++i) {
-      if (is_free(i) && !is_convolution(i)) part(i) = layout_part(program_, i);
+      if (is_free(i) && !is_float_convolution(program_, i)) part(i) = layout_part(program_, i);
     }
     join();
     std::map<int, double> gains;
@@ -86,10 +86,6 @@ class Layout {
   }
 
   double cost(int slot) const { return ops::reorder_cost(program_.slot(slot).operand); }
-
-  bool is_convolution(int i) const {
-    return program_.is(i, "FusedConv", "com.microsoft") || program_.is(i, "Conv");
-  }
 
   // Whether step i is none of those that a convolution takes in.
   bool is_free(int i) {
@@ -307,15 +303,8 @@ class Layout {
 }  // namespace
 
 void layout(Program& program) {
-  // All that blocks are good for.
-  static const std::vector<std::string_view> convolutions = {"Conv", "FusedConv", "QLinearConv",
-                                                             "QuantizedConv"};
   for (int i = 0; i < program.size(); ++i) {
-    const Step& step = program.step(i);
-    if (step.removed || step.op == nullptr) continue;
-    if (std::find(convolutions.begin(), convolutions.end(), step.op->row().name()) !=
-        convolutions.end())
-      return Layout(program).run();
+    if (may_gain(program, i)) return Layout(program).run();
   }
 }
 

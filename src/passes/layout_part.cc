@@ -88,6 +88,10 @@ LayoutPart elementwise(const Program& program, int i) {
   return result.taken.empty() ? LayoutPart{} : result;
 }
 
+bool is_quantized_convolution(const Program& program, int i) {
+  return program.is(i, "QLinearConv") || program.is(i, "QuantizedConv", kBlockedDomain);
+}
+
 // A convolution of bytes; of few input channels they stay plain.
 LayoutPart quantized_conv(Program& program, int i) {
   const Step& step = program.step(i);
@@ -150,10 +154,17 @@ bool bytes_fit_blocks(const Program& program, int slot) {
   return is_free(program, slot) && ops::bytes_can_be_blocked(program.slot(slot).operand);
 }
 
+bool is_float_convolution(const Program& program, int i) {
+  return program.is(i, "FusedConv", "com.microsoft") || program.is(i, "Conv");
+}
+
+bool may_gain(const Program& program, int i) {
+  return is_float_convolution(program, i) || is_quantized_convolution(program, i);
+}
+
 LayoutPart layout_part(Program& program, int i) {
   if (program.is(i, "Split")) return split(program, i);
-  if (program.is(i, "QLinearConv") || program.is(i, "QuantizedConv", kBlockedDomain))
-    return quantized_conv(program, i);
+  if (is_quantized_convolution(program, i)) return quantized_conv(program, i);
   const std::vector<int>& out = program.step(i).out;
   if (std::any_of(out.begin() + 1, out.end(), [](int slot) { return slot >= 0; })) return {};
   const int x = program.in(i, 0), y = program.step(i).out[0];

@@ -31,6 +31,11 @@ struct LayoutPart {
 bool fits_blocks(const Program& program, int slot);
 bool bytes_fit_blocks(const Program& program, int slot);
 
+/// Whether the step is a convolution that is not of bytes.
+bool is_float_convolution(const Program& program, int i);
+/// Whether the step is of an operator that blocks are good for: all others only follow such.
+bool may_gain(const Program& program, int i);
+
 /// The part of a step that is no convolution of float32; one that takes no part where it can't.
 LayoutPart layout_part(Program& program, int i);
 
