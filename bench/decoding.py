@@ -24,18 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[1:1] = [os.fspath(ROOT / "bench" / "models")]
 
 import growing  # noqa: E402
+from engines import session_of  # noqa: E402
 
 # Tokens in the past of the first round; rounds of each way.
 PAST, ROUNDS = 64, 5
-
-
-def session_of(module, path: pathlib.Path, threads: int):
-    options = module.SessionOptions()
-    options.intra_op_num_threads = threads
-    if module is onnxruntime:
-        # Threads that spin behind a run would take the other engine's time.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return module.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
 
 
 def decode(session, tokens: int, begin: int, grows: bool) -> tuple[list[float], list[int]]:
@@ -67,7 +59,10 @@ def main() -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(growing.decoder(arguments.layers), path)
-    sessions = {module.__name__: session_of(module, path, arguments.threads) for module in (mezzo, onnxruntime)}
+    source, threads = os.fspath(path), arguments.threads
+    # Threads that spin behind a run would take the other engine's time.
+    theirs = session_of(onnxruntime, source, threads, **{"session.intra_op.allow_spinning": "0"})
+    sessions = {"mezzo": session_of(mezzo, source, threads), "onnxruntime": theirs}
     times: dict[tuple, list[float]] = {}
     for turn in range(ROUNDS + 1):
         for grows in (True, False):

@@ -37,10 +37,17 @@ def onnxruntime(path: str, threads: int) -> Run:
     return _as_onnxruntime(module, path, threads)
 
 
-def _as_onnxruntime(module: Any, path: str, threads: int) -> Run:
+def session_of(module: Any, source: Any, threads: int, **config: str) -> Any:
+    """A session of ONNX Runtime, or of mezzo, whose interface is the same; `config`: its session config entries."""
     options = module.SessionOptions()
     options.intra_op_num_threads = threads
-    session = module.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for key, value in config.items():
+        options.add_session_config_entry(key, value)
+    return module.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _as_onnxruntime(module: Any, path: str, threads: int) -> Run:
+    session = session_of(module, path, threads)
     return lambda feeds: session.run(None, feeds)
 
 

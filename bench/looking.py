@@ -28,6 +28,7 @@ sys.path[1:1] = [os.fspath(ROOT / "bench" / "models")]
 
 import generate  # noqa: E402
 import peers  # noqa: E402
+from engines import session_of  # noqa: E402
 
 # Sets of taps of which each is new to its session.
 NEW_SETS = 12
@@ -45,12 +46,6 @@ session = module.InferenceSession(sys.argv[2], options)
 session.run(None, feeds)
 print(resident() - before)
 """
-
-
-def session_of(module, source, threads):
-    options = module.SessionOptions()
-    options.intra_op_num_threads = threads
-    return module.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def medians(calls, rounds, seconds=0.3):

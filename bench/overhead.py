@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 import onnxruntime
+from engines import session_of
 from onnx import TensorProto, helper
 
 import mezzo
@@ -32,12 +33,6 @@ def tiny() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
 
 
-def session_of(module, model):
-    options = module.SessionOptions()
-    options.intra_op_num_threads = 1
-    return module.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def microseconds(session, feed) -> float:
     start = time.perf_counter()
     for _ in range(CALLS):
@@ -49,7 +44,7 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     model = tiny()
     feed = {"x": np.ones((2, 3), np.float32), "y": np.ones(3, np.float32)}
-    sessions = {name: session_of(module, model) for name, module in (("mezzo", mezzo), ("ONNX Runtime", onnxruntime))}
+    sessions = {name: session_of(module, model, 1) for name, module in (("mezzo", mezzo), ("ONNX Runtime", onnxruntime))}
     best = dict.fromkeys(sessions, np.inf)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
