@@ -11,6 +11,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
+#include "kernels/simd_winograd_few_inl.h"
 #include "kernels/simd_winograd_inl.h"
 #include "kernels/simd_winograd_tiles_inl.h"
 
@@ -18,7 +19,7 @@
 // transforms of x and y as well, so that these look at whole pixels and sort nothing. The tiles of
 // a block take the place of pixels:
 //   V [36][in_c / 8][tile][8]            transformed inputs
-//   M [36][block of 8 channels][tile][8] products of one panel of channels
+//   M [36][group][tile][channel of a group] products of one panel of channels
 // Weights are packed alike, and their transforms U are those of the plain layout.
 
 HWY_BEFORE_NAMESPACE();
@@ -113,6 +114,10 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
     // The products fetch the next weights.
     const float* next = taps + depth * 9 * kTileCols;
     int64_t to_fetch = k0 + depth < in_c ? std::min(l.chunk, in_c - k0 - depth) * 9 * kTileCols : 0;
+    if (l.tiles <= kFewTiles) {
+      multiply_few(b, to, groups, {k0, depth, taps, to_fetch > 0 ? next : taps});
+      continue;
+    }
     for (int row = 0; row < kInput; ++row) {
       transform_taps(row, taps, depth, kStrideU, u);
       for (int column = 0; column < kInput; ++column) {
@@ -121,8 +126,8 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
         float* m = to.m + product * kStrideM;
         for_tiles(to.count, kTilePixels[groups - 1],
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
-                    const BlockedOut out{m + first * kBlockChannels,
-                                         kMaxTiles * kBlockChannels,
+                    const BlockedOut out{m + first * kGroupChannels,
+                                         kMaxTiles * kGroupChannels,
                                          0,
                                          k0 == 0 ? kZeros : nullptr,
                                          nullptr,
@@ -131,7 +136,7 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
                                          next,
                                          to_fetch > 0,
                                          tiles,
-                                         blocks % kGroupBlocks != 0};
+                                         false};
                     product_kernel(size, groups)(v + first * kBlockChannels, offsets,
                                                  depth / kBlockChannels, u + column * kStrideU,
                                                  out);
@@ -145,23 +150,30 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
   }
 }
 
-// y of a panel of channels, of which `m` is the first block's part of M.
+// y of a panel of channels.
 void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& args, int64_t block,
                        int64_t blocks, const Products& from) {
-  const BlockF32 d;
+  const PairF32 d;
   const ConvShape& s = l.shape;
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
-  const VecBlock lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
-  for (int64_t i = 0; i < blocks * kParts; ++i) {
-    const int64_t part = i % kParts * kPartLanes, channel = (block + i / kParts) * kBlockChannels;
-    const VecBlock bias =
-        args.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, args.bias + channel + part);
-    const float* m = from.m + i / kParts * kMaxTiles * kBlockChannels + part;
+  const VecPair lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
+  constexpr int64_t kVectors = kGroupChannels / kPairLanes;  // of a group
+  for (int64_t i = 0; i < ceil_div(blocks, kGroupBlocks) * kVectors; ++i) {
+    const int64_t part = i % kVectors * kPairLanes, group = i / kVectors;
+    const int64_t channel = (block + group * kGroupBlocks) * kBlockChannels;
+    // Of a last group of one block a vector's second half is nothing.
+    const bool one = (group + 1) * kGroupBlocks > blocks;
+    const int64_t y_second = one ? 0 : s.y_plane() * kBlockChannels,
+                  add_second = one ? 0 : s.add_plane() * kBlockChannels;
+    const VecPair bias = args.bias == nullptr
+                             ? hn::Zero(d)
+                             : load_pair(d, args.bias + channel + part, one ? 0 : kBlockChannels);
+    const float* m = from.m + group * kMaxTiles * kGroupChannels + part;
     for (int64_t t = 0; t < from.count;) {
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
       const int64_t oh = segment.row, height = ceil_div(s.out_h - oh, s.dilation_h);
-      for (int64_t j = 0; j < segment.count; ++j, ++t, m += kBlockChannels) {
+      for (int64_t j = 0; j < segment.count; ++j, ++t, m += kGroupChannels) {
         const int64_t ow = segment.column + j * kTile * s.dilation_w;
         const int64_t width = ceil_div(s.out_w - ow, s.dilation_w);
         const int64_t at = (oh * s.out_w + ow) * kBlockChannels + part;
@@ -170,10 +182,10 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
             args.add == nullptr
                 ? nullptr
                 : args.add + (segment.image * s.out_c + channel) * s.add_plane() + at;
-        VecBlock columns[kInput][kTile];
+        VecPair columns[kInput][kTile];
         MEZZO_UNROLL
         for (int c = 0; c < kInput; ++c) {
-          VecBlock in[kInput];
+          VecPair in[kInput];
           MEZZO_UNROLL
           for (int r = 0; r < kInput; ++r) in[r] = hn::LoadU(d, m + (r * kInput + c) * kStrideM);
           transform_output(in, columns[c]);
@@ -181,7 +193,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
         MEZZO_UNROLL
         for (int r = 0; r < kTile; ++r) {
           if (r >= height) break;
-          VecBlock in[kInput], sums[kTile];
+          VecPair in[kInput], sums[kTile];
           MEZZO_UNROLL
           for (int c = 0; c < kInput; ++c) in[c] = columns[c][r];
           transform_output(in, sums);
@@ -189,9 +201,9 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
           for (int c = 0; c < kTile; ++c) {
             if (c >= width) break;
             const int64_t pixel = (r * s.dilation_h * s.out_w + c * s.dilation_w) * kBlockChannels;
-            VecBlock sum = hn::Add(sums[c], bias);
-            if (add != nullptr) sum = hn::Add(sum, hn::LoadU(d, add + pixel));
-            hn::StoreU(clamp(sum, lo, hi), d, y + pixel);
+            VecPair sum = hn::Add(sums[c], bias);
+            if (add != nullptr) sum = hn::Add(sum, load_pair(d, add + pixel, add_second));
+            store_pair(clamp(sum, lo, hi), d, y + pixel, y_second);
           }
         }
       }

@@ -192,19 +192,15 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
   }
   MEZZO_UNROLL
   for (int v = 0; v < V; ++v) {
-    const bool one = v + 1 == V && out.ends_in_half;
     const auto sum = [&](int p) HWY_ATTR { return acc[0][p][v]; };
     if constexpr (Width == 0) {
-      finish_group<P>(out, v, one, sum, to, add);
+      finish_group<P>(out, v, v + 1 == V && out.ends_in_half, sum, to, add);
     } else {
-      const int block = v * kPairLanes / int{kBlockChannels};
-      const std::int64_t second = one ? 0 : out.block_floats;
-      float* y = to + block * out.block_floats + v * kPairLanes % kBlockChannels;
+      constexpr int kGroup = kGroupChannels;
+      float* y = to + v * kPairLanes / kGroup * out.block_floats + v * kPairLanes % kGroup;
       MEZZO_UNROLL
-      for (int p = 0; p < P; ++p, y += kBlockChannels) {
-        const VecPair all = out.bias == nullptr ? hn::Add(sum(p), load_pair(d, y, second)) : sum(p);
-        store_pair(all, d, y, second);
-      }
+      for (int p = 0; p < P; ++p, y += kGroup)
+        hn::StoreU(out.bias == nullptr ? hn::Add(sum(p), hn::LoadU(d, y)) : sum(p), d, y);
     }
   }
 }
@@ -212,15 +208,16 @@ HWY_INLINE void blocked_tile(const float* HWY_RESTRICT x, const std::int64_t* of
 // `out.tiles` tiles beside each other, of P pixels, `Step` floats apart, times G groups of output
 // channels. Segment s of the input, `Length` steps of k that lie together, begins at x +
 // offsets[s]. Where Width is given the weights' steps are that many floats apart, not a tile's
-// width; the sums then go to y as they are, or (no bias) are added to it, and are summed in the
-// same order in tiles of any size.
+// width; the sums then go to y [group][pixel][channel of a group] as they are, or (no bias) are
+// added to it, and are summed in the same order in tiles of any size.
 template <int P, int G, int Step, int Length, int Width>
 HWY_NOINLINE void blocked_tiles(const float* HWY_RESTRICT x, const std::int64_t* offsets,
                                 std::int64_t segments, const float* HWY_RESTRICT weights,
                                 const BlockedOut& out) {
   const float *fetch = out.fetch, *add = out.add;
   float* y = out.y;
-  for (std::int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, y += P * kBlockChannels) {
+  constexpr int kChannels = Width == 0 ? kBlockChannels : kGroupChannels;
+  for (std::int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, y += P * kChannels) {
     blocked_tile<P, G, Step, Length, Width>(x, offsets, segments, weights, out, fetch, y, add);
     if (add != nullptr) add += P * kBlockChannels;
   }

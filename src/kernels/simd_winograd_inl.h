@@ -72,31 +72,39 @@ HWY_INLINE void transform_weights(const VecF32 (&g)[3], VecF32 (&out)[kInput]) {
   out[5] = g[2];
 }
 
+// Row R of the transforms of a vector of weights, taps [3][3][kTileCols].
+template <int R>
+HWY_INLINE void transform_vector(const float* g, VecF32 (&out)[kInput]) {
+  const F32 d;
+  constexpr float kPoint = R == 1 ? kP : R == 2 ? -kP : R == 3 ? kQ : -kQ;
+  VecF32 in[3];
+  MEZZO_UNROLL
+  for (int c = 0; c < 3; ++c) {
+    const float* from = g + c * kTileCols;
+    if constexpr (R == 0) {
+      in[c] = hn::Mul(hn::Set(d, 1 / (kP * kP * kQ * kQ)), hn::LoadU(d, from));
+    } else if constexpr (R == 5) {
+      in[c] = hn::LoadU(d, from + 6 * kTileCols);
+    } else {
+      in[c] = hn::MulAdd(hn::Set(d, kPoint), hn::LoadU(d, from + 3 * kTileCols),
+                         hn::MulAdd(hn::Set(d, kPoint * kPoint), hn::LoadU(d, from + 6 * kTileCols),
+                                    hn::LoadU(d, from)));
+    }
+  }
+  transform_weights(in, out);
+}
+
 // Row R of the transformed weights of `depth` channels of x: element c of it goes to
 // u + c * stride, [depth][kTileCols], from g [depth][3][3][kTileCols].
 template <int R>
 HWY_NOINLINE void transform_taps(const float* g, std::int64_t depth, std::int64_t stride,
                                  float* u) {
   const F32 d;
-  constexpr float kPoint = R == 1 ? kP : R == 2 ? -kP : R == 3 ? kQ : -kQ;
   for (std::int64_t k = 0; k < depth; ++k, g += 9 * kTileCols, u += kTileCols) {
     MEZZO_UNROLL
     for (int v = 0; v < kTileVectors; ++v) {
-      VecF32 in[3], out[kInput];
-      MEZZO_UNROLL
-      for (int c = 0; c < 3; ++c) {
-        const float* from = g + c * kTileCols + v * kLanes;
-        if constexpr (R == 0) {
-          in[c] = hn::Mul(hn::Set(d, 1 / (kP * kP * kQ * kQ)), hn::LoadU(d, from));
-        } else if constexpr (R == 5) {
-          in[c] = hn::LoadU(d, from + 6 * kTileCols);
-        } else {
-          in[c] = hn::MulAdd(hn::Set(d, kPoint), hn::LoadU(d, from + 3 * kTileCols),
-                             hn::MulAdd(hn::Set(d, kPoint * kPoint),
-                                        hn::LoadU(d, from + 6 * kTileCols), hn::LoadU(d, from)));
-        }
-      }
-      transform_weights(in, out);
+      VecF32 out[kInput];
+      transform_vector<R>(g + v * kLanes, out);
       MEZZO_UNROLL
       for (int c = 0; c < kInput; ++c) hn::StoreU(out[c], d, u + c * stride + v * kLanes);
     }

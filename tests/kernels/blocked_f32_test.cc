@@ -198,6 +198,12 @@ const ConvShape kWinogradShapes[] = {
     make_shape(1, 8, {60, 61}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(1, 800, {8, 8}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(5, 40, {7, 7}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    // Few tiles: five to nine of them.
+    make_shape(1, 16, {3, 17}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 32, {8, 12}, 16, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 40, {4, 27}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(2, 56, {7, 7}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 48, {12, 12}, 56, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     // Dilations: phases that are alike, that differ, that are empty; paddings of any phase.
     make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}),
     make_shape(2, 24, {13, 18}, 40, {3, 3}, {1, 1}, {3, 3, 3, 3}, {3, 3}),
