@@ -129,7 +129,7 @@ class Layout {
   // are worth nothing by themselves, so that they join only what makes their input in blocks.
   void join() {
     for (int i = 0; i < program_.size(); ++i) {
-      if (part(i).takes_part() && part(i).gain <= 0 && !any_given(i)) part(i) = {};
+      if (part(i).takes_part() && !may_begin(i) && !any_given(i)) part(i) = {};
       const LayoutPart& own = part(i);
       if (absorbed_.contains(i) || program_.step(i).removed) continue;
       const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
@@ -150,6 +150,14 @@ class Layout {
         meet(slot, i);
       }
     }
+  }
+
+  // A convolution of plain images may be slower in blocks and yet worth it: nobody has to convert
+  // what it gives.
+  bool may_begin(int i) {
+    const LayoutPart& own = part(i);
+    const bool reads_plain = own.stages && own.taken.empty();
+    return own.gain + (reads_plain ? cost(own.given[0]) : 0) > 0;
   }
 
   bool any_given(int i) {

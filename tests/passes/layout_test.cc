@@ -69,6 +69,26 @@ TEST_F(LayoutPass, ARegionNeedsNoConversion) {
   EXPECT_EQ(Session(network(false, 4), {.threads = 1}).explain(picture()), plan);
 }
 
+// The first convolution would be faster by Winograd's method on plain images, which blocks of 8
+// channels do not divide; but then its result would have to be converted.
+TEST_F(LayoutPass, AConvolutionOfAPlainImageGivesBlocks) {
+  G g;
+  g.input("x", DType::f32, {1, 12, 32, 32})
+      .weight("w0", {16, 12, 3, 3})
+      .weight("w", {16, 16, 3, 3});
+  const auto pads = G::ints("pads", {1, 1, 1, 1});
+  g.node("Conv", {"x", "w0"}, {"c0"}, {pads}).node("Conv", {"c0", "w"}, {"c1"}, {pads});
+  g.node("Conv", {"c1", "w"}, {"c2"}, {pads});
+  g.node("Conv", {"c2", "w"}, {"y"}, {pads}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds = {{"x", G::random({1, 12, 32, 32}, 1)}};
+  const std::string plan = Session(model, {.threads = 1}).explain(feeds);
+  EXPECT_EQ(count(plan, "as BlockedConv") + count(plan, "as BlockedStagedConv"), 4) << plan;
+  EXPECT_EQ(count(plan, "as ToBlocked"), 0) << plan;
+  expect_near(Session(model).run(feeds)[0],
+              Session(model, {.disabled_passes = {"layout"}}).run(feeds)[0], 1e-5);
+}
+
 TEST_F(LayoutPass, ATappedTensorIsConvertedOnTheSide) {
   const Session session(network(), {.threads = 1});
   const std::string plan = session.explain(picture(), {"y", "m1"});
