@@ -120,10 +120,9 @@ void run_unary(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
       return run([](VecF32 v) HWY_ATTR { return gelu_f32(v); });
     case Unary::gelu_tanh:
       return run([&](VecF32 v) HWY_ATTR {
-        const VecF32 h = hn::Mul(v, half), cube = hn::Mul(hn::Mul(v, v), v);
-        const VecF32 inner =
-            hn::Mul(hn::MulAdd(hn::Set(d, 0.044715f), cube, v), hn::Set(d, 0.79788456f));
-        return hn::MulAdd(h, tanh_f32(inner), h);
+        // (1 + tanh(u)) / 2 = sigmoid(2 u), with u = sqrt(2 / pi) (x + 0.044715 x^3).
+        const VecF32 b = polynomial(hn::Mul(v, v), -1.59576912f, -7.13548163e-2f);
+        return swish_f32(v, b);
       });
     case Unary::relu:
       return run([&](VecF32 v) HWY_ATTR { return hn::Max(zero, v); });
@@ -141,7 +140,7 @@ void run_unary(Unary op, UnaryArgs args, const float* x, float* y, int64_t n) {
         return hn::Mul(v, clamp(hn::MulAdd(v, hn::Set(d, 1.0f / 6.0f), half), zero, one));
       });
     case Unary::swish:
-      return run([&](VecF32 v) HWY_ATTR { return hn::Mul(v, sigmoid_f32(hn::Mul(v, alpha))); });
+      return run([&, b = hn::Neg(alpha)](VecF32 v) HWY_ATTR { return swish_f32(v, b); });
     case Unary::softplus:
       return run([&](VecF32 v) HWY_ATTR {
         return hn::Add(hn::Max(zero, v), log1p_unit(exp_f32(hn::Neg(hn::Abs(v)))));

@@ -11,8 +11,8 @@ namespace mezzo::kernels {
 /// by all (clip too); infinities give what the formula gives, which is NaN for swish, mish and the
 /// GELUs at -inf. Errors against the exact value, in units of the last place and over all finite x,
 /// are at most: exp 2, log 2, tanh 3, sigmoid 4, erf 3, sin and cos 3, atan 3, swish and mish 8,
-/// softplus 4, elu and celu 3, selu 4. The GELUs cancel for negative x as their formulas do: there
-/// the error is some 2^-22 |x|. Factors below 2^-126 may be flushed to zero.
+/// softplus 4, elu and celu 3, selu 4. That of the GELUs is some 2^-22 |x| for negative x, where the
+/// formulas cancel. Factors below 2^-126 may be flushed to zero.
 enum class Unary {
   abs,
   neg,

@@ -176,20 +176,26 @@ HWY_INLINE VecF32 tanh_f32(VecF32 x) {
   return hn::CopySign(hn::Div(m, hn::Add(m, hn::Set(d, 2.0f))), x);
 }
 
-HWY_INLINE VecF32 sigmoid_f32(VecF32 x) {
+// 1 + exp(x), of which sigmoid's quotients are made.
+HWY_INLINE VecF32 one_plus_exp(VecF32 x) {
   const F32 d;
-  const VecF32 one = hn::Set(d, 1.0f), largest = hn::Set(d, 87.0f);
-  const VecF32 negative = hn::Neg(x);
+  const VecF32 largest = hn::Set(d, 87.0f);
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  const VecF32 e = exp_of(reduce_exp(clamp(negative, hn::Neg(largest), hn::Set(d, 89.0f))));
+  const VecF32 e = exp_of(reduce_exp(clamp(x, hn::Neg(largest), hn::Set(d, 89.0f))));
 #else
-  // Beyond that exp(-x) may be infinite, and the result denormal.
-  const VecF32 e = hn::AllFalse(d, hn::Gt(negative, largest))
-                       ? exp_ordinary(hn::Max(hn::Neg(largest), negative))
-                       : exp_f32(negative);
+  // Beyond that exp(x) may be infinite, and its reciprocal denormal.
+  const VecF32 e = hn::AllFalse(d, hn::Gt(x, largest)) ? exp_ordinary(hn::Max(hn::Neg(largest), x))
+                                                       : exp_f32(x);
 #endif
-  return hn::Div(one, hn::Add(one, e));
+  return hn::Add(hn::Set(d, 1.0f), e);
 }
+
+HWY_INLINE VecF32 sigmoid_f32(VecF32 x) {
+  return hn::Div(hn::Set(F32(), 1.0f), one_plus_exp(hn::Neg(x)));
+}
+
+// x sigmoid(-b x): the quotient takes as long as sigmoid's, and there is no product behind it.
+HWY_INLINE VecF32 swish_f32(VecF32 x, VecF32 b) { return hn::Div(x, one_plus_exp(hn::Mul(x, b))); }
 
 HWY_INLINE VecF32 erf_f32(VecF32 x) {
   const F32 d;
