@@ -30,6 +30,7 @@
 #include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
 #include "kernels/peak_f32.h"
+#include "kernels/phased_winograd_f32.h"
 #include "kernels/pool_f32.h"
 #include "kernels/softmax_f32.h"
 #include "kernels/target.h"
@@ -171,6 +172,12 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
                     }
                   });
     report.flops("  in blocks of 8 channels", operations(s), blocked.warm, blocked.cold, 0);
+  }
+  if (mezzo::ops::phased_winograd_refusal(s).empty()) {
+    const ConvTimes phased =
+        time_conv(s, phased_winograd_weights_bytes(s),
+                  [&](const ConvArgs& args) { phased_winograd_conv(s, args, pool); });
+    report.flops("  by phases", operations(s), phased.warm, phased.cold, 0);
   }
   return plain.cold * times;
 }

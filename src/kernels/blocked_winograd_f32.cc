@@ -227,16 +227,8 @@ void run_blocked_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& p
             transform_outputs(l, b, args, block, blocks, products);
           },
       pool);
-  if (!all.stages.wanted()) return;
   // A few rows of tiles are no whole lines: stages follow plane by plane.
-  const int64_t blocks = s.out_c / kBlockChannels, pixels = s.out_h * s.out_w;
-  const int64_t y_stride = all.y_batch_stride != 0 ? all.y_batch_stride : s.out_c * pixels;
-  pool.parallel_for(s.batch * blocks, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
-    StagePlanes planes;
-    for (int64_t i = begin; i < end; ++i)
-      run_stages(s, all, y_stride, i / blocks, i % blocks, 0, pixels, planes);
-    planes.finish();
-  });
+  if (all.stages.wanted()) run_all_stages(s, all, pool);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -127,6 +127,19 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
   for (BlockRows* rows : {&conv, &after_norm, &sum, &result}) rows->finish();
 }
 
+// The stages of all images, plane by plane.
+inline void run_all_stages(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
+  const std::int64_t blocks = s.out_c / kBlockChannels, pixels = s.out_h * s.out_w;
+  const std::int64_t y_stride =
+      args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
+  pool.parallel_for(s.batch * blocks, 1, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    StagePlanes planes;
+    for (std::int64_t i = begin; i < end; ++i)
+      run_stages(s, args, y_stride, i / blocks, i % blocks, 0, pixels, planes);
+    planes.finish();
+  });
+}
+
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -42,9 +42,9 @@ HWY_INLINE void transform_input(const V (&x)[kInput], V (&out)[kInput]) {
   out[5] = hn::MulAdd(product, x[1], hn::NegMulAdd(sum, x[3], x[5]));
 }
 
-// A' m.
-template <class V>
-HWY_INLINE void transform_output(const V (&m)[kInput], V (&out)[kTile]) {
+// A' m, for tiles of N = 4 outputs in a row, or of 3 (and weights of 4).
+template <class V, int N>
+HWY_INLINE void transform_output(const V (&m)[kInput], V (&out)[N]) {
   const hn::DFromV<V> d;
   constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
   constexpr float kScaleP = 1 / (2 * kP2 * (kP2 - kQ2)), kScaleQ = 1 / (2 * kQ2 * (kQ2 - kP2));
@@ -53,9 +53,15 @@ HWY_INLINE void transform_output(const V (&m)[kInput], V (&out)[kTile]) {
   out[0] = hn::MulAdd(hn::Set(d, kScaleQ), sum_q, hn::MulAdd(hn::Set(d, kScaleP), sum_p, m[0]));
   out[1] = hn::MulAdd(hn::Set(d, kScaleQ * kQ), difference_q,
                       hn::Mul(hn::Set(d, kScaleP * kP), difference_p));
-  out[2] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2), sum_q, hn::Mul(hn::Set(d, kScaleP * kP2), sum_p));
-  out[3] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2 * kQ), difference_q,
-                      hn::MulAdd(hn::Set(d, kScaleP * kP2 * kP), difference_p, m[5]));
+  const V p2 = hn::Set(d, kScaleP * kP2), q2 = hn::Set(d, kScaleQ * kQ2);
+  if constexpr (N == 3) {
+    out[2] = hn::MulAdd(q2, sum_q, hn::MulAdd(p2, sum_p, m[5]));
+  } else {
+    static_assert(N == kTile);
+    out[2] = hn::MulAdd(q2, sum_q, hn::Mul(p2, sum_p));
+    out[3] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2 * kQ), difference_q,
+                        hn::MulAdd(hn::Set(d, kScaleP * kP2 * kP), difference_p, m[5]));
+  }
 }
 
 // G g.

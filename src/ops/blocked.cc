@@ -7,6 +7,7 @@
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/blocked_i8.h"
+#include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
 #include "ops/blocked_image.h"
@@ -60,18 +61,28 @@ std::optional<RowWindow> rows_of_conv(const Op& op) {
   // What a kernel leaves of an activation is done to the whole result.
   if (finish_of(conv.activation).rest.kind != Activation::Kind::identity) return std::nullopt;
   std::optional<RowWindow> window = row_window(conv.windows);
-  if (window && blocked_winograd_refusal(conv_shape(conv)).empty())
+  if (!window) return window;
+  const kernels::ConvShape shape = conv_shape(conv);
+  if (phased_winograd_refusal(shape).empty()) {
+    window->unit = kernels::kPhasedWinogradRows;
+  } else if (blocked_winograd_refusal(shape).empty()) {
     window->unit = kernels::kWinogradRows * conv.windows[0].dilation;
+  }
   return window;
 }
 
-// 3x3 convolutions with a quarter of the multiplications. Weights are packed as for plain images.
+// 3x3 convolutions with a quarter of the multiplications, whose weights are packed as for plain
+// images, and first layers with a third of them.
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
-  const kernels::ConvShape shape = conv_shape(conv);
+  const kernels::ConvShape shape = conv_shape(conv), banded = banded_conv_shape(op, conv);
+  if (kernels::phased_winograd_applies(shape)) {
+    return winograd_by({kernels::phased_winograd_conv, packed_phased_winograd_weights}, op, conv,
+                       banded, phased_winograd_refusal(shape));
+  }
   const std::string refusal = blocked_winograd_refusal(shape);
   if (!kernels::blocked_conv_takes_blocked(shape) && refusal.empty()) return refuse("X is plain");
-  return winograd_by(kernels::blocked_winograd_conv, op, conv, banded_conv_shape(op, conv),
+  return winograd_by({kernels::blocked_winograd_conv, packed_winograd_weights}, op, conv, banded,
                      refusal);
 }
 
@@ -203,6 +214,7 @@ double blocked_gain(const Op& op) {
   // what a large direct convolution does.
   const auto [plain, blocked] = [&]() -> std::pair<double, double> {
     if (conv.groups == conv.in_c && conv.groups > 1) return {28, 38};
+    if (phased_winograd_refusal(shape).empty()) return {53, 95};
     if (conv.in_c % kBlock != 0) return {53, 62};
     if (conv.groups > 1 && conv.group_in() < 16) return {40, 60};
     if (conv.group_in() <= 32) return {60, 75};

@@ -36,7 +36,8 @@ Choice winograd(Op& op) {
   const Convolution conv = convolution_of(op, op.in_shape(0));
   if (conv.windows.size() != 2) return refuse("not two spatial axes");
   const kernels::ConvShape shape = conv_shape(conv);
-  return winograd_by(kernels::winograd_conv, op, conv, shape, winograd_refusal(shape));
+  return winograd_by({kernels::winograd_conv, packed_winograd_weights}, op, conv, shape,
+                     winograd_refusal(shape));
 }
 
 // Convolutions along one or two axes, by the SIMD kernels.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/shape.h"
+#include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
 #include "ops/shapes.h"
@@ -82,10 +83,16 @@ kernels::ConvShape conv_shape(const Convolution& conv) {
 
 namespace {
 
-// Why neither of them is to; empty where one may.
-std::string any_winograd_refusal(const kernels::ConvShape& shape) {
+// Why none of them is to; empty where one may.
+std::string all_winograd_refusal() {
   const char* wanted = std::getenv("MEZZO_WINOGRAD");
-  if (wanted != nullptr && std::string_view(wanted) == "0") return "MEZZO_WINOGRAD=0";
+  return wanted != nullptr && std::string_view(wanted) == "0" ? "MEZZO_WINOGRAD=0" : "";
+}
+
+// Why neither of those for 3x3 is to.
+std::string any_winograd_refusal(const kernels::ConvShape& shape) {
+  const std::string refusal = all_winograd_refusal();
+  if (!refusal.empty()) return refusal;
   return kernels::blocked_winograd_applies(shape) ? "" : "not 3x3 with steps of 1, or depthwise";
 }
 
@@ -103,6 +110,13 @@ std::string winograd_refusal(const kernels::ConvShape& shape) {
   if (!refusal.empty()) return refusal;
   if (!kernels::winograd_applies(shape)) return "dilated, and not in blocks";
   return kernels::winograd_pays(shape) ? "" : kTooLittle;
+}
+
+std::string phased_winograd_refusal(const kernels::ConvShape& shape) {
+  const std::string refusal = all_winograd_refusal();
+  if (!refusal.empty()) return refusal;
+  if (!kernels::phased_winograd_applies(shape)) return "not a first layer of 7x7 with steps of 2";
+  return kernels::phased_winograd_pays(shape) ? "" : kTooLittle;
 }
 
 Finish finish_of(const Activation& activation) {
@@ -165,19 +179,26 @@ Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape) {
                         kernels::pack_winograd_weights);
 }
 
+Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape) {
+  const std::string key =
+      "phased winograd " + std::string(kernels::name_of(kernels::active_target()));
+  return packed_weights(op, key, shape, kernels::phased_winograd_weights_bytes(shape),
+                        kernels::pack_phased_winograd_weights);
+}
+
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run) {
   apply_simd(finish.rest, run.out<float>(0), shape.batch * shape.out_c * shape.out_h * shape.out_w,
              run.pool());
 }
 
-Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
+Choice winograd_by(const Winograd& kernel, Op& op, const Convolution& conv,
                    const kernels::ConvShape& shape, const std::string& refusal) {
   if (conv.empty()) return refuse("an empty tensor");
   if (!refusal.empty()) return refuse(refusal);
   if (!op.is_constant(1)) return refuse("the weights are computed");
-  const Tensor packed = packed_winograd_weights(op, shape);
-  return [kernel, shape, packed, finish = finish_of(conv.activation)](Run& run) {
-    kernel(shape, conv_args(run, static_cast<const float*>(packed.data()), finish), run.pool());
+  const Tensor packed = kernel.packed(op, shape);
+  return [run_kernel = kernel.run, shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    run_kernel(shape, conv_args(run, static_cast<const float*>(packed.data()), finish), run.pool());
     apply_rest(finish, shape, run);
   };
 }

@@ -40,6 +40,8 @@ kernels::ConvShape conv_shape(const Convolution& conv);
 /// empty where it is.
 std::string winograd_refusal(const kernels::ConvShape& shape);
 std::string blocked_winograd_refusal(const kernels::ConvShape& shape);
+/// The same for the one of first layers.
+std::string phased_winograd_refusal(const kernels::ConvShape& shape);
 
 /// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
 struct Finish {
@@ -59,8 +61,9 @@ using Pack = void (*)(const kernels::ConvShape&, const float* weights, float* pa
 /// `key`.
 Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& shape,
                       std::size_t bytes, Pack pack);
-/// The same for Winograd's kernels, of either layout.
+/// The same for Winograd's kernels, of either layout, and for the one of first layers.
 Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape);
+Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape);
 /// A key for what kernels::pack_weights gives.
 std::string packing_key(const kernels::ConvShape& shape);
 /// Weights are packed by several threads only where that pays for starting them.
@@ -69,10 +72,14 @@ ThreadPool packing_pool(const Op& op, std::size_t bytes);
 /// What a kernel has left of the activation, over the whole result.
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run);
 
-/// Winograd's kernel for either layout, or why not that (its own `refusal`, unless that is empty),
-/// for the image of `shape` or a band of it. The weights are packed alike for both layouts.
-using Winograd = void (*)(const kernels::ConvShape&, const kernels::ConvArgs&, ThreadPool&);
-Choice winograd_by(Winograd kernel, Op& op, const Convolution& conv,
+/// One of Winograd's kernels, and what packs its weights.
+struct Winograd {
+  void (*run)(const kernels::ConvShape&, const kernels::ConvArgs&, ThreadPool&);
+  Tensor (*packed)(Op&, const kernels::ConvShape&);
+};
+/// The kernel, or why not that (its own `refusal`, unless that is empty), for the image of `shape`
+/// or a band of it.
+Choice winograd_by(const Winograd& kernel, Op& op, const Convolution& conv,
                    const kernels::ConvShape& shape, const std::string& refusal);
 
 /// Sets the output of `op`, of shape `y`, which its summand (input 3, if any) must have, too.

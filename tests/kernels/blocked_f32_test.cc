@@ -7,6 +7,7 @@
 #include <span>
 
 #include "kernels/conv_test.h"
+#include "kernels/phased_winograd_f32.h"
 #include "kernels/winograd_f32.h"
 
 namespace mezzo::kernels {
@@ -226,6 +227,34 @@ TEST(BlockedF32, Winograd) {
         });
 }
 
+const ConvShape kPhasedShapes[] = {
+    // Rows of tiles that are whole, and not; blocks that fill a vector, and not; every number of
+    // channels; the first layer of ResNets.
+    make_shape(1, 3, {24, 24}, 16, {7, 7}, {2, 2}, {3, 3, 3, 3}),
+    make_shape(2, 3, {31, 45}, 24, {7, 7}, {2, 2}, {3, 3, 3, 3}),
+    make_shape(1, 1, {40, 17}, 8, {7, 7}, {2, 2}, {3, 3, 3, 3}),
+    make_shape(1, 2, {9, 8}, 32, {7, 7}, {2, 2}, {0, 1, 0, 0}),
+    make_shape(3, 4, {18, 26}, 40, {8, 8}, {2, 2}, {3, 3, 3, 3}),
+    make_shape(1, 3, {20, 33}, 16, {8, 7}, {2, 2}, {2, 4, 3, 1}),
+    make_shape(1, 3, {64, 64}, 64, {7, 7}, {2, 2}, {3, 3, 3, 3}),
+    // More tiles in a row than are taken at a time; images smaller than the window; crops.
+    make_shape(1, 3, {11, 300}, 16, {7, 7}, {2, 2}, {3, 3, 3, 3}),
+    make_shape(2, 1, {7, 589}, 8, {7, 8}, {2, 2}, {3, 3, 2, 4}),
+    make_shape(1, 3, {1, 2}, 8, {7, 7}, {2, 2}, {3, 6, 4, 3}),
+    make_shape(1, 3, {3, 40}, 8, {7, 7}, {2, 2}, {16, 3, 18, 3}),
+    make_shape(1, 3, {25, 29}, 16, {7, 7}, {2, 2}, {-2, -3, -1, -4}),
+};
+
+void convolve_by_phases(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+  ASSERT_TRUE(phased_winograd_applies(s));
+  AlignedFloats packed(phased_winograd_weights_bytes(s));
+  pack_phased_winograd_weights(s, weights.data(), packed.data(), test_pool());
+  args.packed_weights = packed.data();
+  phased_winograd_conv(s, args, test_pool());
+}
+
+TEST(BlockedF32, WinogradByPhases) { check(kPhasedShapes, true, convolve_by_phases); }
+
 // Whatever is asked for of the stages behind a convolution, against arithmetic on its result.
 template <class Convolve>
 void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
@@ -240,7 +269,9 @@ void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
                              unscale = random_floats(s.out_c, 7);
     const Expected expected = reference(s, plain, weights);
     const double tolerance = 2 * winograd_tolerance(expected);
-    const std::vector<float> x = blocked(s.batch, s.in_c, s.in_h * s.in_w, plain),
+    const std::vector<float> x = blocked_conv_takes_blocked(s)
+                                     ? blocked(s.batch, s.in_c, s.in_h * s.in_w, plain)
+                                     : plain,
                              add_blocked = blocked(s.batch, s.out_c, pixels, add);
     for_each_target([&] {
       // Bits: shift, add, the four outputs, then scale and unscale.
@@ -336,6 +367,7 @@ TEST(BlockedF32, Stages) {
   };
   check_stages(std::span(kWinogradShapes).first(4), winograd);
   check_stages(std::span(kWinogradShapes).last(3), winograd);
+  check_stages(std::span(kPhasedShapes).first(7), convolve_by_phases);
 }
 
 TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
@@ -362,6 +394,9 @@ TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
                                make_shape(3, 24, {14, 14}, 104, {3, 3}, {1, 1}, {1, 1, 1, 1})}) {
       same(s, winograd_weights_bytes(s), pack_winograd_weights, blocked_winograd_conv);
     }
+    const ConvShape phased = make_shape(2, 3, {70, 61}, 24, {7, 7}, {2, 2}, {3, 3, 3, 3});
+    same(phased, phased_winograd_weights_bytes(phased), pack_phased_winograd_weights,
+         phased_winograd_conv);
     for (const ConvShape& s : {make_shape(1, 64, {33, 33}, 40, {1, 1}),
                                make_shape(2, 16, {15, 15}, 32, {3, 3}, {2, 2}, {1, 1, 1, 1})}) {
       AlignedFloats scratch(blocked_scratch_bytes(s));
