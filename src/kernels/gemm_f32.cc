@@ -26,8 +26,10 @@ namespace {
 
 using std::int64_t;
 
-// Floats of an operand packed on the fly: of the order of a shared L2 or L3 slice.
-constexpr int64_t kChunkFloats = int64_t{2} << 20;
+// Floats of an operand packed on the fly. Of A a thread is to find its part in its L2, but for so
+// many rows the whole of B is read; of B it is of the order of a shared L2 or L3 slice.
+constexpr int64_t kRowFloats = int64_t{160} << 10, kLeastRows = 72;
+constexpr int64_t kColFloats = int64_t{2} << 20;
 // Panels of a task: about 128 columns and about 96 rows, or 168 of the high tiles. Groups of rows
 // are rounded to the nearest number, so that 128 rows are one.
 constexpr int64_t kTaskCols = 128 / kTileCols, kTaskRows = kMaxRows >= 12 ? 12 : 96 / kMaxRows;
@@ -284,15 +286,13 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmO
   const bool b_in_place =
       !b.packed && m <= height && b.col_stride == 1 && b.row_stride >= kTileCols;
   const int64_t whole_cols = n / kTileCols * kTileCols;
-  const bool a_in_place =
-      !a.packed && !b.packed && a.col_stride == 1 && a.row_stride > 0 && n <= kFewCols;
-  const int64_t row_chunk =
-      a.packed || a_in_place
-          ? m
-          : std::min(m, std::max<int64_t>(1, kChunkFloats / depth / height) * height);
+  const bool a_in_place = !a.packed && a.col_stride == 1 && a.row_stride > 0 && n <= kFewCols;
+  const int64_t most_rows = std::max(kLeastRows, kRowFloats * pool.available() / depth);
+  const int64_t row_chunk = a.packed || a_in_place || m <= most_rows
+                                ? m
+                                : round_up(ceil_div(m, ceil_div(m, most_rows)), height);
   const int64_t col_chunk =
-      b.packed ? n
-               : std::min(n, std::max<int64_t>(1, kChunkFloats / depth / kTileCols) * kTileCols);
+      b.packed ? n : std::min(n, std::max<int64_t>(1, kColFloats / depth / kTileCols) * kTileCols);
   int64_t packed_row = -1;  // the chunk of A that lies packed
   for (int64_t col = 0; col < n;) {
     const bool in_place = b_in_place && col < whole_cols;

@@ -107,6 +107,14 @@ TEST(GemmF32, EveryShapeLayoutAndPacking) {
   });
 }
 
+// So deep that A is packed for some of its rows at a time.
+TEST(GemmF32, RowsInChunks) {
+  for_each_target([] {
+    for (const Packing packing : {Packing::none, Packing::b})
+      check({79, 33, 20001}, Layout::column_major, Layout::row_major, packing, {}, "deep");
+  });
+}
+
 TEST(GemmF32, EpilogueInAllItsParts) {
   for_each_target([] {
     for (const Case& c : kCases) {
