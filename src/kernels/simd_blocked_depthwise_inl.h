@@ -40,8 +40,9 @@ constexpr std::array<DepthwiseKernel, sizeof...(N)> depthwise_pair_kernels(
 // of a pair.
 struct DepthwiseChoice {
   std::int64_t unit, most;
+  std::int64_t missing;             // pixels that may be, at either end
   const DepthwiseKernel* inner[2];  // that miss nothing
-  const DepthwiseKernel* ends[2];   // null: these must not miss anything
+  const DepthwiseKernel* ends[2];   // null: nothing may be missing
 };
 
 // Step: floats of x from one output to the next.
@@ -50,9 +51,9 @@ DepthwiseChoice depthwise_choice() {
   constexpr int kMost = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3 ? 8 : 12;
   using Counts = std::make_integer_sequence<int, kMost>;
   static constexpr auto kInner = depthwise_kernels<K, Step, false>(Counts{});
-  if constexpr (K == 0) return {1, kMost, {kInner.data(), kInner.data()}, {}};
+  if constexpr (K == 0) return {1, kMost, 0, {kInner.data(), kInner.data()}, {}};
   static constexpr auto kEnds = depthwise_kernels<K, Step, true>(Counts{});
-  return {1, kMost, {kInner.data(), kInner.data()}, {kEnds.data(), kEnds.data()}};
+  return {1, kMost, kMostMissing<K>, {kInner.data(), kInner.data()}, {kEnds.data(), kEnds.data()}};
 }
 
 // Step: pixels from one output to the next.
@@ -64,22 +65,28 @@ DepthwiseChoice depthwise_pair_choice() {
                         kInnerOdd = depthwise_pair_kernels<D, K, Step, false, true>(Counts{}),
                         kEnds = depthwise_pair_kernels<D, K, Step, true, false>(Counts{}),
                         kEndsOdd = depthwise_pair_kernels<D, K, Step, true, true>(Counts{});
-  return {2, 2 * kMost, {kInner.data(), kInnerOdd.data()}, {kEnds.data(), kEndsOdd.data()}};
+  return {2,
+          2 * kMost,
+          kMostMissing<K>,
+          {kInner.data(), kInnerOdd.data()},
+          {kEnds.data(), kEndsOdd.data()}};
 }
 
 // A template, so that other targets do not compile the pairs.
 template <class D>
 DepthwiseChoice depthwise_choice(const ConvShape& s) {
   constexpr int kOne = kBlockChannels, kTwo = 2 * kBlockChannels;
-  if (s.dilation_w != 1 || s.stride_w > 2 || (s.k_w != 3 && s.k_w != 5))
+  const bool one = s.stride_w == 1, three = s.k_w == 3, seven = s.k_w == 7 && one;
+  if (s.dilation_w != 1 || s.stride_w > 2 || (!three && s.k_w != 5 && !seven))
     return depthwise_choice<0, 0>();
-  const bool one = s.stride_w == 1, three = s.k_w == 3;
   if constexpr (hn::MaxLanes(D()) == 2 * kBlockChannels) {
     if (s.k_h == s.k_w && s.stride_h == s.stride_w && s.dilation_h == 1) {
+      if (seven) return depthwise_pair_choice<D, 7, 1>();
       if (three) return one ? depthwise_pair_choice<D, 3, 1>() : depthwise_pair_choice<D, 3, 2>();
       return one ? depthwise_pair_choice<D, 5, 1>() : depthwise_pair_choice<D, 5, 2>();
     }
   }
+  if (seven) return depthwise_choice<7, kOne>();
   if (three) return one ? depthwise_choice<3, kOne>() : depthwise_choice<3, kTwo>();
   return one ? depthwise_choice<5, kOne>() : depthwise_choice<5, kTwo>();
 }
@@ -97,11 +104,11 @@ inline std::vector<DepthwiseTile> depthwise_tiles(const ConvShape& s,
     }
   };
   // The windows' first columns run from -pad on.
-  const std::int64_t missing = choice.ends[0] == nullptr ? 0 : kMostMissing;
   const std::int64_t reach = (s.k_w - 1) * s.dilation_w;
-  const std::int64_t before = std::max<std::int64_t>(0, s.pad_left - missing);
+  const std::int64_t before = std::max<std::int64_t>(0, s.pad_left - choice.missing);
   const std::int64_t inside = std::min(ceil_div(before, s.stride_w), s.out_w);
-  const std::int64_t last = s.in_w - 1 + missing - reach + s.pad_left;  // first column, plus pad
+  const std::int64_t last =
+      s.in_w - 1 + choice.missing - reach + s.pad_left;  // first column, plus pad
   const std::int64_t outside =
       last < 0 ? inside : std::clamp(last / s.stride_w + 1, inside, s.out_w);
   by_themselves(0, inside);

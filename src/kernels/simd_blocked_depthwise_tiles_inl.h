@@ -59,8 +59,9 @@ struct DepthwiseEnd {
   hn::Vec<D> lo, hi, bias;
 };
 
-// Pixels that may be missing at either end of what several outputs read.
-inline constexpr int kMostMissing = 2;
+// Pixels that may be missing at either end of what several outputs read, with K taps along the row.
+template <int K>
+inline constexpr int kMostMissing = K > 5 ? 3 : 2;
 
 // N outputs of one row. K taps along the row, side by side, and outputs `Step` floats apart, of
 // whose pixels those that are missing are zero where Ends; or, where K is 0, any number of taps.
@@ -81,8 +82,8 @@ HWY_NOINLINE void depthwise_outputs(const DepthwiseRows& r, [[maybe_unused]] con
         constexpr int kPixels = (N - 1) * Step / kChannels + K;
         const auto pixel = [&](int p) HWY_ATTR {
           const float* from = taps + p * kChannels;
-          if (Ends && p < kMostMissing && p < t.left) from = kZeros;
-          if (Ends && p >= kPixels - kMostMissing && p >= kPixels - t.right) from = kZeros;
+          if (Ends && p < kMostMissing<K> && p < t.left) from = kZeros;
+          if (Ends && p >= kPixels - kMostMissing<K> && p >= kPixels - t.right) from = kZeros;
           return hn::LoadU(d, from);
         };
         MEZZO_UNROLL
@@ -142,7 +143,7 @@ inline void depthwise_output(const DepthwiseRows& r, const DepthwiseTile& t, con
 template <class D, int K, int Step, bool Ends, bool Odd, int Pairs>
 struct PairsOfRow {
   static constexpr int kPixels = (2 * Pairs - 1) * Step + K;
-  static constexpr int kMayMissRight = kPixels - kMostMissing - Step;
+  static constexpr int kMayMissRight = kPixels - kMostMissing<K> - Step;
   // Vectors that the first pair of outputs reads; each of the others reads `Step` more.
   static constexpr int kFirst = (K - 1 + Step + Odd) / 2 + 1;
 
@@ -150,14 +151,15 @@ struct PairsOfRow {
     const hn::Half<D> half;
     if (p < 0 || p >= kPixels) return hn::Zero(half);  // beyond what is needed
     const float* from = row + p * kBlockChannels;
-    if (Ends && p < kMostMissing && p < left) from = kZeros;
+    if (Ends && p < kMostMissing<K> && p < left) from = kZeros;
     if (Ends && p >= kMayMissRight && p >= kPixels - right) from = kZeros;
     return hn::LoadU(half, from);
   }
 
   HWY_INLINE hn::Vec<D> vector(int i) const {
     const int p = 2 * i - Odd;
-    const bool whole = p >= (Ends ? kMostMissing : 0) && p + 1 < (Ends ? kMayMissRight : kPixels);
+    const bool whole =
+        p >= (Ends ? kMostMissing<K> : 0) && p + 1 < (Ends ? kMayMissRight : kPixels);
     return whole ? hn::LoadU(D(), row + p * kBlockChannels)
                  : hn::Combine(D(), pixel(p + 1), pixel(p));
   }

@@ -213,7 +213,10 @@ double blocked_gain(const Op& op) {
   // GF/s of the direct kernels, the plain one and the blocked one. Winograd's work is counted in
   // what a large direct convolution does.
   const auto [plain, blocked] = [&]() -> std::pair<double, double> {
-    if (conv.groups == conv.in_c && conv.groups > 1) return {28, 38};
+    if (conv.groups == conv.in_c && conv.groups > 1) {
+      if (shape.k_w == 7 && shape.stride_w == 1) return {24, 70};
+      return {28, 38};
+    }
     if (phased_winograd_refusal(shape).empty()) return {53, 95};
     if (conv.in_c % kBlock != 0) return {53, 62};
     if (conv.groups > 1 && conv.group_in() < 16) return {40, 60};

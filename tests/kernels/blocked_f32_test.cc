@@ -62,6 +62,11 @@ const ConvShape kShapes[] = {
     make_shape(1, 8, {3, 1}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 8),
     make_shape(1, 8, {2, 2}, 8, {5, 5}, {1, 1}, {4, 4, 4, 4}, {1, 1}, 8),
     make_shape(1, 8, {63, 213}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 8),
+    make_shape(2, 16, {7, 7}, 16, {7, 7}, {1, 1}, {3, 3, 3, 3}, {1, 1}, 16),
+    make_shape(1, 8, {14, 33}, 8, {7, 7}, {1, 1}, {3, 4, 3, 5}, {1, 1}, 8),
+    make_shape(1, 8, {9, 56}, 8, {3, 7}, {1, 1}, {1, 3, 1, 3}, {1, 1}, 8),
+    make_shape(1, 8, {12, 25}, 8, {7, 7}, {2, 2}, {3, 3, 3, 3}, {1, 1}, 8),
+    make_shape(1, 8, {2, 3}, 8, {7, 7}, {1, 1}, {3, 3, 3, 3}, {1, 1}, 8),
 };
 
 // [batch, channels, pixels] with channels in blocks, element by element.
@@ -168,11 +173,11 @@ TEST(BlockedF32, EqualWeightsGiveEqualOutputs) {
 // may begin at either pixel of a vector.
 TEST(BlockedF32, DepthwiseRowsOfEveryLength) {
   std::vector<ConvShape> shapes;
-  for (const std::int64_t window : {3, 5}) {
+  for (const std::int64_t window : {3, 5, 7}) {
     for (const std::int64_t stride : {1, 2}) {
       for (const std::int64_t pad : {std::int64_t{0}, std::int64_t{1}, window / 2}) {
         for (std::int64_t width = 1; width <= 37; ++width) {
-          const std::int64_t height = 5 + width % 4;
+          const std::int64_t height = window + 2 + width % 4;
           if (width + 2 * pad < window) continue;
           shapes.push_back(make_shape(1, 8, {height, width}, 8, {window, window}, {stride, stride},
                                       {pad, pad, pad, pad}, {1, 1}, 8));
