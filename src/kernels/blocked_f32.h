@@ -53,6 +53,11 @@ struct BlockedPlanes {
 /// The way back; past the caches, if y is `streamed`.
 void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool streamed,
                   ThreadPool& pool);
+/// y [batch, channels / 8, pixels, 8] = x [batch, pixels, channels], and the way back.
+void to_blocked_from_last(std::int64_t batch, std::int64_t channels, std::int64_t pixels,
+                          const float* x, float* y, ThreadPool& pool);
+void from_blocked_to_last(std::int64_t batch, std::int64_t channels, std::int64_t pixels,
+                          const float* x, float* y, ThreadPool& pool);
 /// Like `max_pool`, each plane being a block: x [planes, in_h, in_w, 8], the planes those of all
 /// images of the batch.
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,

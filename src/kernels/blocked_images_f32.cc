@@ -215,6 +215,40 @@ void run_from_blocked(const BlockedPlanes& s, const float* x, float* y, bool str
   });
 }
 
+// Between [batch, pixels, channels] and [batch, channels / 8, pixels, 8], some pixels at a time, of
+// which all channels stay in the first-level cache.
+void run_reorder_last(bool to_blocks, int64_t batch, int64_t channels, int64_t pixels,
+                      const float* x, float* y, ThreadPool& pool) {
+  const BlockF32 d;
+  const int64_t together = std::clamp<int64_t>(kCopyGrain / 2 / channels, 1, pixels);
+  const int64_t parts = ceil_div(pixels, together);
+  const int64_t grain = std::max<int64_t>(1, kCopyGrain / (together * channels));
+  const auto copy = [&](int64_t in_blocks, int64_t last) HWY_ATTR {
+    const float* from = x + (to_blocks ? last : in_blocks);
+    float* to = y + (to_blocks ? in_blocks : last);
+    MEZZO_UNROLL
+    for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
+      hn::StoreU(hn::LoadU(d, from + part), d, to + part);
+  };
+  pool.parallel_for(batch * parts, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t image = i / parts * pixels * channels, first = i % parts * together;
+      const int64_t past = std::min(first + together, pixels);
+      if (to_blocks) {
+        for (int64_t c = 0; c < channels; c += kBlockChannels) {
+          for (int64_t p = first; p < past; ++p)
+            copy(image + c * pixels + p * kBlockChannels, image + p * channels + c);
+        }
+      } else {
+        for (int64_t p = first; p < past; ++p) {
+          for (int64_t c = 0; c < channels; c += kBlockChannels)
+            copy(image + c * pixels + p * kBlockChannels, image + p * channels + c);
+        }
+      }
+    }
+  });
+}
+
 void run_blocked_max_pool(int64_t batch, const PoolShape& s, const float* x, float* y,
                           ThreadPool& pool) {
   const auto fast = s.k_h != s.k_w ? nullptr
@@ -276,6 +310,7 @@ namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(run_to_blocked);
 HWY_EXPORT(run_from_blocked);
+HWY_EXPORT(run_reorder_last);
 HWY_EXPORT(run_blocked_max_pool);
 HWY_EXPORT(run_blocked_average_pool);
 HWY_EXPORT(run_blocked_mean);
@@ -289,6 +324,16 @@ void to_blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels, 
 void from_blocked(const BlockedPlanes& planes, const float* x, float* y, bool streamed,
                   ThreadPool& pool) {
   MEZZO_DISPATCH(run_from_blocked)(planes, x, y, streamed, pool);
+}
+
+void to_blocked_from_last(std::int64_t batch, std::int64_t channels, std::int64_t pixels,
+                          const float* x, float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_reorder_last)(true, batch, channels, pixels, x, y, pool);
+}
+
+void from_blocked_to_last(std::int64_t batch, std::int64_t channels, std::int64_t pixels,
+                          const float* x, float* y, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_reorder_last)(false, batch, channels, pixels, x, y, pool);
 }
 
 void blocked_max_pool(std::int64_t batch, const PoolShape& shape, const float* x, float* y,

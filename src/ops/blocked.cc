@@ -103,7 +103,22 @@ Choice direct(Op& op) {
   };
 }
 
+// Whether the plain tensor is [N, H, W, C].
+bool is_channels_last(const Op& op) { return op.attr_int("channels_last") != 0; }
+
+Shape channels_last_shape(const Shape& s) { return {s[0], s[2], s[3], s[1]}; }
+
 void infer_to_blocked(Op& op) {
+  if (is_channels_last(op)) {
+    Operand x = op.in(0);
+    if (x.shape.size() == 4) x.shape = {x.shape[0], x.shape[3], x.shape[1], x.shape[2]};
+    if (x.shape.size() != 4 || !can_be_blocked(x)) {
+      throw invalid("the input cannot be in blocks")
+          .expected("float32 [N, H, W, C], C a multiple of 8")
+          .got(to_string(op.in_shape(0)));
+    }
+    return op.set_out(0, DType::f32, blocked_shape(x.shape));
+  }
   if (!can_be_blocked(op.in(0)) && !bytes_can_be_blocked(op.in(0))) {
     throw invalid("the input cannot be in blocks")
         .expected("float32, int8 or uint8 [N, C, H, W], C a multiple of 8")
@@ -113,12 +128,22 @@ void infer_to_blocked(Op& op) {
 }
 
 void infer_from_blocked(Op& op) {
+  if (is_channels_last(op)) {
+    if (op.in(0).dtype != DType::f32) throw invalid("float32 is expected, channels being last");
+    return op.set_out(0, DType::f32, channels_last_shape(plain_shape(op.in_shape(0))));
+  }
   op.set_out(0, op.in(0).dtype, plain_shape(op.in_shape(0), op.attr_int("axes")));
 }
 
 Choice to_blocked(Op& op) {
   const Shape x = op.in_shape(0);
   if (element_count(x) == 0) return refuse("an empty tensor");
+  if (is_channels_last(op)) {
+    return [x](Run& run) {
+      kernels::to_blocked_from_last(x[0], x[3], x[1] * x[2], run.in<float>(0), run.out<float>(0),
+                                    run.pool());
+    };
+  }
   const std::int64_t pixels = product(x, 2, static_cast<int>(x.size()));
   if (op.in(0).dtype != DType::f32) {
     return [blocks = x[0] * x[1] / kBlock, pixels](Run& run) {
@@ -134,6 +159,12 @@ Choice to_blocked(Op& op) {
 Choice from_blocked(Op& op) {
   const Shape y = plain_shape(op.in_shape(0));
   if (element_count(y) == 0) return refuse("an empty tensor");
+  if (is_channels_last(op)) {
+    return [y](Run& run) {
+      kernels::from_blocked_to_last(y[0], y[1], y[2] * y[3], run.in<float>(0), run.out<float>(0),
+                                    run.pool());
+    };
+  }
   kernels::BlockedPlanes planes{y[0] * y[1] / kBlock, y[2] * y[3], y[2] * y[3], y[2] * y[3]};
   if (op.band()) {
     planes.pixels = (op.band()->end - op.band()->begin) * y[3];
@@ -261,6 +292,7 @@ MEZZO_FAMILY(blocked) {
       .out("Copy", like(0), Arity::optional);
   op("ToBlocked", kDomain)
       .since(1)
+      .attr("channels_last", 0)  // of X
       .in("X", kQuantized8 | DType::f32)
       .out("Y", like(0))
       .infer(infer_to_blocked)
@@ -268,12 +300,16 @@ MEZZO_FAMILY(blocked) {
       .simd_kernel("blocked", to_blocked);
   op("FromBlocked", kDomain)
       .since(1)
-      .attr("axes", 2)      // of Y: [N, C, H, W], or with 1, of an image of one row, [N, C, L]
-      .attr("streamed", 0)  // nobody reads Y soon: it goes past the caches
+      .attr("axes", 2)           // of Y: [N, C, H, W], or with 1, of an image of one row, [N, C, L]
+      .attr("streamed", 0)       // nobody reads Y soon: it goes past the caches
+      .attr("channels_last", 0)  // Y is [N, H, W, C]
       .in("X", kQuantized8 | DType::f32)
       .out("Y", like(0))
       .infer(infer_from_blocked)
       .batched({0})
-      .banded(rows_of_image)
+      .banded([](const Op& op) -> std::optional<RowWindow> {
+        if (is_channels_last(op)) return std::nullopt;
+        return rows_of_image(op);
+      })
       .simd_kernel("blocked", from_blocked);
 }

@@ -2,7 +2,7 @@
 // "mezzo". ScaleShift and BlockedScaleShift, which the pass `scale_shift` puts where a
 // BatchNormalization of inference has no convolution to be folded into (and `layout`, in the
 // blocked layout): y = min(max(x * Scale + Shift, min), max). BlockedChannelMul and
-// BlockedChannelAdd, with numbers of each image: a Mul or Add in the blocked layout as of
+// BlockedChannelAdd, with numbers of each image or of all: a Mul or Add in the blocked layout as of
 // squeeze-and-excitation (Hu et al., 2018). BlockedPRelu, with the slopes of a PRelu.
 
 #include <algorithm>
@@ -106,10 +106,11 @@ void declare(Row& row, bool blocked) {
 
 void infer_by_image(Op& op) {
   const Shape& x = op.in_shape(0);
-  const Shape plain = plain_shape(x), numbers = {plain[0], plain[1], 1, 1};
-  if (op.in_shape(1) != numbers && op.in_shape(1) != without_rows(numbers)) {
+  const Shape plain = plain_shape(x);
+  const std::int64_t numbers = element_count(op.in_shape(1));
+  if (numbers != plain[1] && numbers != plain[0] * plain[1]) {
     throw invalid("Numbers does not fit the channels of X")
-        .expected(to_string(numbers))
+        .expected(std::to_string(plain[1]) + " elements, or as many for each image")
         .got(to_string(op.in_shape(1)));
   }
   op.set_out(0, op.in(0).dtype, x);
@@ -126,7 +127,8 @@ void declare_by_image(Row& row, Numbers numbers) {
       .banded(rows_of_elements)
       .simd_kernel("blocked", [=](Op& op) {
         kernels::ScaleShift s = description(op, true);
-        s.image_step = op.in_shape(1)[1];
+        const std::int64_t channels = plain_shape(op.in_shape(0))[1];
+        s.image_step = element_count(op.in_shape(1)) == channels ? 0 : channels;
         return simd(s, numbers);
       });
 }

@@ -152,11 +152,11 @@ class Layout {
     }
   }
 
-  // A convolution of plain images may be slower in blocks and yet worth it: nobody has to convert
-  // what it gives.
+  // What reads a plain image may be slower in blocks (a convolution), or do what a conversion does
+  // (a Transpose), and yet be worth it: nobody has to convert what it gives.
   bool may_begin(int i) {
     const LayoutPart& own = part(i);
-    const bool reads_plain = own.stages && own.taken.empty();
+    const bool reads_plain = own.taken.empty();
     return own.gain + (reads_plain ? cost(own.given[0]) : 0) > 0;
   }
 

@@ -37,13 +37,20 @@ bool is_mean_of_image(const Program& program, int i) {
                                         one_pixel(program.slot(x).operand.shape);
 }
 
+// Whether there is a number for each channel of images of that shape, of each image or of all.
+bool are_of_channels(Shape numbers, const Shape& images) {
+  if (numbers.size() > images.size()) return false;
+  numbers.insert(numbers.begin(), images.size() - numbers.size(), 1);
+  if (numbers[0] == 1) numbers[0] = images[0];
+  return numbers == one_pixel(images);
+}
+
 // Of an image and a number for each of its channels, which are plain: that is the same.
 LayoutPart by_channel(const Program& program, int i) {
   const bool multiplies = program.is(i, "Mul");
   const int y = program.step(i).out[0];
   if (!fits_blocks(program, y)) return {};
   const Shape& shape = program.slot(y).operand.shape;
-  const Shape pixel = one_pixel(shape);
   if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0))) {
     Shape slope = program.slot(program.in(i, 1)).operand.shape;
     if (slope.size() + 1 == shape.size()) slope.insert(slope.begin(), 1);
@@ -54,8 +61,8 @@ LayoutPart by_channel(const Program& program, int i) {
   if (!multiplies && !program.is(i, "Add")) return {};
   for (const int data : {0, 1}) {
     const int x = program.in(i, data), numbers = program.in(i, 1 - data);
-    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape && shape != pixel &&
-        program.slot(numbers).operand.shape == pixel)
+    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape &&
+        shape != one_pixel(shape) && are_of_channels(program.slot(numbers).operand.shape, shape))
       return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
   }
   return {};
@@ -144,6 +151,22 @@ LayoutPart split(const Program& program, int i) {
   return {{x}, out, "BlockedSlice", {x}, slice_of(program, 0, out[0])};
 }
 
+// A Transpose that takes the channels of an image to the end, or back from there: it moves blocks
+// of them instead.
+LayoutPart transpose(const Program& program, int i) {
+  using Axes = std::vector<std::int64_t>;
+  const int x = program.in(i, 0), y = program.step(i).out[0];
+  const ops::Op& op = program.op(i);
+  if (op.in_rank(0) != 4 || !op.has_attr("perm")) return {};
+  const Axes perm = op.attr_ints("perm");
+  const graph::AttributePointer last = attribute("channels_last", std::int64_t{1});
+  if (perm == Axes{0, 3, 1, 2} && fits_blocks(program, y))
+    return {{}, {y}, "ToBlocked", {x}, {last}};
+  if (perm == Axes{0, 2, 3, 1} && fits_blocks(program, x))
+    return {{x}, {}, "FromBlocked", {x}, {last}};
+  return {};
+}
+
 }  // namespace
 
 bool fits_blocks(const Program& program, int slot) {
@@ -167,6 +190,7 @@ LayoutPart layout_part(Program& program, int i) {
   if (is_quantized_convolution(program, i)) return quantized_conv(program, i);
   const std::vector<int>& out = program.step(i).out;
   if (std::any_of(out.begin() + 1, out.end(), [](int slot) { return slot >= 0; })) return {};
+  if (program.is(i, "Transpose")) return transpose(program, i);
   const int x = program.in(i, 0), y = program.step(i).out[0];
   if (is_mean_of_image(program, i)) {
     const auto axes = static_cast<std::int64_t>(program.slot(x).operand.shape.size()) - 2;

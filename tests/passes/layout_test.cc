@@ -181,6 +181,43 @@ TEST_F(LayoutPass, NothingChangesButRounding) {
   expect_only_rounding(network(false, 4));
 }
 
+// Between Transposes that take channels to the end and back, as ConvNeXt has them: these move
+// blocks of channels.
+TEST_F(LayoutPass, TransposesOfChannelsGiveBlocksAndTakeThem) {
+  G g;
+  g.input("x", DType::f32, {2, 14, 11, 64}).weight("w1", {64, 1, 7, 7}).weight("w2", {64, 64});
+  g.weight("gamma", {64, 1, 1});
+  const auto first = G::ints("perm", {0, 3, 1, 2}), last = G::ints("perm", {0, 2, 3, 1});
+  g.node("Transpose", {"x"}, {"t1"}, {first});
+  g.node("Conv", {"t1", "w1"}, {"c1"}, {G::ints("pads", {3, 3, 3, 3}), G::number("group", 64)});
+  g.node("Transpose", {"c1"}, {"t2"}, {last}).node("MatMul", {"t2", "w2"}, {"m2"});
+  g.node("Transpose", {"m2"}, {"t3"}, {first}).node("Mul", {"gamma", "t3"}, {"s3"});
+  g.node("Add", {"s3", "t1"}, {"sum"}).node("Transpose", {"sum"}, {"y"}, {last}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds = {{"x", G::random({2, 14, 11, 64}, 74)}};
+  const std::string plan = Session(model, {.threads = 1}).explain(feeds);
+  EXPECT_EQ(count(plan, "as ToBlocked"), 2) << plan;
+  EXPECT_EQ(count(plan, "as FromBlocked"), 2) << plan;
+  EXPECT_EQ(count(plan, "as BlockedChannelMul"), 1) << plan;
+  EXPECT_EQ(count(plan, "moving elements"), 0) << plan;
+  expect_only_rounding(model, feeds);
+}
+
+// A first layer by Winograd's method, whose bands of rows are whole tiles.
+TEST_F(LayoutPass, AFirstLayerByPhases) {
+  G g;
+  g.input("x", DType::f32, {1, 3, 64, 64}).weight("w1", {32, 3, 7, 7}).weight("w2", {32, 32, 3, 3});
+  const auto strides = G::ints("strides", {2, 2}), pads = G::ints("pads", {1, 1, 1, 1});
+  g.node("Conv", {"x", "w1"}, {"c1"}, {G::ints("pads", {3, 3, 3, 3}), strides});
+  g.node("Relu", {"c1"}, {"r1"}).node("Conv", {"r1", "w2"}, {"c2"}, {pads});
+  g.node("Relu", {"c2"}, {"y"}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds = {{"x", G::random({1, 3, 64, 64}, 75)}};
+  const std::string plan = Session(model, {.threads = 1}).explain(feeds);
+  EXPECT_EQ(count(plan, "by Winograd"), 2) << plan;
+  expect_only_rounding(model, feeds);
+}
+
 // The same of tensors of one spatial axis: dilated, strided and depthwise convolutions, norms,
 // slopes by channel, a pool, a gate, a sum, parts of channels.
 Model signal_network() {
