@@ -2,8 +2,9 @@
 // "mezzo". ScaleShift and BlockedScaleShift, which the pass `scale_shift` puts where a
 // BatchNormalization of inference has no convolution to be folded into (and `layout`, in the
 // blocked layout): y = min(max(x * Scale + Shift, min), max). BlockedChannelMul and
-// BlockedChannelAdd, with numbers of each image or of all: a Mul or Add in the blocked layout as of
-// squeeze-and-excitation (Hu et al., 2018). BlockedPRelu, with the slopes of a PRelu.
+// BlockedChannelAdd, with numbers of each image (BlockedSharedMul, BlockedSharedAdd: of all): a Mul
+// or Add in the blocked layout as of squeeze-and-excitation (Hu et al., 2018). BlockedPRelu, with
+// the slopes of a PRelu.
 
 #include <algorithm>
 #include <limits>
@@ -104,31 +105,31 @@ void declare(Row& row, bool blocked) {
       .kernel("reference", [=](Op& op) { return reference(op, blocked); });
 }
 
-void infer_by_image(Op& op) {
+void infer_by_channel(Op& op, bool shared) {
   const Shape& x = op.in_shape(0);
   const Shape plain = plain_shape(x);
-  const std::int64_t numbers = element_count(op.in_shape(1));
-  if (numbers != plain[1] && numbers != plain[0] * plain[1]) {
+  const std::int64_t expected = shared ? plain[1] : checked_mul(plain[0], plain[1]);
+  if (element_count(op.in_shape(1)) != expected) {
     throw invalid("Numbers does not fit the channels of X")
-        .expected(std::to_string(plain[1]) + " elements, or as many for each image")
+        .expected(std::to_string(expected) + " elements")
         .got(to_string(op.in_shape(1)));
   }
   op.set_out(0, op.in(0).dtype, x);
 }
 
-void declare_by_image(Row& row, Numbers numbers) {
+// `shared`: by all images.
+void declare_by_channel(Row& row, Numbers numbers, bool shared) {
   row.since(1)
       .in("X", DType::f32)
       .in("Numbers", DType::f32)
       .out("Y", like(0))
-      .infer(infer_by_image)
+      .infer([=](Op& op) { infer_by_channel(op, shared); })
       .in_place(0)
-      .batched({0, 1})
+      .batched(shared ? std::initializer_list<int>{0} : std::initializer_list<int>{0, 1})
       .banded(rows_of_elements)
       .simd_kernel("blocked", [=](Op& op) {
         kernels::ScaleShift s = description(op, true);
-        const std::int64_t channels = plain_shape(op.in_shape(0))[1];
-        s.image_step = element_count(op.in_shape(1)) == channels ? 0 : channels;
+        s.image_step = shared ? 0 : plain_shape(op.in_shape(0))[1];
         return simd(s, numbers);
       });
 }
@@ -158,8 +159,10 @@ Choice prelu(Op& op) {
 MEZZO_FAMILY(scale_shift) {
   declare(op("ScaleShift", "mezzo"), false);
   declare(op("BlockedScaleShift", "mezzo"), true);
-  declare_by_image(op("BlockedChannelMul", "mezzo"), factors);
-  declare_by_image(op("BlockedChannelAdd", "mezzo"), terms);
+  declare_by_channel(op("BlockedChannelMul", "mezzo"), factors, false);
+  declare_by_channel(op("BlockedChannelAdd", "mezzo"), terms, false);
+  declare_by_channel(op("BlockedSharedMul", "mezzo"), factors, true);
+  declare_by_channel(op("BlockedSharedAdd", "mezzo"), terms, true);
   op("BlockedPRelu", "mezzo")
       .since(1)
       .in("X", DType::f32)

@@ -37,12 +37,13 @@ bool is_mean_of_image(const Program& program, int i) {
                                         one_pixel(program.slot(x).operand.shape);
 }
 
-// Whether there is a number for each channel of images of that shape, of each image or of all.
-bool are_of_channels(Shape numbers, const Shape& images) {
+// Whether there is a number for each channel of images of that shape: of each image, or `shared` by
+// all.
+bool are_of_channels(Shape numbers, Shape images, bool shared) {
   if (numbers.size() > images.size()) return false;
   numbers.insert(numbers.begin(), images.size() - numbers.size(), 1);
-  if (numbers[0] == 1) numbers[0] = images[0];
-  return numbers == one_pixel(images);
+  if (shared) images[0] = 1;
+  return numbers == one_pixel(std::move(images));
 }
 
 // Of an image and a number for each of its channels, which are plain: that is the same.
@@ -61,9 +62,14 @@ LayoutPart by_channel(const Program& program, int i) {
   if (!multiplies && !program.is(i, "Add")) return {};
   for (const int data : {0, 1}) {
     const int x = program.in(i, data), numbers = program.in(i, 1 - data);
-    if (fits_blocks(program, x) && program.slot(x).operand.shape == shape &&
-        shape != one_pixel(shape) && are_of_channels(program.slot(numbers).operand.shape, shape))
+    if (!fits_blocks(program, x) || program.slot(x).operand.shape != shape ||
+        shape == one_pixel(shape))
+      continue;
+    const Shape& by_channel = program.slot(numbers).operand.shape;
+    if (are_of_channels(by_channel, shape, false))
       return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
+    if (are_of_channels(by_channel, shape, true))
+      return {{x}, {y}, multiplies ? "BlockedSharedMul" : "BlockedSharedAdd", {x, numbers}};
   }
   return {};
 }

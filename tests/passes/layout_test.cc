@@ -198,7 +198,7 @@ TEST_F(LayoutPass, TransposesOfChannelsGiveBlocksAndTakeThem) {
   const std::string plan = Session(model, {.threads = 1}).explain(feeds);
   EXPECT_EQ(count(plan, "as ToBlocked"), 2) << plan;
   EXPECT_EQ(count(plan, "as FromBlocked"), 2) << plan;
-  EXPECT_EQ(count(plan, "as BlockedChannelMul"), 1) << plan;
+  EXPECT_EQ(count(plan, "as BlockedSharedMul"), 1) << plan;
   EXPECT_EQ(count(plan, "moving elements"), 0) << plan;
   expect_only_rounding(model, feeds);
 }
