@@ -24,8 +24,9 @@ std::size_t phased_winograd_weights_bytes(const ConvShape& shape);
 /// Packs weights [out_c, in_c, k_h, k_w] once, for any number of runs.
 void pack_phased_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
                                   ThreadPool& pool);
-/// As `blocked_conv`, with the weights of pack_phased_winograd_weights: y and `add` are blocked. An
-/// infinity or NaN in x spreads over the tiles of 3 x 3 results that read it.
+/// As `blocked_conv`, with the weights of pack_phased_winograd_weights: y and `add` are blocked. The
+/// error is at most winograd_conv's. An infinity or NaN in x spreads over the tiles of 3 x 3 results
+/// that read it.
 void phased_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool);
 
 }  // namespace mezzo::kernels
