@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "base/shape.h"
@@ -63,9 +62,8 @@ constexpr int64_t kMostUneven = 20;
 // Stretches that are not parted: images are cut behind so many and their multiples.
 int64_t stretches_together(const BlockedLayout& l, const ConvArgs& args, int64_t threads) {
   if (!args.stages.wanted()) return 1;
-  // What is written past the caches is written in whole lines.
-  const int64_t lines = kCacheLine / std::gcd(kCacheLine, l.stretch), all = l.image_stretches();
-  if (l.pixels % kCacheLine == 0 && lines < all) return lines;
+  const int64_t all = l.image_stretches(), lines = parts_of_whole_lines(l.stretch, all, l.pixels);
+  if (lines > 0) return lines;
   if (all * l.stretch_floats() > 2 * kTaskFloats) return 1;
   // Unless there are too few panels: a thread without work costs more than the lines of a cut.
   const int64_t panels = l.images * l.panels;

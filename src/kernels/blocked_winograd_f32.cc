@@ -156,19 +156,9 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
   const PairF32 d;
   const ConvShape& s = l.shape;
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
-  const VecPair lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
-  constexpr int64_t kVectors = kGroupChannels / kPairLanes;  // of a group
-  for (int64_t i = 0; i < ceil_div(blocks, kGroupBlocks) * kVectors; ++i) {
-    const int64_t part = i % kVectors * kPairLanes, group = i / kVectors;
-    const int64_t channel = (block + group * kGroupBlocks) * kBlockChannels;
-    // Of a last group of one block a vector's second half is nothing.
-    const bool one = (group + 1) * kGroupBlocks > blocks;
-    const int64_t y_second = one ? 0 : s.y_plane() * kBlockChannels,
-                  add_second = one ? 0 : s.add_plane() * kBlockChannels;
-    const VecPair bias = args.bias == nullptr
-                             ? hn::Zero(d)
-                             : load_pair(d, args.bias + channel + part, one ? 0 : kBlockChannels);
-    const float* m = from.m + group * kMaxTiles * kGroupChannels + part;
+  for (int64_t i = 0; i < ChannelVector::count(blocks); ++i) {
+    const ChannelVector channels(s, args, block, blocks, i);
+    const float* m = from.m + channels.group * kMaxTiles * kGroupChannels + channels.part;
     for (int64_t t = 0; t < from.count;) {
       const int64_t first = b.begin + from.begin;
       const Segment segment = segment_at(l, first + t, first + from.count);
@@ -176,12 +166,12 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
       for (int64_t j = 0; j < segment.count; ++j, ++t, m += kGroupChannels) {
         const int64_t ow = segment.column + j * kTile * s.dilation_w;
         const int64_t width = ceil_div(s.out_w - ow, s.dilation_w);
-        const int64_t at = (oh * s.out_w + ow) * kBlockChannels + part;
-        float* y = args.y + segment.image * y_stride + channel * s.y_plane() + at;
+        const int64_t at = (oh * s.out_w + ow) * kBlockChannels + channels.part;
+        float* y = args.y + segment.image * y_stride + channels.channel * s.y_plane() + at;
         const float* add =
             args.add == nullptr
                 ? nullptr
-                : args.add + (segment.image * s.out_c + channel) * s.add_plane() + at;
+                : args.add + (segment.image * s.out_c + channels.channel) * s.add_plane() + at;
         VecPair columns[kInput][kTile];
         MEZZO_UNROLL
         for (int c = 0; c < kInput; ++c) {
@@ -197,14 +187,9 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
           MEZZO_UNROLL
           for (int c = 0; c < kInput; ++c) in[c] = columns[c][r];
           transform_output(in, sums);
-          MEZZO_UNROLL
-          for (int c = 0; c < kTile; ++c) {
-            if (c >= width) break;
-            const int64_t pixel = (r * s.dilation_h * s.out_w + c * s.dilation_w) * kBlockChannels;
-            VecPair sum = hn::Add(sums[c], bias);
-            if (add != nullptr) sum = hn::Add(sum, load_pair(d, add + pixel, add_second));
-            store_pair(clamp(sum, lo, hi), d, y + pixel, y_second);
-          }
+          const int64_t row = r * s.dilation_h * s.out_w * kBlockChannels;
+          channels.finish(sums, width, s.dilation_w * kBlockChannels, y + row,
+                          add == nullptr ? nullptr : add + row);
         }
       }
     }

@@ -1,8 +1,6 @@
 #include "kernels/phased_winograd_f32.h"
 
 #include <algorithm>
-#include <cstring>
-#include <numeric>
 
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
@@ -197,11 +195,10 @@ HWY_NOINLINE void multiply(const float* HWY_RESTRICT v, const float* HWY_RESTRIC
 }
 
 // y of one tile: y and add are its first pixel's, of which `height` x `width` are in the image.
-HWY_INLINE void transform_tile_outputs(const float* sums, VecPair bias, const ConvArgs& args,
+HWY_INLINE void transform_tile_outputs(const float* sums, const ChannelVector& channels,
                                        int64_t out_w, int64_t height, int64_t width, float* y,
-                                       int64_t y_second, const float* add, int64_t add_second) {
+                                       const float* add) {
   const PairF32 d;
-  const VecPair lo = hn::Set(d, args.min), hi = hn::Set(d, args.max);
   MEZZO_UNROLL
   for (int r = 0; r < kOut; ++r) {
     if (r >= height) break;
@@ -210,50 +207,36 @@ HWY_INLINE void transform_tile_outputs(const float* sums, VecPair bias, const Co
     for (int c = 0; c < kInput; ++c)
       in[c] = hn::LoadU(d, sums + (c * kOut + r) * kAtOnce * kPairLanes);
     transform_output(in, out);
-    MEZZO_UNROLL
-    for (int c = 0; c < kOut; ++c) {
-      if (c >= width) break;
-      const int64_t at = (r * out_w + c) * kBlockChannels;
-      VecPair sum = hn::Add(out[c], bias);
-      if (add != nullptr) sum = hn::Add(sum, load_pair(d, add + at, add_second));
-      store_pair(clamp(sum, lo, hi), d, y + at, y_second);
-    }
+    const int64_t row = r * out_w * kBlockChannels;
+    channels.finish(out, width, kBlockChannels, y + row, add == nullptr ? nullptr : add + row);
   }
 }
 
 // y of a row of tiles of image n.
 void run_tiles(const ConvShape& s, const ConvArgs& args, int64_t y_stride, int64_t n,
                const TileRow& tiles) {
-  const PairF32 d;
   HWY_ALIGN float sums[kInput * kOut * kAtOnce * kPairLanes];
   const int64_t out_blocks = s.out_c / kBlockChannels;
   const int64_t u_floats = kProducts * depth_of(s) * kGroupChannels;
   constexpr int64_t kWhole = kPhases * kTaps;
   const auto multiply_tiles = s.k_h == kWhole ? multiply<kInput> : multiply<kInput - 1>;
   const int64_t height = s.out_h - tiles.row;
-  constexpr int64_t kVectors = kGroupChannels / kPairLanes;  // of a group
-  for (int64_t i = 0; i < ceil_div(out_blocks, kGroupBlocks) * kVectors; ++i) {
-    const int64_t part = i % kVectors * kPairLanes, group = i / kVectors;
-    const int64_t channel = group * kGroupChannels;
-    // Of a last group of one block a vector's second half is nothing.
-    const bool one = (group + 1) * kGroupBlocks > out_blocks;
-    const int64_t y_second = one ? 0 : s.y_plane() * kBlockChannels,
-                  add_second = one ? 0 : s.add_plane() * kBlockChannels;
-    const VecPair bias = args.bias == nullptr
-                             ? hn::Zero(d)
-                             : load_pair(d, args.bias + channel + part, one ? 0 : kBlockChannels);
-    const int64_t first = (tiles.row * s.out_w + tiles.column) * kBlockChannels + part;
-    float* y = args.y + n * y_stride + channel * s.y_plane() + first;
-    const float* add =
-        args.add == nullptr ? nullptr : args.add + (n * s.out_c + channel) * s.add_plane() + first;
+  for (int64_t i = 0; i < ChannelVector::count(out_blocks); ++i) {
+    const ChannelVector channels(s, args, 0, out_blocks, i);
+    const int64_t first = (tiles.row * s.out_w + tiles.column) * kBlockChannels + channels.part;
+    float* y = args.y + n * y_stride + channels.channel * s.y_plane() + first;
+    const float* add = args.add == nullptr
+                           ? nullptr
+                           : args.add + (n * s.out_c + channels.channel) * s.add_plane() + first;
     for (int64_t t = 0; t < tiles.count; t += kAtOnce) {
       multiply_tiles(tiles.v + t / kTogether * tiles.v_stride + t % kTogether,
-                     args.packed_weights + group * u_floats + part, s.in_c, s.k_w == kWhole, sums);
+                     args.packed_weights + channels.group * u_floats + channels.part, s.in_c,
+                     s.k_w == kWhole, sums);
       for (int64_t j = t; j < std::min(t + kAtOnce, tiles.count); ++j) {
         const int64_t at = j * kOut * kBlockChannels;
-        transform_tile_outputs(sums + (j - t) * kPairLanes, bias, args, s.out_w, height,
-                               s.out_w - tiles.column - j * kOut, y + at, y_second,
-                               add == nullptr ? nullptr : add + at, add_second);
+        transform_tile_outputs(sums + (j - t) * kPairLanes, channels, s.out_w, height,
+                               s.out_w - tiles.column - j * kOut, y + at,
+                               add == nullptr ? nullptr : add + at);
       }
     }
   }
@@ -313,9 +296,8 @@ void run_phased_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& po
   constexpr int64_t kWidth = kStep * kRoom;
   const int64_t scratch_floats = v_floats + kWidth + kInput * (row_floats(kWidth) + kStep * kPlane);
   // Stages are of whole lines of the cache, or of whole images.
-  const int64_t lines = kCacheLine / std::gcd(kCacheLine, kOut * s.out_w);
-  const bool whole_lines = pixels % kCacheLine == 0 && lines < rows;
-  const bool by_rows = all.stages.wanted() && whole_lines;
+  const int64_t lines = parts_of_whole_lines(kOut * s.out_w, rows, pixels);
+  const bool by_rows = all.stages.wanted() && lines > 0;
   const int64_t together = by_rows ? lines : 1, parts = ceil_div(rows, together);
   const int64_t work = together * tiles_w * kProducts * depth_of(s) * s.out_c;
   pool.parallel_for(

@@ -58,6 +58,48 @@ HWY_INLINE void store_pair(hn::Vec<D> v, D d, float* p, [[maybe_unused]] std::in
   }
 }
 
+// A vector of output channels, number `i` of those of blocks [first, first + blocks), and what
+// becomes of its sums. Of a last group of one block its second half is nothing.
+struct ChannelVector {
+  static constexpr std::int64_t kOfGroup = kGroupChannels / kPairLanes;
+  static std::int64_t count(std::int64_t blocks) {
+    return ceil_div(blocks, kGroupBlocks) * kOfGroup;
+  }
+
+  ChannelVector(const ConvShape& s, const ConvArgs& args, std::int64_t first, std::int64_t blocks,
+                std::int64_t i)
+      : part(i % kOfGroup * kPairLanes),
+        group(i / kOfGroup),
+        channel((first + group * kGroupBlocks) * kBlockChannels),
+        lo(hn::Set(PairF32(), args.min)),
+        hi(hn::Set(PairF32(), args.max)),
+        bias(hn::Zero(PairF32())) {
+    const bool one = (group + 1) * kGroupBlocks > blocks;
+    y_second = one ? 0 : s.y_plane() * kBlockChannels;
+    add_second = one ? 0 : s.add_plane() * kBlockChannels;
+    if (args.bias != nullptr)
+      bias = load_pair(PairF32(), args.bias + channel + part, one ? 0 : kBlockChannels);
+  }
+
+  // Writes the first `width` of some pixels that lie `step` floats apart; `add` may be null.
+  template <int N>
+  HWY_INLINE void finish(const VecPair (&sums)[N], std::int64_t width, std::int64_t step, float* y,
+                         const float* add) const {
+    const PairF32 d;
+    MEZZO_UNROLL
+    for (int c = 0; c < N; ++c) {
+      if (c >= width) break;
+      VecPair sum = hn::Add(sums[c], bias);
+      if (add != nullptr) sum = hn::Add(sum, load_pair(d, add + c * step, add_second));
+      store_pair(clamp(sum, lo, hi), d, y + c * step, y_second);
+    }
+  }
+
+  std::int64_t part, group, channel;  // floats into the group; the group; the group's first channel
+  std::int64_t y_second, add_second;  // from the first block to the second
+  VecPair lo, hi, bias;
+};
+
 // The taps [begin, end) of a window that begins at position `first` that lie inside an image.
 struct Taps {
   std::int64_t begin, end;

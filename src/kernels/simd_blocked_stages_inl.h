@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "kernels/conv_f32.h"
@@ -125,6 +126,14 @@ inline void run_stages(const ConvShape& s, const ConvArgs& args, std::int64_t y_
     run(kKeep, result, [&](VecBlock v, std::int64_t, int) HWY_ATTR { return clamp(v, lo, hi); });
   }
   for (BlockRows* rows : {&conv, &after_norm, &sum, &result}) rows->finish();
+}
+
+// Of `parts` parts of an image, of so many pixels each but for the last: how many end with a line
+// of the cache together, in whole lines of which stages are written; 0 where only all of them do.
+inline std::int64_t parts_of_whole_lines(std::int64_t part_pixels, std::int64_t parts,
+                                         std::int64_t pixels) {
+  const std::int64_t together = kCacheLine / std::gcd(kCacheLine, part_pixels);
+  return pixels % kCacheLine == 0 && together < parts ? together : 0;
 }
 
 // The stages of all images, plane by plane.

@@ -107,11 +107,16 @@ void declare(Row& row, bool blocked) {
 
 void infer_by_channel(Op& op, bool shared) {
   const Shape& x = op.in_shape(0);
-  const Shape plain = plain_shape(x);
-  const std::int64_t expected = shared ? plain[1] : checked_mul(plain[0], plain[1]);
-  if (element_count(op.in_shape(1)) != expected) {
+  const Shape plain = plain_shape(x), numbers = {shared ? 1 : plain[0], plain[1], 1, 1};
+  const auto fits = [&](const Shape& expected) {
+    Shape given = op.in_shape(1);
+    if (shared && given.size() < expected.size())
+      given.insert(given.begin(), expected.size() - given.size(), 1);
+    return given == expected;
+  };
+  if (!fits(numbers) && !fits(without_rows(numbers))) {
     throw invalid("Numbers does not fit the channels of X")
-        .expected(std::to_string(expected) + " elements")
+        .expected(to_string(numbers))
         .got(to_string(op.in_shape(1)));
   }
   op.set_out(0, op.in(0).dtype, x);

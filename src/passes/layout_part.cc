@@ -37,13 +37,12 @@ bool is_mean_of_image(const Program& program, int i) {
                                         one_pixel(program.slot(x).operand.shape);
 }
 
-// Whether there is a number for each channel of images of that shape: of each image, or `shared` by
-// all.
-bool are_of_channels(Shape numbers, Shape images, bool shared) {
-  if (numbers.size() > images.size()) return false;
-  numbers.insert(numbers.begin(), images.size() - numbers.size(), 1);
-  if (shared) images[0] = 1;
-  return numbers == one_pixel(std::move(images));
+// Whether there is a number for each channel, which all images share, whose pixels have that shape.
+bool are_shared(Shape numbers, Shape pixel) {
+  if (numbers.size() > pixel.size()) return false;
+  numbers.insert(numbers.begin(), pixel.size() - numbers.size(), 1);
+  pixel[0] = 1;
+  return numbers == pixel;
 }
 
 // Of an image and a number for each of its channels, which are plain: that is the same.
@@ -52,23 +51,19 @@ LayoutPart by_channel(const Program& program, int i) {
   const int y = program.step(i).out[0];
   if (!fits_blocks(program, y)) return {};
   const Shape& shape = program.slot(y).operand.shape;
-  if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0))) {
-    Shape slope = program.slot(program.in(i, 1)).operand.shape;
-    if (slope.size() + 1 == shape.size()) slope.insert(slope.begin(), 1);
-    if (slope.size() == shape.size() && slope[0] == 1 && slope[1] == shape[1] &&
-        one_pixel(slope) == slope)
-      return {{program.in(i, 0)}, {y}, "BlockedPRelu", program.step(i).in};
-  }
+  const Shape pixel = one_pixel(shape);
+  if (program.is(i, "PRelu") && fits_blocks(program, program.in(i, 0)) &&
+      are_shared(program.slot(program.in(i, 1)).operand.shape, pixel))
+    return {{program.in(i, 0)}, {y}, "BlockedPRelu", program.step(i).in};
   if (!multiplies && !program.is(i, "Add")) return {};
   for (const int data : {0, 1}) {
     const int x = program.in(i, data), numbers = program.in(i, 1 - data);
-    if (!fits_blocks(program, x) || program.slot(x).operand.shape != shape ||
-        shape == one_pixel(shape))
+    if (!fits_blocks(program, x) || program.slot(x).operand.shape != shape || shape == pixel)
       continue;
-    const Shape& by_channel = program.slot(numbers).operand.shape;
-    if (are_of_channels(by_channel, shape, false))
+    const Shape& of_channels = program.slot(numbers).operand.shape;
+    if (of_channels == pixel)
       return {{x}, {y}, multiplies ? "BlockedChannelMul" : "BlockedChannelAdd", {x, numbers}};
-    if (are_of_channels(by_channel, shape, true))
+    if (are_shared(of_channels, pixel))
       return {{x}, {y}, multiplies ? "BlockedSharedMul" : "BlockedSharedAdd", {x, numbers}};
   }
   return {};
