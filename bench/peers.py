@@ -149,7 +149,8 @@ def cpu() -> str:
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     sets = [name for name in ("avx2", "avx512f", "avx512_vnni", "amx_tile") if name in flags]
-    return f"{model}, {os.cpu_count()} CPUs, {' '.join(sets)}"
+    asked_for = f", MEZZO_TARGET={os.environ['MEZZO_TARGET']}" if "MEZZO_TARGET" in os.environ else ""
+    return f"{model}, {os.cpu_count()} CPUs, {' '.join(sets)}{asked_for}"
 
 
 def main() -> None:

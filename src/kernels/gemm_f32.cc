@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/shape.h"
+#include "kernels/gemm_bf16x3.h"
 #include "kernels/task_grid.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_gemm_finish_inl.h"
 #include "kernels/simd_gemm_inl.h"
 #include "kernels/simd_gemv_inl.h"
 #include "kernels/simd_pack_inl.h"
@@ -80,46 +82,14 @@ struct Chunk {
   const GemmEpilogue* epilogue;
 };
 
+TilePlace place_of(const Chunk& g, int64_t row, int64_t col) {
+  return {g.c + row * g.ldc + col, g.ldc, g.row0 + row, g.col0 + col, *g.epilogue};
+}
+
 bool has_plain_epilogue(const GemmEpilogue& e) {
   return e.alpha == 1 && e.add == nullptr &&
          (e.beta == 1 || (e.row_bias == nullptr && e.col_bias == nullptr)) &&
          (e.row_bias == nullptr || e.col_bias == nullptr);
-}
-
-// Takes a tile of sums to its place in C: the epilogue in full, any number of columns.
-void finish_tile(const float* tile, const Chunk& g, int64_t row, int64_t col, int64_t rows,
-                 int64_t cols, bool first, bool last) {
-  const F32 d;
-  const GemmEpilogue& e = *g.epilogue;
-  const VecF32 alpha = hn::Set(d, e.alpha), beta = hn::Set(d, e.beta);
-  const VecF32 lo = hn::Set(d, e.min), hi = hn::Set(d, e.max);
-  for (int64_t i = 0; i < rows; ++i, tile += kTileCols) {
-    float* c = g.c + (row + i) * g.ldc + col;
-    const float* add =
-        e.add == nullptr ? nullptr : e.add + (g.row0 + row + i) * e.add_row_stride + g.col0 + col;
-    for (int64_t j = 0; j < cols; j += kLanes) {
-      const auto n = static_cast<std::size_t>(std::min<int64_t>(cols - j, kLanes));
-      const bool whole = n == kLanes;
-      const auto load = [&](const float* p)
-                            HWY_ATTR { return whole ? hn::LoadU(d, p) : load_n(d, p, n); };
-      VecF32 v = hn::Mul(hn::LoadU(d, tile + j), alpha);
-      if (first) {
-        VecF32 start = hn::Zero(d);
-        if (e.row_bias != nullptr) start = hn::Set(d, e.row_bias[g.row0 + row + i]);
-        if (e.col_bias != nullptr) start = hn::Add(start, load(e.col_bias + g.col0 + col + j));
-        if (add != nullptr) start = hn::Add(start, load(add + j));
-        v = e.beta == 1 ? hn::Add(v, start) : hn::MulAdd(beta, start, v);
-      } else {
-        v = hn::Add(v, load(c + j));
-      }
-      if (last) v = clamp(v, lo, hi);
-      if (whole) {
-        hn::StoreU(v, d, c + j);
-      } else {
-        store_n(v, d, c + j, n);
-      }
-    }
-  }
 }
 
 // Packed B from that column on, in the block of k from k0 on.
@@ -180,7 +150,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
           TileOut sums = sums_into(tile, false, out.fetch);
           sums.a_stride = g.a_row_stride;
           kernel(a, b, ldb, depth, sums);
-          finish_tile(tile, g, row, col, rows, cols, first, last);
+          finish_tile(tile, kTileCols, place_of(g, row, col), rows, cols, first, last);
         }
       }
     }
@@ -264,8 +234,8 @@ void run_row(const Chunk& g, ThreadPool& pool) {
                       for (int64_t panel = begin; panel < end; ++panel) {
                         const int64_t col = panel * kTileCols;
                         times_panel(g, panel, sums);
-                        finish_tile(sums, g, 0, col, 1, std::min(kTileCols, g.cols - col), true,
-                                    true);
+                        finish_tile(sums, kTileCols, place_of(g, 0, col), 1,
+                                    std::min(kTileCols, g.cols - col), true, true);
                       }
                     });
 }
@@ -376,6 +346,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const GemmOperand& a,
           const GemmOperand& b, float* c, std::int64_t ldc, const GemmEpilogue& epilogue,
           ThreadPool& pool) {
   if (m <= 0 || n <= 0) return;
+  if (b.in_parts) return gemm_bf16x3(m, n, k, a, b.data, c, ldc, epilogue, pool);
   MEZZO_DISPATCH(run_gemm)(m, n, k, a, b, c, ldc, epilogue, pool);
 }
 }  // namespace mezzo::kernels

@@ -10,13 +10,14 @@
 namespace mezzo::kernels {
 
 /// A factor of a product: element (i, j) is data[i * row_stride + j * col_stride], or, where
-/// `packed`, what pack_a or pack_b wrote (the strides are then ignored). Any strides do: a
-/// transposed matrix has them swapped.
+/// `packed`, what pack_a or pack_b wrote, or, where also `in_parts`, what pack_b_bf16x3 did (the
+/// strides are then ignored). Any strides do: a transposed matrix has them swapped.
 struct GemmOperand {
   const float* data = nullptr;
   std::int64_t row_stride = 0;
   std::int64_t col_stride = 1;
   bool packed = false;
+  bool in_parts = false;
 };
 
 /// What is done to the sums s(i, j) before they are stored:

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/simd_targets.h"
+#include "kernels/tiles.h"
 #include "mezzo/error.h"
 
 namespace mezzo::kernels {
@@ -19,7 +20,7 @@ struct Row {
 constexpr Row kRows[] = {
     {Target::scalar, "scalar", 0},    {Target::sse4, "sse4", HWY_SSE4},
     {Target::avx2, "avx2", HWY_AVX2}, {Target::avx512, "avx512", HWY_AVX3},
-    {Target::neon, "neon", HWY_NEON},
+    {Target::amx, "amx", HWY_AVX3},   {Target::neon, "neon", HWY_NEON},
 };
 
 const Row& row_of(Target target) { return kRows[static_cast<int>(target)]; }
@@ -30,7 +31,10 @@ std::int64_t machine_targets() {
   return targets;
 }
 
-bool is_available(const Row& row) { return row.bit == 0 || (machine_targets() & row.bit) != 0; }
+bool is_available(const Row& row) {
+  if (row.target == Target::amx && !has_amx()) return false;
+  return row.bit == 0 || (machine_targets() & row.bit) != 0;
+}
 
 std::string available_names() {
   std::string names;
@@ -57,7 +61,8 @@ Target initial_target() {
   const Row* best = kRows;
   const char* wanted = std::getenv("MEZZO_TARGET");
   for (const Row& row : kRows) {
-    if (is_available(row) && (wanted == nullptr || row.name == wanted)) best = &row;
+    const bool fits = wanted == nullptr ? row.target != Target::amx : row.name == wanted;
+    if (fits && is_available(row)) best = &row;
   }
   if (wanted != nullptr && best->name != wanted)
     throw unavailable(wanted).at("environment variable MEZZO_TARGET");
@@ -81,6 +86,11 @@ std::vector<Target> available_targets() {
 }
 
 Target active_target() { return current_target().load(std::memory_order_relaxed); }
+
+std::string_view tiles_refusal() {
+  if (active_target() == Target::amx) return "";
+  return has_amx() ? "not asked for (MEZZO_TARGET=amx)" : "this CPU has no tiles";
+}
 
 bool simd_enabled() { return active_target() != Target::scalar; }
 

@@ -7,6 +7,7 @@
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/blocked_i8.h"
+#include "kernels/conv_bf16x3.h"
 #include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
@@ -84,6 +85,26 @@ Choice winograd(Op& op) {
   if (!kernels::blocked_conv_takes_blocked(shape) && refusal.empty()) return refuse("X is plain");
   return winograd_by({kernels::blocked_winograd_conv, packed_winograd_weights}, op, conv, banded,
                      refusal);
+}
+
+// By tiles of bfloat16, in parts that make up float32.
+Choice amx(Op& op) {
+  if (!kernels::tiles_refusal().empty()) return refuse(std::string(kernels::tiles_refusal()));
+  if (!op.is_constant(1)) return refuse("the weights are computed");
+  const Convolution conv = blocked_convolution(op);
+  if (conv.empty()) return refuse("an empty tensor");
+  const kernels::ConvShape shape = banded_conv_shape(op, conv);
+  if (!kernels::conv_bf16x3_pays(conv_shape(conv)))
+    return refuse("too few channels or pixels to pay");
+  if (!kernels::conv_bf16x3_applies(shape)) return refuse("in groups, or not whole blocks");
+  const Tensor packed =
+      packed_weights(op, "bf16x3", shape, kernels::conv_bf16x3_weights_bytes(shape),
+                     kernels::pack_conv_bf16x3_weights);
+  return [shape, packed, finish = finish_of(conv.activation)](Run& run) {
+    const auto* weights = static_cast<const float*>(packed.data());
+    kernels::conv_bf16x3(shape, conv_args(run, weights, finish), run.pool());
+    apply_rest(finish, shape, run);
+  };
 }
 
 Choice direct(Op& op) {
@@ -195,6 +216,7 @@ Row& declare_conv(Row& row) {
       .batched({0, 3})
       .banded(rows_of_conv)
       .simd_kernel("Winograd", winograd)
+      .simd_kernel("AMX", amx)
       .simd_kernel("direct", direct)
       .multiply_adds([](const Op& op) { return multiply_adds_of(blocked_convolution(op)); });
 }

@@ -174,6 +174,15 @@ Choice fused_gemm(Op& op) {
   };
 }
 
+// The same by tiles, for which B is packed.
+template <Choice (*Product)(Op&)>
+Choice by_tiles(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  const Gemm g = gemm_of(op);
+  const std::string refusal = tiles_refusal(op, 1, g.m, g.k, g.n);
+  return refusal.empty() ? Product(op) : refuse(refusal);
+}
+
 double activate(const Activation& activation, double x) {
   const double a = activation.alpha, b = activation.beta;
   switch (activation.function) {
@@ -299,14 +308,17 @@ Row& declare(Row& row, TypeSet types, Arity c) {
 MEZZO_FAMILY(gemm) {
   declare(op("Gemm").since(1, 6).attr("broadcast", 0), kFloats, Arity::required)
       .infer(infer_6)
+      .simd_kernel("AMX", by_tiles<gemm>)
       .simd_kernel("gemm", gemm)
       .kernel("reference", reference);
   declare(op("Gemm").since(7, 9), kTypes9, Arity::required)
       .infer(infer)
+      .simd_kernel("AMX", by_tiles<gemm>)
       .simd_kernel("gemm", gemm)
       .kernel("reference", reference);
   declare(op("Gemm").since(11, 13), kTypes13, Arity::optional)
       .infer(infer)
+      .simd_kernel("AMX", by_tiles<gemm>)
       .simd_kernel("gemm", gemm)
       .kernel("reference", reference);
   declare(op("FusedGemm", "com.microsoft")
@@ -317,6 +329,7 @@ MEZZO_FAMILY(gemm) {
               .attr("activation_gamma", FormalAttribute::Kind::float_),
           kFloats, Arity::optional)
       .infer(infer_fused)
+      .simd_kernel("AMX", by_tiles<fused_gemm>)
       .simd_kernel("gemm", fused_gemm)
       .kernel("reference", fused_reference);
 }

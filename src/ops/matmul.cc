@@ -186,6 +186,16 @@ Choice gemm(Op& op) {
   };
 }
 
+// The same by tiles, for which B is packed.
+Choice amx(Op& op) {
+  if (op.in(0).dtype != DType::f32) return refuse("not float32");
+  if (!is_single_matrix(op, 1)) return refuse("B is not one matrix");
+  Product p = product_of(op);
+  join_rows(p);
+  const std::string refusal = tiles_refusal(op, 1, p.m, p.k, p.n);
+  return refusal.empty() ? gemm(op) : refuse(refusal);
+}
+
 Choice reference(Op& op) {
   Kernel kernel;
   const Product p = product_of(op);
@@ -228,6 +238,7 @@ Row& declare(Row& row, TypeSet types) {
       .in("B", like(0))
       .out("Y", like(0))
       .infer(infer)
+      .simd_kernel("AMX", amx)
       .simd_kernel("gemm", gemm)
       .kernel("reference", reference)
       .multiply_adds(multiply_adds);

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-TARGETS = ("scalar", "sse4", "avx2", "avx512", "neon")
+TARGETS = ("scalar", "sse4", "avx2", "avx512", "amx", "neon")
 COUNT = 2033  # of onnx 1.23.2: 1,884 node, 23 simple, 82 + 35 converted, 9 light
 
 

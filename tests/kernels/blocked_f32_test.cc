@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 
+#include "kernels/conv_bf16x3.h"
 #include "kernels/conv_test.h"
 #include "kernels/phased_winograd_f32.h"
 #include "kernels/winograd_f32.h"
@@ -152,6 +153,30 @@ void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, Con
 }
 
 TEST(BlockedF32, EveryShapeAndEpilogue) { check(kShapes, false, convolve_blocked); }
+
+void convolve_bf16x3(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+  ASSERT_TRUE(conv_bf16x3_applies(s));
+  AlignedFloats packed(conv_bf16x3_weights_bytes(s));
+  pack_conv_bf16x3_weights(s, weights.data(), packed.data(), test_pool());
+  args.packed_weights = packed.data();
+  conv_bf16x3(s, args, test_pool());
+}
+
+// Without tiles of the CPU, by those of C++.
+TEST(BlockedF32, Bf16x3) {
+  std::vector<ConvShape> shapes;
+  for (const ConvShape& s : kShapes) {
+    const std::int64_t work = s.batch * s.out_c * s.out_h * s.out_w * s.in_c * s.k_h * s.k_w;
+    if (conv_bf16x3_applies(s) && work < 1000000) shapes.push_back(s);
+  }
+  EXPECT_GT(shapes.size(), 10u);
+  // Blocks of positions that are whole, and half; images that end inside them; several chunks.
+  shapes.push_back(make_shape(1, 32, {8, 8}, 32, {1, 1}));
+  shapes.push_back(make_shape(3, 64, {4, 4}, 40, {1, 1}));
+  shapes.push_back(make_shape(7, 40, {9, 9}, 16, {3, 3}, {2, 2}, {1, 1, 1, 1}));
+  shapes.push_back(make_shape(2, 32, {60, 45}, 8, {2, 2}, {2, 2}));
+  check(shapes, false, convolve_bf16x3);
+}
 
 // Channels of equal weights are equal to the last bit, whichever blocks and vectors they are in.
 TEST(BlockedF32, EqualWeightsGiveEqualOutputs) {
@@ -371,6 +396,8 @@ TEST(BlockedF32, Stages) {
     blocked_winograd_conv(s, args, test_pool());
   };
   check_stages(std::span(kWinogradShapes).first(4), winograd);
+  check_stages(std::span(kShapes).first(7), convolve_bf16x3);
+  check_stages(std::span(kShapes).subspan(12, 4), convolve_bf16x3);
   check_stages(std::span(kWinogradShapes).last(3), winograd);
   check_stages(std::span(kPhasedShapes).first(7), convolve_by_phases);
 }
@@ -409,6 +436,7 @@ TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
            [&](const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
              blocked_conv(shape, args, scratch.data(), pool);
            });
+      same(s, conv_bf16x3_weights_bytes(s), pack_conv_bf16x3_weights, conv_bf16x3);
     }
   });
 }

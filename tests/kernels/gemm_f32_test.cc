@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm_bf16x3.h"
 #include "kernels/kernel_test.h"
 
 namespace mezzo::kernels {
@@ -21,7 +22,7 @@ const Case kCases[] = {
 };
 
 enum class Layout { row_major, column_major, gaps };
-enum class Packing { none, a, b, both };
+enum class Packing { none, a, b, both, b_in_parts };
 
 struct Matrix {
   std::vector<float> memory;
@@ -62,6 +63,12 @@ void check(const Case& c, Layout layout_a, Layout layout_b, Packing packing,
     pack_b(c.k, c.n, b.operand, packed_b.data(), pool);
     use_b = {packed_b.data(), 0, 0, true};
   }
+  AlignedFloats parts_of_b(packed_b_bf16x3_bytes(c.k, c.n));
+  if (packing == Packing::b_in_parts) {
+    if (c.k == 0) return;
+    pack_b_bf16x3(c.k, c.n, b.operand, parts_of_b.data(), pool);
+    use_b = {parts_of_b.data(), 0, 0, true, true};
+  }
   const std::int64_t ldc = c.n + 5;
   std::vector<float> out(static_cast<std::size_t>(c.m * ldc), kUntouched);
   gemm(c.m, c.n, c.k, use_a, use_b, out.data(), ldc, epilogue, pool);
@@ -96,7 +103,8 @@ void check(const Case& c, Layout layout_a, Layout layout_b, Packing packing,
 TEST(GemmF32, EveryShapeLayoutAndPacking) {
   for_each_target([] {
     for (const Case& c : kCases) {
-      for (Packing packing : {Packing::none, Packing::a, Packing::b, Packing::both}) {
+      for (Packing packing :
+           {Packing::none, Packing::a, Packing::b, Packing::both, Packing::b_in_parts}) {
         check(c, Layout::row_major, Layout::row_major, packing, {}, "plain");
         check(c, Layout::row_major, Layout::column_major, packing, {}, "B transposed");
         check(c, Layout::column_major, Layout::row_major, packing, {}, "A transposed");

@@ -26,7 +26,7 @@ TEST(Target, ScalarIsAlwaysAvailableAndSwitchesSimdOff) {
 
 TEST(Target, AnUnavailableOneIsRefusedWithTheChoices) {
   const auto available = available_targets();
-  for (Target target : {Target::sse4, Target::avx2, Target::avx512, Target::neon}) {
+  for (Target target : {Target::sse4, Target::avx2, Target::avx512, Target::amx, Target::neon}) {
     if (std::find(available.begin(), available.end(), target) != available.end()) continue;
     std::cout << "[ no kernel is tested on " << name_of(target)
               << ": this machine does not have it ]\n";

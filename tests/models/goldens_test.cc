@@ -67,7 +67,7 @@ TEST(Goldens, EveryModelOnEveryTarget) {
     }
   }
   kernels::set_active_target(best);
-  for (const char* name : {"scalar", "sse4", "avx2", "avx512"}) {
+  for (const char* name : {"scalar", "sse4", "avx2", "avx512", "amx"}) {
     const auto targets = kernels::available_targets();
     if (std::none_of(targets.begin(), targets.end(),
                      [&](auto t) { return kernels::name_of(t) == name; })) {
