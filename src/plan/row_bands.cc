@@ -27,8 +27,9 @@ constexpr double kLeastReuse = 2;
 // Percent that the threads together may wait for the one with the most rows.
 constexpr std::int64_t kMostUneven = 20;
 // Lines of the cache that a band has of each plane, from which on it does not matter that the first
-// and the last are another band's as well: each costs as much as ten to forty whole ones.
-constexpr std::int64_t kLeastLines = 256;
+// and the last are another band's as well: each costs as much as ten to forty whole ones. Nor does
+// it where there are few of them in all.
+constexpr std::int64_t kLeastLines = 256, kFewSharedLines = 256;
 
 // What so many rows cost.
 std::int64_t units_of(const RowWindow& window, std::int64_t rows) {
@@ -41,6 +42,7 @@ class RowSplitter : RowSteps {
 
   void run() {
     const int steps = static_cast<int>(plan_.steps.size());
+    for (const Step& step : plan_.steps) shared_lines_ += shared_lines(step);
     find_steps();
     for (int begin = 0, end; begin < steps; begin = end) {
       for (end = begin; end < steps && is_splittable(end);) ++end;
@@ -78,21 +80,24 @@ class RowSplitter : RowSteps {
     }
     if (100 * most * count_ > (100 + kMostUneven) * units_of(window, window.out))
       return "the rows do not divide well";
-    if (shares_lines(step)) return "threads would write into the same cache lines";
+    if (shared_lines_ > kFewSharedLines && shared_lines(step) > 0)
+      return "threads would write into the same cache lines";
     return "";
   }
 
-  // Whether much of what a step gives plain lies in lines that two bands have a part of.
-  bool shares_lines(const Step& step) const {
-    return std::any_of(step.out.begin(), step.out.end(), [&](int number) {
-      if (number < 0 || plan_.slots[at(number)].shape.size() != 4) return false;
+  // Lines that two bands have a part of, in what a step gives plain: those that matter.
+  std::int64_t shared_lines(const Step& step) const {
+    std::int64_t lines = 0;
+    for (const int number : step.out) {
+      if (number < 0 || plan_.slots[at(number)].shape.size() != 4) continue;
       const Slot& slot = plan_.slots[at(number)];
-      if (plane_bytes(slot) >= count_ * kLeastLines * kCacheLine) return false;
+      const Shape& shape = slot.shape;
+      if (shape[2] < count_ || plane_bytes(slot) >= count_ * kLeastLines * kCacheLine) continue;
       for (int b = 1; b < count_; ++b) {
-        if (border(slot.shape[2], b) * row_bytes(slot) % kCacheLine != 0) return true;
+        if (border(shape[2], b) * row_bytes(slot) % kCacheLine != 0) lines += shape[0] * shape[1];
       }
-      return false;
-    });
+    }
+    return lines;
   }
 
   // Steps [begin, end), all of which can be split.
@@ -217,6 +222,7 @@ class RowSplitter : RowSteps {
   }
 
   const int count_;
+  std::int64_t shared_lines_ = 0;       // of all steps
   std::map<std::int64_t, Halo> halos_;  // by the height of its images
 };
 

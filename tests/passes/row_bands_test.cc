@@ -134,9 +134,11 @@ TEST_F(RowBandsPass, TappedPlanesAreNotCutWithinALine) {
   // 11 of 33 rows of 24 are no whole lines, 22 of 66 rows of 48 are.
   EXPECT_EQ(session.explain(picture()).find(kReason), std::string::npos);
   EXPECT_EQ(session.explain(picture(), {"wider", "y"}).find(kReason), std::string::npos);
-  const std::string plan = session.explain(picture(), {"gate", "c3r", "y"});
+  const std::string plan = session.explain(picture(), kValues);
   EXPECT_NE(plan.find(kReason), std::string::npos) << plan;
   EXPECT_TRUE(is_split(plan, 3)) << plan;
+  // Few such lines do not matter.
+  EXPECT_EQ(session.explain(picture(), {"gate", "c3r", "y"}).find(kReason), std::string::npos);
   // Where planes are large a line does not matter.
   const Model model = network(kLargeWidth);
   const Feeds feeds = picture(kLargeWidth);
