@@ -9,11 +9,12 @@
 
 namespace mezzo::kernels {
 
-/// Columns of a panel of packed B, and the bytes of 32 steps of k of it: three parts of two tiles.
+/// Columns of a panel of packed B, and the bytes of a step of it, 32 numbers along k: three parts
+/// of two tiles.
 inline constexpr std::int64_t kPanelCols = 32, kStepBytes = 6 * 1024;
 
-/// Bytes of B packed: so many columns, and so many times 32 steps of k; behind them a line that
-/// says whether there is anything that tiles cannot take.
+/// Bytes of B packed: so many columns, and steps; behind them a line that says whether there is
+/// anything that tiles cannot take.
 inline std::int64_t packed_bf16x3_bytes(std::int64_t cols, std::int64_t steps) {
   return checked_add(checked_mul(checked_mul(ceil_div(cols, kPanelCols), steps), kStepBytes), 64);
 }

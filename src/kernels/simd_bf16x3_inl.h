@@ -7,9 +7,9 @@
 // Computations", 2019). Tiles take them at 2.7 times the speed of vectors. Only what is so small
 // that a part is not a normal number any more loses bits: below 1e-33 or so.
 //
-// A's rows are 32 steps of k long, in parts: [part][row][32]. In a row step i lies beside step 16 +
-// i, so that two vectors of float32 become one of bfloat16. B is packed in panels of 32 columns:
-// [panel][steps / 32][part][2 tiles of 16 columns].
+// A step is 32 numbers along k. A's are rows in parts, [part][row][32], in which number i lies
+// beside number 16 + i, so that two vectors of float32 become one of bfloat16. B is packed in
+// panels of 32 columns: [panel][step][part][2 tiles of 16 columns].
 
 #if defined(MEZZO_KERNELS_SIMD_BF16X3_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_BF16X3_INL
@@ -157,7 +157,7 @@ HWY_INLINE void multiply_rows(Tiles& tiles, const SplitRows& a, std::int64_t ste
       tiles.template multiply<3, 5, 7>();
     }
   } else {
-    // In the same order, so that sums do not show how rows are divided.
+    // In the same order, so that sums do not show how rows are divided. Tiles 2 and 3 are B's, too.
     for (std::int64_t s = 0; s < steps; ++s, b += kStepBytes) {
       const std::uint8_t* first = a.first + a.offsets[s];
       tiles.template load<6>(b, kRow);
@@ -224,14 +224,13 @@ inline void multiply_any_row(const std::uint8_t* row, const std::int64_t* offset
   }
 }
 
-// B as the packing reads it: of step s and column j, number i lies at data[start(s) + i *
-// step_stride + j * col_stride], of which `valid(s)` are there.
+// B as it is: `steps` times 32 numbers of each column, the numbers and the columns so far apart.
 struct UnsplitB {
   const float* data;
-  std::int64_t cols, steps, step_stride, col_stride;
+  std::int64_t cols, steps, number_stride, col_stride;
 };
 
-// Packs B; place(s) gives where step s begins and how many of its 32 numbers there are.
+// Packs B; place(s) gives where the 32 numbers of a step begin, and how many of them there are.
 template <class Place>
 void pack_bf16x3(const UnsplitB& b, const Place& place, std::uint8_t* packed, ThreadPool& pool) {
   const std::int64_t panels = ceil_div(b.cols, kPanelCols);
@@ -246,7 +245,7 @@ void pack_bf16x3(const UnsplitB& b, const Place& place, std::uint8_t* packed, Th
       if (valid < 32 || cols < 32) std::memset(numbers, 0, sizeof numbers);
       for (std::int64_t j = 0; j < cols; ++j) {
         const float* from = b.data + start + (col + j) * b.col_stride;
-        for (std::int64_t i = 0; i < valid; ++i) numbers[i][j] = from[i * b.step_stride];
+        for (std::int64_t i = 0; i < valid; ++i) numbers[i][j] = from[i * b.number_stride];
       }
       std::uint8_t* to = packed + t * kStepBytes;
       auto largest = hn::Zero(du);
