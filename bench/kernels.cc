@@ -8,8 +8,9 @@
 //
 // A convolution runs by the kernel that a session would choose. Winograd's takes fewer
 // multiplications than are counted here, so that its share of the peak may exceed 100%;
-// MEZZO_WINOGRAD=0 turns it off. Where oneDNN was there when this was built, its time stands last
-// (warm, in its own layouts), and how many times ours that is.
+// MEZZO_WINOGRAD=0 turns it off. With MEZZO_TARGET=amx, "by tiles" is what takes their place in
+// blocks where Winograd's does not. Where oneDNN was there when this was built, its time stands
+// last (warm, in its own layouts), and how many times ours that is.
 
 #include <algorithm>
 #include <chrono>
@@ -23,9 +24,11 @@
 
 #include "core_distance.h"
 #include "kernels/blocked_f32.h"
+#include "kernels/conv_bf16x3.h"
 #include "kernels/conv_f32.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise_f32.h"
+#include "kernels/gemm_bf16x3.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
@@ -105,11 +108,16 @@ struct Report {
   }
 };
 
-// Copies of packed weights, so many that they do not fit the caches.
-std::vector<Floats> cold_copies(std::size_t bytes) {
+// Copies of packed weights, so many that they do not fit the caches. What `pack` does not write is
+// as good as any numbers.
+using Pack = std::function<void(float*)>;
+std::vector<Floats> cold_copies(std::size_t bytes, const Pack& pack = {}) {
   std::vector<Floats> copies;
   const std::size_t count = std::clamp<std::size_t>((std::size_t{96} << 20) / (bytes + 1), 2, 64);
-  for (std::size_t i = 0; i < count; ++i) copies.emplace_back(bytes / 4);
+  for (std::size_t i = 0; i < count; ++i) {
+    copies.emplace_back(bytes / 4);
+    if (pack) pack(copies.back().get());
+  }
   return copies;
 }
 
@@ -123,8 +131,8 @@ struct ConvTimes {
   double warm, cold;
 };
 ConvTimes time_conv(const ConvShape& s, std::size_t weight_bytes,
-                    const std::function<void(const ConvArgs&)>& convolve) {
-  const std::vector<Floats> weights = cold_copies(weight_bytes);
+                    const std::function<void(const ConvArgs&)>& convolve, const Pack& pack = {}) {
+  const std::vector<Floats> weights = cold_copies(weight_bytes, pack);
   Floats x(s.batch * s.in_c * s.in_h * s.in_w), y(s.batch * s.out_c * s.out_h * s.out_w),
       bias(s.out_c);
   std::size_t next = 0;
@@ -172,6 +180,13 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
                     }
                   });
     report.flops("  in blocks of 8 channels", operations(s), blocked.warm, blocked.cold, 0);
+  }
+  if (tiles_refusal().empty() && conv_bf16x3_applies(s) && conv_bf16x3_pays(s)) {
+    const Floats weights(s.out_c * s.in_c * s.k_h * s.k_w);
+    const ConvTimes tiles = time_conv(
+        s, conv_bf16x3_weights_bytes(s), [&](const ConvArgs& args) { conv_bf16x3(s, args, pool); },
+        [&](float* packed) { pack_conv_bf16x3_weights(s, weights.get(), packed, pool); });
+    report.flops("  by tiles", operations(s), tiles.warm, tiles.cold, 0);
   }
   if (mezzo::ops::phased_winograd_refusal(s).empty()) {
     const ConvTimes phased =
@@ -280,6 +295,17 @@ void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int
   const double cold = median_time([&] { call(bs[next++ % bs.size()].get()); });
   report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold,
                report.peer->product(m, n, k, median_time));
+  if (!packed || !tiles_refusal().empty() || !gemm_bf16x3_pays(m, n, k)) return;
+  const Floats plain(k * n);
+  const std::vector<Floats> parts = cold_copies(packed_b_bf16x3_bytes(k, n), [&](float* to) {
+    pack_b_bf16x3(k, n, {plain.get(), n, 1}, to, pool);
+  });
+  const auto by_tiles = [&](const float* b) {
+    gemm_bf16x3(m, n, k, {a.get(), k, 1}, b, c.get(), n, {}, pool);
+  };
+  const double warm_tiles = median_time([&] { by_tiles(parts[0].get()); });
+  const double cold_tiles = median_time([&] { by_tiles(parts[next++ % parts.size()].get()); });
+  report.flops("  by tiles", 2.0 * static_cast<double>(m * n * k), warm_tiles, cold_tiles, 0);
 }
 
 void bench_gemms(const Report& report, ThreadPool& pool) {
