@@ -18,8 +18,8 @@ std::size_t packed_b_bf16x3_bytes(std::int64_t k, std::int64_t n);
 void pack_b_bf16x3(std::int64_t k, std::int64_t n, const GemmOperand& b, float* packed,
                    ThreadPool& pool);
 
-/// Like `gemm`, with B packed by pack_b_bf16x3 and A not packed; k > 0. Where the CPU has no tiles it
-/// does the same without, slowly.
+/// Like `gemm`, with B packed by pack_b_bf16x3 and A not packed; k > 0. Where the CPU has no tiles
+/// it does the same without, slowly.
 void gemm_bf16x3(std::int64_t m, std::int64_t n, std::int64_t k, const GemmOperand& a,
                  const float* packed_b, float* c, std::int64_t ldc, const GemmEpilogue& epilogue,
                  ThreadPool& pool);

@@ -52,6 +52,10 @@ Error unavailable(std::string_view name) {
 
 void restrict_highway(const Row& row) {
   machine_targets();
+  if (row.target == Target::amx && !enable_amx()) {
+    throw Error(ErrorCode::unsupported, "the system does not let this process use tiles")
+        .hint("choose another of " + available_names());
+  }
   if (row.bit == 0) return;
   hwy::SetSupportedTargetsForTest(row.bit);
   hwy::GetChosenTarget().Update(row.bit);
@@ -97,8 +101,9 @@ bool simd_enabled() { return active_target() != Target::scalar; }
 void set_active_target(Target target) {
   const Row& row = row_of(target);
   if (!is_available(row)) throw unavailable(row.name);
-  current_target().store(target);
+  std::atomic<Target>& current = current_target();
   restrict_highway(row);
+  current.store(target);
 }
 
 std::string_view name_of(Target target) noexcept { return row_of(target).name; }

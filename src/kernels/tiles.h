@@ -15,12 +15,14 @@ namespace mezzo::kernels {
 
 inline constexpr std::int64_t kTileRows = 16, kTileRowBytes = 64, kTileBytes = 1024;
 
-/// Whether the CPU has AMX with bfloat16 and the system lets this process use it, which it is asked
-/// for. Thread-safe.
+/// Whether the CPU and the system have AMX with bfloat16. Thread-safe.
 bool has_amx();
+/// Asks the system to let this process use it, which makes room for tiles in the frames of all its
+/// signals; false where it does not. Thread-safe.
+bool enable_amx();
 
 #if defined(__x86_64__) && defined(__linux__)
-/// The eight tiles of a thread, from construction to destruction; has_amx() must hold. The
+/// The eight tiles of a thread, from construction to destruction; enable_amx() comes first. The
 /// instructions are written out: compilers' intrinsics want their target flags for whole functions,
 /// which then could not be shared with the targets of Highway, and GCC 12's do not say what they
 /// read.

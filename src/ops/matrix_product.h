@@ -81,8 +81,8 @@ struct GemmFactor {
 /// Input `i` of `op` as the factor A [m, k] of a product, packed ahead where it is a constant.
 GemmFactor gemm_a(const Op& op, int i, std::int64_t m, std::int64_t k, std::int64_t row_stride,
                   std::int64_t col_stride);
-/// Why input `i` of `op`, the factor B [k, n] of a product of `m` rows, is not multiplied by tiles of
-/// bfloat16; empty where it is.
+/// Why input `i` of `op`, the factor B [k, n] of a product of `m` rows, is not multiplied by tiles
+/// of bfloat16; empty where it is.
 std::string tiles_refusal(const Op& op, int i, std::int64_t m, std::int64_t k, std::int64_t n);
 /// Input `i` of `op` as the factor B [k, n] of a product of `m` rows, packed ahead where it is a
 /// constant and that pays: for tiles, where they are to multiply it.
