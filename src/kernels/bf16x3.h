@@ -13,6 +13,9 @@ namespace mezzo::kernels {
 /// of two tiles.
 inline constexpr std::int64_t kPanelCols = 32, kStepBytes = 6 * 1024;
 
+/// Steps of so many numbers.
+constexpr std::int64_t bf16x3_steps(std::int64_t k) { return ceil_div(k, std::int64_t{32}); }
+
 /// Bytes of B packed: so many columns, and steps; behind them a line that says whether there is
 /// anything that tiles cannot take.
 inline std::int64_t packed_bf16x3_bytes(std::int64_t cols, std::int64_t steps) {

@@ -8,8 +8,6 @@
 #include "base/shape.h"
 #include "kernels/bf16x3.h"
 #include "kernels/blocked_f32.h"
-#include "kernels/task_grid.h"
-#include "kernels/tiles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv_bf16x3.cc"
@@ -60,7 +58,7 @@ struct SplitImage {
       w = SplitAxis(pixels, pixels, 1, 1, 1, 0);
     }
     phases = checked_mul(h.phases, w.phases);
-    channel_steps = ceil_div(s.in_c, 32);
+    channel_steps = bf16x3_steps(s.in_c);
     steps = checked_mul(channel_steps, checked_mul(h.k, w.k));
     per_image = checked_mul(h.extent, w.extent);
     reach = h.reach * w.extent + w.reach;
@@ -274,7 +272,7 @@ class ConvStore {
     });
   }
 
-  void store(const float* sums, const float* waiting, int64_t begin, int64_t end) {
+  void store(const float* sums, int64_t begin, int64_t end) {
     const PairF32 d;
     const ConvShape& s = t_.shape;
     for (int64_t i = 0; i < ChannelVector::count(blocks_); ++i) {
@@ -286,9 +284,7 @@ class ConvStore {
                              : args_.add + channels.channel * s.add_plane() + channels.part;
       for (int64_t row = begin; row < end; ++row) {
         if (y_at_[row] < 0) continue;
-        const int64_t at = row * kPanelCols + column;
-        VecPair sum[1] = {hn::LoadU(d, sums + at)};
-        if (waiting != nullptr) sum[0] = hn::Add(sum[0], hn::LoadU(d, waiting + at));
+        const VecPair sum[1] = {hn::LoadU(d, sums + row * kPanelCols + column)};
         channels.finish(sum, 1, 0, y + y_at_[row], add == nullptr ? nullptr : add + add_at_[row]);
       }
     }
@@ -315,18 +311,14 @@ class ConvStore {
 
 }  // namespace
 
-int64_t conv_bf16x3_weights(const ConvShape& s) {
-  return packed_bf16x3_bytes(s.out_c, SplitImage(s, false, 1).steps);
-}
-
 void run_pack_conv_bf16x3(const ConvShape& s, const float* weights, float* packed,
                           ThreadPool& pool) {
-  const int64_t taps = s.k_h * s.k_w, channel_steps = ceil_div(s.in_c, 32);
+  const int64_t taps = s.k_h * s.k_w;
   const auto place = [&](int64_t step) {
     const int64_t channel = step / taps * 32;
     return std::pair(channel * taps + step % taps, std::min<int64_t>(32, s.in_c - channel));
   };
-  pack_bf16x3({weights, s.out_c, channel_steps * taps, taps, s.in_c * taps}, place,
+  pack_bf16x3({weights, s.out_c, bf16x3_steps(s.in_c) * taps, taps, s.in_c * taps}, place,
               reinterpret_cast<std::uint8_t*>(packed), pool);
 }
 
@@ -366,7 +358,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
-HWY_EXPORT(conv_bf16x3_weights);
 HWY_EXPORT(run_pack_conv_bf16x3);
 HWY_EXPORT(run_conv_bf16x3);
 }  // namespace
@@ -379,8 +370,9 @@ bool conv_bf16x3_pays(const ConvShape& s) {
   return s.in_c >= 32 && s.out_c >= 64 && s.batch * s.out_h * s.out_w >= 64;
 }
 
-std::size_t conv_bf16x3_weights_bytes(const ConvShape& shape) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(conv_bf16x3_weights)(shape));
+std::size_t conv_bf16x3_weights_bytes(const ConvShape& s) {
+  const std::int64_t steps = checked_mul(bf16x3_steps(s.in_c), checked_mul(s.k_h, s.k_w));
+  return static_cast<std::size_t>(packed_bf16x3_bytes(s.out_c, steps));
 }
 
 void pack_conv_bf16x3_weights(const ConvShape& shape, const float* weights, float* packed,

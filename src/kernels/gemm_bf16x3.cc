@@ -79,12 +79,7 @@ class GemmStore {
     col_ = panel * kPanelCols;
   }
 
-  void store(float* sums, const float* waiting, int64_t begin, int64_t end) {
-    const HalfRowF32 d;
-    if (waiting != nullptr) {
-      for (int64_t i = begin * kPanelCols; i < end * kPanelCols; i += kHalfRowLanes)
-        hn::StoreU(hn::Add(hn::LoadU(d, sums + i), hn::LoadU(d, waiting + i)), d, sums + i);
-    }
+  void store(const float* sums, int64_t begin, int64_t end) {
     const int64_t row = row_ + begin;
     finish_tile(sums + begin * kPanelCols, kPanelCols,
                 {p_.c + row * p_.ldc + col_, p_.ldc, row, col_, p_.epilogue}, end - begin,
@@ -105,15 +100,14 @@ void run_pack_b_bf16x3(int64_t k, int64_t n, const GemmOperand& b, std::uint8_t*
   const auto place = [&](int64_t step) {
     return std::pair(step * 32 * b.row_stride, std::min<int64_t>(32, k - step * 32));
   };
-  pack_bf16x3({b.data, n, ceil_div(k, int64_t{32}), b.row_stride, b.col_stride}, place, packed,
-              pool);
+  pack_bf16x3({b.data, n, bf16x3_steps(k), b.row_stride, b.col_stride}, place, packed, pool);
 }
 
 void run_gemm_bf16x3(int64_t m, int64_t n, int64_t k, const GemmOperand& a,
                      const std::uint8_t* packed, float* c, int64_t ldc,
                      const GemmEpilogue& epilogue, ThreadPool& pool) {
   const Product product{m, n, k, a, c, ldc, epilogue};
-  const int64_t steps = ceil_div(k, int64_t{32}), row_bytes = 3 * kTileRowBytes;
+  const int64_t steps = bf16x3_steps(k), row_bytes = 3 * kTileRowBytes;
   const TileGrid grid(m, kBlockRows, kChunkBytes / (depth_in_tiles(steps) * row_bytes),
                       steps * row_bytes, ceil_div(n, kPanelCols), steps * kStepBytes,
                       pool.available());
@@ -147,7 +141,7 @@ bool gemm_bf16x3_pays(std::int64_t m, std::int64_t n, std::int64_t k) {
 }
 
 std::size_t packed_b_bf16x3_bytes(std::int64_t k, std::int64_t n) {
-  return static_cast<std::size_t>(packed_bf16x3_bytes(n, ceil_div(k, std::int64_t{32})));
+  return static_cast<std::size_t>(packed_bf16x3_bytes(n, bf16x3_steps(k)));
 }
 
 void pack_b_bf16x3(std::int64_t k, std::int64_t n, const GemmOperand& b, float* packed,

@@ -91,10 +91,9 @@ inline void split_any_row(const float* numbers, std::uint8_t* row, std::int64_t 
   }
 }
 
-// What A's rows are read from: rows of 16 begin at `first` and `second`, and of step s at +
-// offsets[s].
+// Rows of A: of step s they begin at `rows` + offsets[s].
 struct SplitRows {
-  const std::uint8_t *first, *second;
+  const std::uint8_t* rows;
   const std::int64_t* offsets;
   std::int64_t part_bytes;
 };
@@ -115,7 +114,7 @@ HWY_INLINE void multiply_rows(Tiles& tiles, const SplitRows& a, std::int64_t ste
     // Tiles 0 and 1 are the upper rows of the sums, 2 and 3 the lower ones, 4 and 5 A's, 6 and 7
     // B's.
     for (std::int64_t s = 0; s < steps; ++s, b += kStepBytes) {
-      const std::uint8_t *first = a.first + a.offsets[s], *second = a.second + a.offsets[s];
+      const std::uint8_t *first = a.rows + a.offsets[s], *second = first + kTile;
       tiles.template load<6>(b, kRow);
       tiles.template load<4>(first + low, kRow);
       tiles.template multiply<0, 4, 6>();
@@ -159,7 +158,7 @@ HWY_INLINE void multiply_rows(Tiles& tiles, const SplitRows& a, std::int64_t ste
   } else {
     // In the same order, so that sums do not show how rows are divided. Tiles 2 and 3 are B's, too.
     for (std::int64_t s = 0; s < steps; ++s, b += kStepBytes) {
-      const std::uint8_t* first = a.first + a.offsets[s];
+      const std::uint8_t* first = a.rows + a.offsets[s];
       tiles.template load<6>(b, kRow);
       tiles.template load<7>(b + kTile, kRow);
       tiles.template load<4>(first + low, kRow);
@@ -194,8 +193,7 @@ HWY_INLINE void multiply_rows(Tiles& tiles, const SplitRows& a, std::int64_t ste
 
 // The same for one row in float32, of numbers put together again: what is not finite is what it
 // should be.
-inline void multiply_any_row(const std::uint8_t* row, const std::int64_t* offsets,
-                             std::int64_t part_bytes, std::int64_t steps, const std::uint8_t* b,
+inline void multiply_any_row(const SplitRows& a, std::int64_t steps, const std::uint8_t* b,
                              float* sums) {
   const HalfRowF32 d;
   const HalfRowU32 du;
@@ -212,7 +210,7 @@ inline void multiply_any_row(const std::uint8_t* row, const std::int64_t* offset
   };
   for (std::int64_t s = 0; s < steps; ++s, b += kStepBytes) {
     for (int k = 0; k < 32; ++k) {
-      const auto x = whole(row + offsets[s] + k % 16 * 4, part_bytes, k >= 16,
+      const auto x = whole(a.rows + a.offsets[s] + k % 16 * 4, a.part_bytes, k >= 16,
                            [&](const std::uint32_t* p) HWY_ATTR { return hn::Set(du, *p); });
       for (int col = 0; col < 32; col += kHalfRowLanes) {
         const auto w =
@@ -239,6 +237,10 @@ void pack_bf16x3(const UnsplitB& b, const Place& place, std::uint8_t* packed, Th
     HWY_ALIGN float numbers[32][32];  // [step of k][column]
     const HalfRowF32 d;
     const HalfRowU32 du;
+    // Number k of row i of a tile: two rows of k make one, and the columns of each are a half.
+    const auto number = [&](int i, int tile, int k) {
+      return &numbers[i + k / 16 * 16][16 * tile + k % 16];
+    };
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t col = t / b.steps * kPanelCols, cols = std::min(kPanelCols, b.cols - col);
       const auto [start, valid] = place(t % b.steps);
@@ -251,9 +253,7 @@ void pack_bf16x3(const UnsplitB& b, const Place& place, std::uint8_t* packed, Th
       auto largest = hn::Zero(du);
       for (int i = 0; i < 16; ++i) {
         for (int tile = 0; tile < 2; ++tile) {
-          const auto load = [&](int k) HWY_ATTR {
-            return hn::LoadU(d, &numbers[i + (k >= 16 ? 16 : 0)][16 * tile + k % 16]);
-          };
+          const auto load = [&](int k) HWY_ATTR { return hn::LoadU(d, number(i, tile, k)); };
           largest =
               split_row(load, to + tile * kTileBytes + i * kTileRowBytes, 2 * kTileBytes, largest);
         }
@@ -263,7 +263,7 @@ void pack_bf16x3(const UnsplitB& b, const Place& place, std::uint8_t* packed, Th
       for (int i = 0; i < 16; ++i) {
         for (int tile = 0; tile < 2; ++tile) {
           float row[32];
-          for (int k = 0; k < 32; ++k) row[k] = numbers[i + (k >= 16 ? 16 : 0)][16 * tile + k % 16];
+          for (int k = 0; k < 32; ++k) row[k] = *number(i, tile, k);
           split_any_row(row, to + tile * kTileBytes + i * kTileRowBytes, 2 * kTileBytes);
         }
       }

@@ -104,7 +104,7 @@ struct PanelPass {
 
 // Runs passes, one after the other. `Store` takes sums to where they belong:
 //   begin(panel, row, rows): those of rows [row, row + rows) are next;
-//   store(sums, waiting, i, end): rows [i, end) of them, the sums of two arrays or of one;
+//   store(sums, i, end): rows [i, end) of them;
 //   part_done(panel, part): those of a part are stored.
 template <class Tiles, class Store>
 class PassRunner {
@@ -120,7 +120,7 @@ class PassRunner {
     for (std::int64_t row = pass.begin; row < pass.end; row += kBlockRows) {
       const std::int64_t rows = std::min(kBlockRows, pass.end - row);
       const std::uint8_t* from = work_.split + row * kTileRowBytes;
-      const SplitRows a{from, from + kTileBytes, work_.offsets + pass.step, work_.part_bytes};
+      const SplitRows a{from, work_.offsets + pass.step, work_.part_bytes};
       const bool both = rows > kTileRows, stays = pass.step == 0 && !pass.last;
       float* sums = stays ? waiting : sums_[turn_];
       turn_ = 1 - turn_;
@@ -131,7 +131,7 @@ class PassRunner {
           prefetch_l2(reinterpret_cast<const float*>(fetch));
       };
       multiply_rows(tiles_, a, pass.steps, weights, both, sums, meanwhile);
-      if (!work_.large_rows.empty()) multiply_large_rows(pass, row, rows, sums);
+      if (!work_.large_rows.empty()) multiply_large_rows(a, pass, row, rows, sums);
       finish();
       if (!stays) {
         pending_ = {sums, pass.step == 0 ? nullptr : waiting, 0, rows, pass.last};
@@ -155,13 +155,11 @@ class PassRunner {
     bool last = false;
   };
 
-  void multiply_large_rows(const PanelPass& pass, std::int64_t first, std::int64_t rows,
-                           float* sums) {
-    for (std::int64_t i = 0; i < rows; ++i) {
-      if (work_.large_rows[static_cast<std::size_t>(first + i)] == 0) continue;
-      multiply_any_row(work_.split + (first + i) * kTileRowBytes, work_.offsets + pass.step,
-                       work_.part_bytes, pass.steps, work_.weights(pass.panel, pass.step),
-                       sums + i * kPanelCols);
+  void multiply_large_rows(SplitRows a, const PanelPass& pass, std::int64_t first,
+                           std::int64_t rows, float* sums) {
+    for (std::int64_t i = 0; i < rows; ++i, a.rows += kTileRowBytes, sums += kPanelCols) {
+      if (work_.large_rows[static_cast<std::size_t>(first + i)] != 0)
+        multiply_any_row(a, pass.steps, work_.weights(pass.panel, pass.step), sums);
     }
   }
 
@@ -171,10 +169,13 @@ class PassRunner {
     const std::int64_t begin = p.row, end = std::min(p.rows, p.row + rows);
     if (begin == end) return;
     p.row = end;
-    if (p.last) return store_.store(p.sums, p.waiting, begin, end);
-    const HalfRowF32 d;
-    for (std::int64_t i = begin * kPanelCols; i < end * kPanelCols; i += kHalfRowLanes)
-      hn::StoreU(hn::Add(hn::LoadU(d, p.waiting + i), hn::LoadU(d, p.sums + i)), d, p.waiting + i);
+    if (p.waiting != nullptr) {
+      const HalfRowF32 d;
+      float* to = p.last ? p.sums : p.waiting;
+      for (std::int64_t i = begin * kPanelCols; i < end * kPanelCols; i += kHalfRowLanes)
+        hn::StoreU(hn::Add(hn::LoadU(d, p.waiting + i), hn::LoadU(d, p.sums + i)), d, to + i);
+    }
+    if (p.last) store_.store(p.sums, begin, end);
   }
 
   const TileWork& work_;

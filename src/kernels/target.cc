@@ -91,7 +91,7 @@ std::vector<Target> available_targets() {
 
 Target active_target() { return current_target().load(std::memory_order_relaxed); }
 
-std::string_view tiles_refusal() {
+std::string tiles_refusal() {
   if (active_target() == Target::amx) return "";
   return has_amx() ? "not asked for (MEZZO_TARGET=amx)" : "this CPU has no tiles";
 }

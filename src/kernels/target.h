@@ -1,6 +1,7 @@
 // Which instruction set the kernels use: chosen once at run time, and forced down by MEZZO_TARGET.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,7 +22,7 @@ std::vector<Target> available_targets();
 Target active_target();
 
 /// Why tiles are not used: the CPU has none, or nobody asked for them. Empty where they are.
-std::string_view tiles_refusal();
+std::string tiles_refusal();
 
 /// Whether the kernels may be called: active_target() is not `scalar`.
 bool simd_enabled();

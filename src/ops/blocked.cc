@@ -89,7 +89,8 @@ Choice winograd(Op& op) {
 
 // By tiles of bfloat16, in parts that make up float32.
 Choice amx(Op& op) {
-  if (!kernels::tiles_refusal().empty()) return refuse(std::string(kernels::tiles_refusal()));
+  const std::string refusal = kernels::tiles_refusal();
+  if (!refusal.empty()) return refuse(refusal);
   if (!op.is_constant(1)) return refuse("the weights are computed");
   const Convolution conv = blocked_convolution(op);
   if (conv.empty()) return refuse("an empty tensor");

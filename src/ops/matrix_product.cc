@@ -56,7 +56,8 @@ GemmFactor gemm_a(const Op& op, int i, std::int64_t m, std::int64_t k, std::int6
 }
 
 std::string tiles_refusal(const Op& op, int i, std::int64_t m, std::int64_t k, std::int64_t n) {
-  if (!kernels::tiles_refusal().empty()) return std::string(kernels::tiles_refusal());
+  const std::string refusal = kernels::tiles_refusal();
+  if (!refusal.empty()) return refusal;
   if (!op.is_constant(i)) return "B is computed";
   return kernels::gemm_bf16x3_pays(m, n, k) ? "" : "too few rows or columns to pay";
 }
