@@ -14,7 +14,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_i8_depthwise_inl.h"
-#include "kernels/simd_quads_inl.h"
+#include "kernels/simd_quad_steps_inl.h"
 
 // Output channels come in units: as many blocks as a vector has parts of 128 bits, in two vectors.
 // A tile of pixels and one unit is held in registers while all taps of all input channels run, four
@@ -30,7 +30,6 @@ using std::int64_t;
 using std::uint8_t;
 
 constexpr int64_t kUnitChannels = int64_t{kQuadParts} * kBlockChannels;
-constexpr int64_t kStepBytes = 2 * 4 * int64_t{kQuadLanes};
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 constexpr int kMostPixels = 14;
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
@@ -78,6 +77,7 @@ struct ByteLayout {
   }
 
   int64_t stretches() const { return rows * row_stretches; }
+  int64_t unit_bytes() const { return checked_mul(steps, kQuadStepBytes); }
   int64_t image_bytes() const { return checked_mul(planes, plane_bytes); }
 
   std::vector<int64_t> offsets() const {
@@ -100,6 +100,9 @@ struct ByteLayout {
   int64_t rows, row_pixels, row_stretches, stretch;
 };
 
+// What packed weights begin with: the bytes of each unit's rest steps, which follow the panels.
+constexpr int64_t kHeaderBytes = 64;
+
 // Where a unit's pixels go.
 struct ByteTile {
   uint8_t* y;
@@ -107,16 +110,16 @@ struct ByteTile {
   int blocks;           // of the unit that there are
   const int32_t* offsets;
   const float *multipliers, *addends;
+  RestSteps rests;
 };
 
 // P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
-template <int P, int Step, int Length, bool kSigned>
+template <QuadSums kSums, int P, int Step, int Length, bool kSigned>
 HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* offsets,
                                int64_t segments, const uint8_t* HWY_RESTRICT weights,
                                const ByteTile& out, const QuadFinish& finish) {
   const QuadI32 d;
   const QuadF32 df;
-  const QuadU8 d8;
   VecQuads sums[P][2];
   {
     const VecQuads first = hn::LoadU(d, out.offsets),
@@ -127,20 +130,17 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
       sums[p][1] = second;
     }
   }
+  const auto pixels = [](const uint8_t* from) {
+    return [from](int p) HWY_ATTR { return broadcast_quad<kSigned>(from + p * Step); };
+  };
+  add_rests<kSums>(out.rests, sums, [&](int64_t step) {
+    return pixels(x + offsets[step / Length] + 4 * (step % Length));
+  });
   for (int64_t s = 0; s < segments; ++s) {
     const uint8_t* xs = x + offsets[s];
     MEZZO_UNROLL
-    for (int c = 0; c < Length; ++c) {
-      const VecQuads w0 = hn::BitCast(d, hn::LoadU(d8, weights)),
-                     w1 = hn::BitCast(d, hn::LoadU(d8, weights + kStepBytes / 2));
-      weights += kStepBytes;
-      MEZZO_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const VecQuads xi = broadcast_quad<kSigned>(xs + p * Step + 4 * c);
-        add_quads(sums[p][0], xi, w0);
-        add_quads(sums[p][1], xi, w1);
-      }
-    }
+    for (int c = 0; c < Length; ++c, weights += kQuadStepBytes)
+      add_step<kSums>(weights, sums, pixels(xs + 4 * c));
   }
   const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
                                           hn::LoadU(df, out.multipliers + kQuadLanes)},
@@ -164,17 +164,17 @@ using TileKernel = void (*)(const uint8_t*, const int64_t*, int64_t, const uint8
                             const ByteTile&, const QuadFinish&);
 using TileKernels = std::array<TileKernel, kMostPixels>;
 
-template <int Step, int Length, bool kSigned, int... P>
+template <QuadSums kSums, int Step, int Length, bool kSigned, int... P>
 constexpr TileKernels tile_kernels(std::integer_sequence<int, P...>) {
-  return {compute_tile<P + 1, Step, Length, kSigned>...};
+  return {compute_tile<kSums, P + 1, Step, Length, kSigned>...};
 }
 
-template <bool kSigned>
+template <QuadSums kSums, bool kSigned>
 const TileKernels& kernels_of(const ByteLayout& l) {
   constexpr std::make_integer_sequence<int, kMostPixels> kPixels;
   static constexpr TileKernels kKernels[] = {
-      tile_kernels<8, 2, kSigned>(kPixels), tile_kernels<16, 2, kSigned>(kPixels),
-      tile_kernels<4, 1, kSigned>(kPixels), tile_kernels<8, 1, kSigned>(kPixels)};
+      tile_kernels<kSums, 8, 2, kSigned>(kPixels), tile_kernels<kSums, 16, 2, kSigned>(kPixels),
+      tile_kernels<kSums, 4, 1, kSigned>(kPixels), tile_kernels<kSums, 8, 1, kSigned>(kPixels)};
   return kKernels[(l.pixel == 4 ? 2 : 0) + l.shape.stride_w - 1];
 }
 
@@ -188,7 +188,9 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
   const QuadFinish finish(args);
   const int64_t out_blocks = l.shape.out_c / kBlockChannels;
   const int64_t row_bytes = l.shape.stride_h * l.image_w * l.pixel;
-  const auto* weights = static_cast<const uint8_t*>(args.packed_weights);
+  const auto* weights = static_cast<const uint8_t*>(args.packed_weights) + kHeaderBytes;
+  const uint8_t* rests = weights + l.units * l.unit_bytes();
+  const int64_t rest_bytes = *static_cast<const int64_t*>(args.packed_weights);
   for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
     const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
     ByteTile tile{nullptr,
@@ -196,7 +198,8 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                   static_cast<int>(std::min<int64_t>(kQuadParts, out_blocks - block)),
                   args.scales->offsets.data() + channel,
                   args.scales->multipliers.data() + channel,
-                  args.scales->addends.data() + channel};
+                  args.scales->addends.data() + channel,
+                  rests_at(rests + unit * rest_bytes, rest_bytes)};
     for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
       const int64_t part = stretch % l.row_stretches, row = stretch / l.row_stretches,
                     begin = part * l.stretch,
@@ -208,8 +211,8 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
       for (int64_t i = 0, first = 0; i < tiles; ++i) {
         const int64_t rest = count - first,
                       size = std::min(rest, round_up(ceil_div(rest, tiles - i), int64_t{2}));
-        kernels[static_cast<std::size_t>(size - 1)](
-            x, offsets, l.segments, weights + unit * l.steps * kStepBytes, tile, finish);
+        kernels[static_cast<std::size_t>(size - 1)](x, offsets, l.segments,
+                                                    weights + unit * l.unit_bytes(), tile, finish);
         first += size;
         x += size * l.shape.stride_w * l.pixel;
         tile.y += size * kBlockChannels;
@@ -280,10 +283,12 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
     copy_image(l, image, static_cast<uint8_t>(args.x_zero_point), scratch, pool);
     image = scratch;
   }
-  const TileKernels& kernels = args.x_signed ? kernels_of<true>(l) : kernels_of<false>(l);
+  const TileKernels& kernels = with_quad_sums([&](auto sums) -> const TileKernels& {
+    return args.x_signed ? kernels_of<sums(), true>(l) : kernels_of<sums(), false>(l);
+  });
   uint8_t* y = args.y + n * s.out_c * s.y_plane();
   // A thread takes its share in a few parts, each of which reads either all weights or all of x.
-  const int64_t stretches = l.stretches(), weights_bytes = l.units * l.steps * kStepBytes;
+  const int64_t stretches = l.stretches(), weights_bytes = l.units * l.unit_bytes();
   const bool by_unit = weights_bytes > l.image_bytes();
   const int64_t most_major = by_unit ? l.units : stretches,
                 most_minor = by_unit ? stretches : l.units;
@@ -316,32 +321,36 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
 
 }  // namespace
 
-int64_t i8_weights_bytes(const ConvShape& s) {
-  if (s.groups > 1) return depthwise_i8_weights_bytes(s);
+int64_t i8_weights_bytes(const ConvShape& s, bool wide) {
+  if (s.groups > 1) return depthwise_i8_weights_bytes(s, wide);
   const ByteLayout l(s);
-  return checked_mul(checked_mul(l.units, l.steps), kStepBytes);
+  const int64_t rest_bytes = rests_bytes(l.steps, most_rests(wide));
+  return checked_add(kHeaderBytes, checked_mul(l.units, checked_add(l.unit_bytes(), rest_bytes)));
 }
 
-void run_pack_i8(const ConvShape& s, const std::int8_t* weights, uint8_t* packed,
+void run_pack_i8(const ConvShape& s, const std::int16_t* weights, bool wide, uint8_t* packed,
                  ThreadPool& pool) {
   if (s.groups > 1) return pack_depthwise_i8(s, weights, packed);
   const ByteLayout l(s);
-  const int64_t taps = s.k_h * s.k_w;
+  const int64_t taps = s.k_h * s.k_w, most = most_rests(wide),
+                rest_bytes = rests_bytes(l.steps, most);
+  *reinterpret_cast<int64_t*>(packed) = rest_bytes;
+  uint8_t *const panels = packed + kHeaderBytes, *const rests = panels + l.units * l.unit_bytes();
   pool.parallel_for(l.units, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
-      uint8_t* to = packed + unit * l.steps * kStepBytes;
-      for (int64_t step = 0; step < l.steps; ++step) {
+      const auto weights_of = [&](int64_t step, std::int16_t* to) {
         const int64_t segment = step / (l.pixel / 4), tap = segment % taps,
                       first = segment / taps * kBlockChannels + step % (l.pixel / 4) * 4;
         for (int64_t i = 0; i < 2 * kQuadLanes; ++i) {
           const int64_t channel = channel_of(unit, i / kQuadLanes, i % kQuadLanes);
           for (int64_t c = first; c < first + 4; ++c) {
             const bool there = channel < s.out_c && c < s.in_c;
-            *to++ = there ? static_cast<uint8_t>(weights[(channel * s.in_c + c) * taps + tap])
-                          : uint8_t{0};
+            *to++ = there ? weights[(channel * s.in_c + c) * taps + tap] : std::int16_t{0};
           }
         }
-      }
+      };
+      pack_steps(l.steps, most, panels + unit * l.unit_bytes(), rests + unit * rest_bytes,
+                 weights_of);
     }
   });
 }
@@ -375,7 +384,8 @@ void run_conv_i8(const ConvShape& s, const BlockedConvI8& args, uint8_t* scratch
   for (int64_t n = 0; n < s.batch; ++n) run_image(l, args, offsets.data(), n, scratch, pool);
 }
 
-bool run_has_quads() { return has_quads(); }
+bool run_pays() { return quad_sums() != QuadSums::kSlow; }
+bool run_has_quads() { return quad_sums() == QuadSums::kInstruction; }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -388,10 +398,12 @@ HWY_EXPORT(run_pack_i8);
 HWY_EXPORT(i8_scratch_bytes);
 HWY_EXPORT(run_channel_order);
 HWY_EXPORT(run_conv_i8);
+HWY_EXPORT(run_pays);
 HWY_EXPORT(run_has_quads);
 }  // namespace
 
-bool blocked_i8_pays() { return simd_enabled() && MEZZO_DISPATCH(run_has_quads)(); }
+bool blocked_i8_pays() { return simd_enabled() && MEZZO_DISPATCH(run_pays)(); }
+bool multiplies_quads() { return simd_enabled() && MEZZO_DISPATCH(run_has_quads)(); }
 
 bool blocked_conv_i8_applies(const ConvShape& s) {
   if (s.out_c % kBlockChannels != 0 || s.stride_w > 2) return false;
@@ -399,13 +411,13 @@ bool blocked_conv_i8_applies(const ConvShape& s) {
   return s.in_c % kBlockChannels == 0 || s.in_c <= 4;
 }
 
-std::size_t blocked_i8_weights_bytes(const ConvShape& shape) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_weights_bytes)(shape));
+std::size_t blocked_i8_weights_bytes(const ConvShape& shape, bool wide) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_weights_bytes)(shape, wide));
 }
 
-void pack_blocked_i8_weights(const ConvShape& shape, const std::int8_t* weights, void* packed,
-                             ThreadPool& pool) {
-  MEZZO_DISPATCH(run_pack_i8)(shape, weights, static_cast<std::uint8_t*>(packed), pool);
+void pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
+                             void* packed, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_i8)(shape, weights, wide, static_cast<std::uint8_t*>(packed), pool);
 }
 
 std::size_t blocked_i8_scratch_bytes(const ConvShape& shape) {

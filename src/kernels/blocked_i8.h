@@ -2,7 +2,10 @@
 // 8], as in blocked_f32.h.
 //
 // Four channels of a pixel are multiplied by four weights and summed in one lane of 32 bits, which
-// CPUs have an instruction for (vpdpbusd): four times the products of a float32 kernel.
+// CPUs have an instruction for (vpdpbusd): four times the products of a float32 kernel. Without it
+// AVX2 makes them of sums of two in 16 bits: twice the products, if most weights are such that
+// these fit. Sums are exact either way: weights that do not fit, or are no int8 without their zero
+// points, are parted, and what is left of them is added in steps of its own.
 #pragma once
 
 #include <cstddef>
@@ -14,20 +17,23 @@
 
 namespace mezzo::kernels {
 
-/// Whether the layout is the faster one for integers on the active target: this CPU has the
-/// instruction.
+/// Whether the layout is the faster one for integers on the active target.
 bool blocked_i8_pays();
+
+/// Whether it has the instruction, or makes its sums of those of two products.
+bool multiplies_quads();
 
 /// Whether `blocked_conv_i8` takes that shape: whole blocks of channels, or up to four input
 /// channels in plain NCHW; one group, or as many as channels; strides of 1 or 2 along the rows.
 bool blocked_conv_i8_applies(const ConvShape& shape);
 
-/// Bytes of the packed weights.
-std::size_t blocked_i8_weights_bytes(const ConvShape& shape);
-/// Packs weights [out_c, in_c / groups, k_h, k_w], from which their zero points are taken. The
-/// layout depends on the active target, on the channels and on the window alone.
-void pack_blocked_i8_weights(const ConvShape& shape, const std::int8_t* weights, void* packed,
-                             ThreadPool& pool);
+/// Bytes for packed weights, of which those at the end may stay unwritten. `wide`: weights may lie
+/// beyond int8.
+std::size_t blocked_i8_weights_bytes(const ConvShape& shape, bool wide);
+/// Packs weights [out_c, in_c / groups, k_h, k_w], bytes less their zero points. The layout depends
+/// on the active target, on the channels, on the window and on `wide` alone.
+void pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
+                             void* packed, ThreadPool& pool);
 /// Bytes of scratch memory that `blocked_conv_i8` needs; may be 0. Throws Error(limit) on overflow.
 std::size_t blocked_i8_scratch_bytes(const ConvShape& shape);
 

@@ -126,8 +126,8 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
         const VecQuads evens = quad_of(q + r * of.stride), odds = quad_of(q + r * of.stride + 4);
         MEZZO_UNROLL
         for (int v = 0; v < kVectors; ++v) {
-          add_quads(sums[r][v], even[v], evens);
-          add_quads(sums[r][v], odd[v], odds);
+          add_quads<QuadSums::kInstruction>(sums[r][v], even[v], evens);
+          add_quads<QuadSums::kInstruction>(sums[r][v], odd[v], odds);
         }
       }
     }
@@ -155,7 +155,7 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
 
 }  // namespace
 
-bool run_has_nbits_i8() { return has_quads(); }
+bool run_has_nbits_i8() { return quad_sums() == QuadSums::kInstruction; }
 
 void run_gemm_nbits_i8(int64_t m, const float* a, const NbitsMatrix& b, const float* bias, float* c,
                        ThreadPool& pool) {

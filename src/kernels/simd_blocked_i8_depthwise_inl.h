@@ -62,23 +62,62 @@ HWY_INLINE void copy_inside(const ConvShape& s, std::int64_t height, std::int64_
                 to + (row * width + left) * kBlockChannels);
 }
 
-inline std::int64_t depthwise_i8_quads(const ConvShape& s) {
-  return ceil_div(s.k_h * s.k_w, std::int64_t{4});
+// Taps of a quad. In sums of two products one of the two is nothing: so they fit.
+inline std::int64_t quad_taps() { return quad_sums() == QuadSums::kPairs ? 2 : 4; }
+
+inline std::int64_t depthwise_quads(std::int64_t taps) { return ceil_div(taps, quad_taps()); }
+
+// Weights begin with [how many taps, which...]: one whose weights are no int8 is there again, with
+// what is left of them.
+inline std::int64_t depthwise_header(std::int64_t taps) {
+  return round_up(4 * (taps + 1), std::int64_t{64});
 }
 
-inline std::int64_t depthwise_i8_weights_bytes(const ConvShape& s) {
-  return checked_mul(checked_mul(s.out_c, 4), depthwise_i8_quads(s));
+inline std::int64_t depthwise_i8_weights_bytes(const ConvShape& s, bool wide) {
+  const std::int64_t taps = checked_mul(checked_mul(s.k_h, s.k_w), wide ? 3 : 1);
+  return checked_add(depthwise_header(taps),
+                     checked_mul(checked_mul(s.out_c, 4), depthwise_quads(taps)));
 }
 
-inline void pack_depthwise_i8(const ConvShape& s, const std::int8_t* weights,
+inline void pack_depthwise_i8(const ConvShape& s, const std::int16_t* weights,
                               std::uint8_t* packed) {
-  const std::int64_t taps = s.k_h * s.k_w;
+  const std::int64_t window = s.k_h * s.k_w, apart = 4 / quad_taps();
+  std::vector<std::int16_t> left(weights, weights + s.out_c * window);
+  std::vector<std::int32_t> taps;
+  std::vector<std::int8_t> parts;  // [tap][channel]
+  for (bool is_first = true, more = true; more; is_first = false) {
+    more = false;
+    for (std::int64_t tap = 0; tap < window; ++tap) {
+      const auto weight = [&](std::int64_t c) -> std::int16_t& {
+        return left[static_cast<std::size_t>(c * window + tap)];
+      };
+      bool any = is_first;
+      for (std::int64_t c = 0; c < s.out_c && !any; ++c) any = weight(c) != 0;
+      if (!any) continue;
+      more = true;
+      taps.push_back(static_cast<std::int32_t>(tap));
+      for (std::int64_t c = 0; c < s.out_c; ++c) {
+        const auto part = static_cast<std::int8_t>(std::clamp<int>(weight(c), -128, 127));
+        parts.push_back(part);
+        weight(c) = static_cast<std::int16_t>(weight(c) - part);
+      }
+    }
+  }
+  const auto count = static_cast<std::int64_t>(taps.size());
+  auto* head = reinterpret_cast<std::int32_t*>(packed);
+  head[0] = static_cast<std::int32_t>(count);
+  std::copy(taps.begin(), taps.end(), head + 1);
+  packed += depthwise_header(count);
   for (std::int64_t block = 0; block < s.out_c; block += kBlockChannels) {
-    for (std::int64_t quad = 0; quad < taps; quad += 4) {
+    for (std::int64_t first = 0; first < count; first += quad_taps()) {
       for (std::int64_t c = block; c < block + kBlockChannels; ++c) {
-        for (std::int64_t tap = quad; tap < quad + 4; ++tap)
+        for (std::int64_t i = 0; i < 4; ++i) {
+          const std::int64_t tap = first + i / apart;
+          const bool there = i % apart == 0 && tap < count;
           *packed++ =
-              tap < taps ? static_cast<std::uint8_t>(weights[c * taps + tap]) : std::uint8_t{0};
+              there ? static_cast<std::uint8_t>(parts[static_cast<std::size_t>(tap * s.out_c + c)])
+                    : std::uint8_t{0};
+        }
       }
     }
   }
@@ -111,8 +150,8 @@ struct ByteTaps {
 };
 
 // A row of `count` outputs of a block, of which `store` pixels may be overwritten. `offsets` has
-// four taps for each quad, in bytes from x; there is memory behind x's row for whole vectors.
-template <int Stride, bool kSigned>
+// the taps of each quad, in bytes from x; there is memory behind x's row for whole vectors.
+template <QuadSums kSums, int Stride, bool kSigned>
 HWY_NOINLINE void depthwise_i8_row(const std::uint8_t* HWY_RESTRICT x, const std::int64_t* offsets,
                                    std::int64_t quads, const std::uint8_t* HWY_RESTRICT weights,
                                    const ByteTaps& taps, const QuadFinish& finish,
@@ -125,21 +164,23 @@ HWY_NOINLINE void depthwise_i8_row(const std::uint8_t* HWY_RESTRICT x, const std
     VecQuads sums[2][2] = {{taps.offsets[0], taps.offsets[1]}, {taps.offsets[0], taps.offsets[1]}};
     for (std::int64_t q = 0; q < quads; ++q) {
       const std::uint8_t* from = x + c * Stride * kBlockChannels;
-      const std::int64_t* at = offsets + 4 * q;
-      const auto a = load_block_pixels<Stride, kSigned>(from + at[0]),
-                 b = load_block_pixels<Stride, kSigned>(from + at[1]),
-                 e = load_block_pixels<Stride, kSigned>(from + at[2]),
-                 f = load_block_pixels<Stride, kSigned>(from + at[3]);
+      // Tap by tap; of two, each is there twice.
+      constexpr int kTaps = kSums == QuadSums::kPairs ? 2 : 4;
+      const std::int64_t* at = offsets + kTaps * q;
+      const auto tap = [&](int i)
+                           HWY_ATTR { return load_block_pixels<Stride, kSigned>(from + at[i]); };
+      const auto a = tap(0), b = kTaps == 2 ? a : tap(1), e = tap(kTaps / 2),
+                 f = kTaps == 2 ? e : tap(kTaps - 1);
       const auto w0 = hn::BitCast(d, hn::LoadDup128(d8, weights + 32 * q)),
                  w1 = hn::BitCast(d, hn::LoadDup128(d8, weights + 32 * q + 16));
       const auto even_ab = hn::BitCast(d16, hn::InterleaveLower(d8, a, b)),
                  odd_ab = hn::BitCast(d16, hn::InterleaveUpper(d8, a, b)),
                  even_ef = hn::BitCast(d16, hn::InterleaveLower(d8, e, f)),
                  odd_ef = hn::BitCast(d16, hn::InterleaveUpper(d8, e, f));
-      add_quads(sums[0][0], as32(hn::InterleaveLower(d16, even_ab, even_ef)), w0);
-      add_quads(sums[0][1], as32(hn::InterleaveUpper(d16, even_ab, even_ef)), w1);
-      add_quads(sums[1][0], as32(hn::InterleaveLower(d16, odd_ab, odd_ef)), w0);
-      add_quads(sums[1][1], as32(hn::InterleaveUpper(d16, odd_ab, odd_ef)), w1);
+      add_quads<kSums>(sums[0][0], as32(hn::InterleaveLower(d16, even_ab, even_ef)), w0);
+      add_quads<kSums>(sums[0][1], as32(hn::InterleaveUpper(d16, even_ab, even_ef)), w1);
+      add_quads<kSums>(sums[1][0], as32(hn::InterleaveLower(d16, odd_ab, odd_ef)), w0);
+      add_quads<kSums>(sums[1][1], as32(hn::InterleaveUpper(d16, odd_ab, odd_ef)), w1);
     }
     const auto bytes =
         finish.bytes(finish.narrowed(sums[0][0], sums[0][1], taps.multipliers, taps.addends),
@@ -157,17 +198,22 @@ HWY_NOINLINE void depthwise_i8_row(const std::uint8_t* HWY_RESTRICT x, const std
 
 struct ScratchBytePlane {};
 
-template <int Stride, bool kSigned>
+template <QuadSums kSums, int Stride, bool kSigned>
 void depthwise_i8_planes(const ConvShape& s, const BlockedConvI8& args, ThreadPool& pool) {
   const std::int64_t image_h = (s.out_h - 1) * s.stride_h + (s.k_h - 1) * s.dilation_h + 1,
                      image_w = (s.out_w - 1) * s.stride_w + (s.k_w - 1) * s.dilation_w + 1,
-                     blocks = s.out_c / kBlockChannels, quads = depthwise_i8_quads(s),
-                     row_bytes = image_w * kBlockChannels;
+                     blocks = s.out_c / kBlockChannels, row_bytes = image_w * kBlockChannels;
+  const auto* head = static_cast<const std::int32_t*>(args.packed_weights);
+  const std::int64_t count = head[0], quads = depthwise_quads(count);
+  const std::uint8_t* packed =
+      static_cast<const std::uint8_t*>(args.packed_weights) + depthwise_header(count);
   // Taps beyond the last have weights of 0.
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(4 * quads));
-  for (std::int64_t tap = 0; tap < s.k_h * s.k_w; ++tap)
-    offsets[static_cast<std::size_t>(tap)] =
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(quad_taps() * quads));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t tap = head[1 + i];
+    offsets[static_cast<std::size_t>(i)] =
         tap / s.k_w * s.dilation_h * row_bytes + tap % s.k_w * s.dilation_w * kBlockChannels;
+  }
   const std::int64_t work = s.out_h * s.out_w * kBlockChannels * quads;
   pool.parallel_for(
       s.batch * blocks, std::max<std::int64_t>(1, (1 << 16) / work),
@@ -181,25 +227,26 @@ void depthwise_i8_planes(const ConvShape& s, const BlockedConvI8& args, ThreadPo
           copy_inside(s, image_h, image_w, args.x + i * s.x_plane() * kBlockChannels, plane);
           const std::int64_t block = i % blocks;
           const ByteTaps taps(*args.scales, block * kBlockChannels);
-          const std::uint8_t* weights =
-              static_cast<const std::uint8_t*>(args.packed_weights) + block * quads * 32;
+          const std::uint8_t* weights = packed + block * quads * 32;
           for (std::int64_t row = 0; row < s.out_h; ++row) {
             const std::int64_t pixel = row * s.out_w;
-            depthwise_i8_row<Stride, kSigned>(plane + row * s.stride_h * row_bytes, offsets.data(),
-                                              quads, weights, taps, finish, s.out_w,
-                                              s.out_h * s.out_w - pixel,
-                                              args.y + (i * s.y_plane() + pixel) * kBlockChannels);
+            depthwise_i8_row<kSums, Stride, kSigned>(
+                plane + row * s.stride_h * row_bytes, offsets.data(), quads, weights, taps, finish,
+                s.out_w, s.out_h * s.out_w - pixel,
+                args.y + (i * s.y_plane() + pixel) * kBlockChannels);
           }
         }
       });
 }
 
 inline void run_depthwise_i8(const ConvShape& s, const BlockedConvI8& args, ThreadPool& pool) {
-  const auto run =
-      s.stride_w == 1 ? args.x_signed ? depthwise_i8_planes<1, true> : depthwise_i8_planes<1, false>
-      : args.x_signed ? depthwise_i8_planes<2, true>
-                      : depthwise_i8_planes<2, false>;
-  run(s, args, pool);
+  with_quad_sums([&](auto sums) {
+    const auto run = s.stride_w == 1 ? args.x_signed ? depthwise_i8_planes<sums(), 1, true>
+                                                     : depthwise_i8_planes<sums(), 1, false>
+                     : args.x_signed ? depthwise_i8_planes<sums(), 2, true>
+                                     : depthwise_i8_planes<sums(), 2, false>;
+    run(s, args, pool);
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -21,13 +21,12 @@
 #include "base/rounding.h"
 #include "kernels/gemm_i8.h"
 #include "kernels/scratch.h"
-#include "kernels/simd_quads_inl.h"
+#include "kernels/simd_quad_steps_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
 inline constexpr std::int64_t kQuadColumns = 2 * std::int64_t{kQuadLanes};
-inline constexpr std::int64_t kQuadStepBytes = 4 * kQuadColumns;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 inline constexpr int kMostQuadRows = 14;
 #else
@@ -36,14 +35,18 @@ inline constexpr int kMostQuadRows = 6;
 
 inline std::int64_t quad_steps(std::int64_t k) { return ceil_div(k, std::int64_t{4}); }
 inline std::int64_t quad_columns(std::int64_t n) { return round_up(n, kQuadColumns); }
+inline std::int64_t quad_rests_bytes(std::int64_t k) {
+  return rests_bytes(quad_steps(k), most_rests(false));
+}
 inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n) {
-  return checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4));
+  return checked_add(checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4)),
+                     checked_mul(quad_columns(n) / kQuadColumns, quad_rests_bytes(k)));
 }
 
 // Whether a B [k, n] is to be packed so.
 inline bool suits_quads(const GemmI8Operand& b, std::int64_t n) {
   const std::int32_t natural = b.is_signed ? 0 : 128;
-  if (!has_quads()) return false;
+  if (quad_sums() == QuadSums::kSlow) return false;
   if (b.zero_points == nullptr) return b.zero_point == natural;
   return std::all_of(b.zero_points, b.zero_points + n,
                      [&](std::int32_t zero) { return b.zero_point + zero == natural; });
@@ -99,38 +102,48 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
   }
   const QuadI32 di;
   const VecQuads ones = hn::Set(di, 0x01010101);
-  for (std::int64_t j = 0; j < kQuadColumns; j += kQuadLanes) {
-    VecQuads sum = hn::Zero(di);
-    for (std::int64_t s = 0; s < quad_steps(k); ++s)
-      add_quads(sum, ones, hn::BitCast(di, hn::LoadU(QuadU8(), to + s * kQuadStepBytes + 4 * j)));
-    hn::StoreU(sum, di, sums + j);
-  }
+  with_quad_sums([&](auto kind) HWY_ATTR {
+    for (std::int64_t j = 0; j < kQuadColumns; j += kQuadLanes) {
+      VecQuads sum = hn::Zero(di);
+      for (std::int64_t s = 0; s < quad_steps(k); ++s) {
+        const auto step = hn::LoadU(QuadU8(), to + s * kQuadStepBytes + 4 * j);
+        add_quads<kind()>(sum, ones, hn::BitCast(di, step));
+      }
+      hn::StoreU(sum, di, sums + j);
+    }
+  });
 }
 
 inline void pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
                        ThreadPool& pool) {
   auto* sums = static_cast<std::int32_t*>(packed);
   auto* panels = reinterpret_cast<std::uint8_t*>(sums + quad_columns(n));
+  const std::int64_t steps = quad_steps(k), count = quad_columns(n) / kQuadColumns;
+  std::uint8_t* const rests = panels + count * steps * kQuadStepBytes;
   const std::int64_t grain = std::max<std::int64_t>(1, (1 << 16) / (kQuadColumns * (k + 1)));
-  pool.parallel_for(quad_columns(n) / kQuadColumns, grain,
-                    [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-                      for (std::int64_t i = begin; i < end; ++i) {
-                        const std::int64_t first = i * kQuadColumns;
-                        pack_quads_panel(b, first, std::min(kQuadColumns, n - first), k,
-                                         sums + first, panels + i * quad_steps(k) * kQuadStepBytes);
-                      }
-                    });
+  pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t first = i * kQuadColumns;
+      std::uint8_t* const panel = panels + i * steps * kQuadStepBytes;
+      pack_quads_panel(b, first, std::min(kQuadColumns, n - first), k, sums + first, panel);
+      if (most_rests(false) == 0) continue;
+      pack_steps(steps, most_rests(false), panel, rests + i * quad_rests_bytes(k),
+                 [&](std::int64_t s, std::int16_t* weights) {
+                   const auto* from = reinterpret_cast<const std::int8_t*>(panel);
+                   std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
+                 });
+    }
+  });
 }
 
 // c [R][kQuadColumns], rows `ldc` apart, = A (rows `lda` apart) * B, less zeros[i] times the sums
 // of B's columns.
-template <int R, bool kSigned>
+template <QuadSums kSums, int R, bool kSigned>
 HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t lda,
                                 const std::uint8_t* HWY_RESTRICT b, std::int64_t steps,
-                                const std::int32_t* column_sums, const std::int32_t* zeros,
-                                std::int32_t* c, std::int64_t ldc) {
+                                const RestSteps& rests, const std::int32_t* column_sums,
+                                const std::int32_t* zeros, std::int32_t* c, std::int64_t ldc) {
   const QuadI32 d;
-  const QuadU8 d8;
   VecQuads sums[R][2];
   MEZZO_UNROLL
   for (int i = 0; i < R; ++i) sums[i][0] = sums[i][1] = hn::Zero(d);
@@ -139,15 +152,14 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
   const std::uint8_t* bases[kBases];
   MEZZO_UNROLL
   for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * lda;
+  const auto rows = [&](std::int64_t at) {
+    return [&bases, lda, at](int i)
+               HWY_ATTR { return broadcast_quad<kSigned>(bases[i / 3] + i % 3 * lda + at); };
+  };
+  if constexpr (kSums == QuadSums::kPairs)
+    add_rests<kSums>(rests, sums, [&](std::int64_t step) { return rows(4 * step); });
   for (std::int64_t s = 0; s < steps; ++s, b += kQuadStepBytes) {
-    const VecQuads b0 = hn::BitCast(d, hn::LoadU(d8, b)),
-                   b1 = hn::BitCast(d, hn::LoadU(d8, b + kQuadStepBytes / 2));
-    MEZZO_UNROLL
-    for (int i = 0; i < R; ++i) {
-      const VecQuads ai = broadcast_quad<kSigned>(bases[i / 3] + i % 3 * lda);
-      add_quads(sums[i][0], ai, b0);
-      add_quads(sums[i][1], ai, b1);
-    }
+    add_step<kSums>(b, sums, rows(0));
     MEZZO_UNROLL
     for (int i = 0; i < kBases; ++i) bases[i] += 4;
   }
@@ -161,11 +173,13 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
 }
 
 using QuadsKernel = void (*)(const std::uint8_t*, std::int64_t, const std::uint8_t*, std::int64_t,
-                             const std::int32_t*, const std::int32_t*, std::int32_t*, std::int64_t);
+                             const RestSteps&, const std::int32_t*, const std::int32_t*,
+                             std::int32_t*, std::int64_t);
+using QuadsKernels = std::array<QuadsKernel, kMostQuadRows>;
 
-template <bool kSigned, int... R>
-constexpr std::array<QuadsKernel, sizeof...(R)> quads_kernels(std::integer_sequence<int, R...>) {
-  return {compute_quads<R + 1, kSigned>...};
+template <QuadSums kSums, bool kSigned, int... R>
+constexpr QuadsKernels quads_kernels(std::integer_sequence<int, R...>) {
+  return {compute_quads<kSums, R + 1, kSigned>...};
 }
 
 struct ScratchQuadsA {};
@@ -173,13 +187,16 @@ struct ScratchQuadsZeros {};
 
 inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
                        const void* packed_b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool) {
-  constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
-  static constexpr auto kUnsigned = quads_kernels<false>(kHeights),
-                        kSigned = quads_kernels<true>(kHeights);
-  const auto& tiles = a.is_signed ? kSigned : kUnsigned;
+  const QuadsKernels& tiles = with_quad_sums([&](auto kind) -> const QuadsKernels& {
+    constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
+    static constexpr QuadsKernels kUnsigned = quads_kernels<kind(), false>(kHeights),
+                                  kSigned = quads_kernels<kind(), true>(kHeights);
+    return a.is_signed ? kSigned : kUnsigned;
+  });
   const auto* column_sums = static_cast<const std::int32_t*>(packed_b);
   const auto* panels = reinterpret_cast<const std::uint8_t*>(column_sums + quad_columns(n));
   const std::int64_t steps = quad_steps(k);
+  const std::uint8_t* rests = panels + quad_columns(n) / kQuadColumns * steps * kQuadStepBytes;
   // Signed bytes count as 128 more.
   auto* zeros = reinterpret_cast<std::int32_t*>(thread_scratch<ScratchQuadsZeros>(m));
   for (std::int64_t i = 0; i < m; ++i)
@@ -211,13 +228,15 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
           const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
                              columns = std::min(kQuadColumns, n - column);
           const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
+          const RestSteps of_panel =
+              rests_at(rests + panel * quad_rests_bytes(k), quad_rests_bytes(k));
           for (std::int64_t tile = row_tiles * group / groups;
                tile < row_tiles * (group + 1) / groups; ++tile) {
             const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);
             const bool whole = columns == kQuadColumns;
             std::int32_t* to = c + row * ldc + column;
             tiles[static_cast<std::size_t>(count - 1)](
-                rows + row * lda, lda, b, steps, column_sums + column, zeros + row,
+                rows + row * lda, lda, b, steps, of_panel, column_sums + column, zeros + row,
                 whole ? to : edge, whole ? ldc : kQuadColumns);
             if (whole) continue;
             for (std::int64_t i = 0; i < count; ++i)

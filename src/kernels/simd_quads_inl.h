@@ -11,8 +11,10 @@
 #define MEZZO_KERNELS_SIMD_QUADS_INL
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if HWY_ARCH_X86
 #include <cpuid.h>
@@ -36,22 +38,74 @@ inline constexpr int kQuadLanes = HWY_LANES(std::int32_t);
 // Parts of 128 bits.
 inline constexpr int kQuadParts = kQuadLanes / 4;
 
-// Whether the CPU has the instruction that this target's kernels are made of.
-inline bool has_quads() {
+// What this target's kernels of quads are made of.
+enum class QuadSums {
+  kSlow,         // anything: other kernels are quicker
+  kPairs,        // sums of two products in 16 bits, of weights as take_step leaves them
+  kInstruction,  // one that multiplies and adds four
+};
+
+inline QuadSums quad_sums() {
 #if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
-  return __builtin_cpu_supports("avx512vnni") != 0;
+  return __builtin_cpu_supports("avx512vnni") != 0 ? QuadSums::kInstruction : QuadSums::kSlow;
 #elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
-  // AVX-VNNI: bit 4 of EAX.
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+  // Asked for once: a virtual machine takes its time.
+  static const bool has = [] {
+    // AVX-VNNI: bit 4 of EAX.
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+  }();
+  return has ? QuadSums::kInstruction : QuadSums::kPairs;
 #else
-  return false;
+  return QuadSums::kSlow;
 #endif
 }
 
+// The kinds that a target has: make(kind) of the one that the CPU takes.
+template <class Make>
+auto with_quad_sums(const Make& make) {
+  constexpr std::integral_constant<QuadSums, QuadSums::kInstruction> kInstruction;
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  constexpr std::integral_constant<QuadSums, QuadSums::kPairs> kPairs;
+  if (quad_sums() == QuadSums::kPairs) return make(kPairs);
+#endif
+  return make(kInstruction);
+}
+
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+// Instructions in pieces: compilers reorder sums of integers until registers run out.
+inline constexpr std::int64_t kSixteenOnes[] = {0x1000100010001, 0x1000100010001, 0x1000100010001,
+                                                0x1000100010001};
+
+// pairs += the sums of two products, which fit.
+HWY_INLINE void add_pairs(hn::Vec<QuadI16>& pairs, VecQuads x, hn::Vec<QuadU8> w) {
+  decltype(x.raw) products;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
+      : "+x"(pairs.raw), "=&x"(products)
+      : "x"(x.raw), "x"(w.raw));
+}
+
+// sum += the sums of two neighbours.
+HWY_INLINE void add_lanes(VecQuads& sum, hn::Vec<QuadI16> pairs) {
+  asm("vpmaddwd %2, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum.raw), "+x"(pairs.raw)
+      : "m"(kSixteenOnes));
+}
+#endif
+
 // sum += the four products of unsigned and signed bytes in each lane. The x86 instruction is one
-// that the target as a whole does without: see has_quads.
+// that the target as a whole does without: see quad_sums.
+template <QuadSums kSums>
 HWY_INLINE void add_quads(VecQuads& sum, VecQuads x, VecQuads w) {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  if constexpr (kSums == QuadSums::kPairs) {
+    decltype(sum.raw) pairs;
+    asm("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+        : "+x"(sum.raw), "=&x"(pairs)
+        : "x"(x.raw), "x"(w.raw), "m"(kSixteenOnes));
+    return;
+  }
+#endif
 #if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
   asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(w.raw));
 #elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2

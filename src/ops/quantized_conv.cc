@@ -3,7 +3,7 @@
 #include "ops/quantized_conv.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cstdlib>
 
 #include "base/rounding.h"
 #include "base/shape.h"
@@ -95,13 +95,17 @@ std::vector<std::int32_t> integers(const Tensor* tensor) {
   return {wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end()};
 }
 
-// Whether weights less their zero points are int8 again: as they are, or of uint8 around 128.
-bool are_bytes(const Op& op) {
-  const IntRange range = range_of(op.in(3).dtype);
-  const std::vector<std::int32_t> zero_points = integers(op.constant(5));
-  const int zero = zero_point_at(zero_points, 0);
-  return range.least - zero == -128 && std::all_of(zero_points.begin(), zero_points.end(),
-                                                   [&](int other) { return other == zero; });
+// How far the zero points of weights may be from where they make int8 of them: those weights that
+// are none then cost steps of their own.
+constexpr int kMostOff = 48;
+
+// By how much the weights' zero points are off: not at 0 of int8, or 128 of uint8.
+int zero_points_off(const Op& op) {
+  const int middle = range_of(op.in(3).dtype).least + 128;
+  const std::vector<std::int32_t> zero_points = integers(op.constant(kQuantizedConv.w_zero_point));
+  int off = zero_points.empty() ? std::abs(middle) : 0;
+  for (const std::int32_t zero : zero_points) off = std::max(off, std::abs(zero - middle));
+  return off;
 }
 
 // Where the packed weights begin, behind the sums of each output channel's.
@@ -111,31 +115,35 @@ std::int64_t weights_begin(std::int64_t channels) {
 
 // The sums of each output channel's weights, [out_channels] of int32, and the packed weights.
 Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::ConvShape& shape) {
-  const std::string key = "blocked i8 " + std::string(kernels::name_of(kernels::active_target())) +
-                          " " + std::to_string(conv.groups) +
-                          (conv.in_channels % kBlock == 0 ? "" : " plain");
+  std::string key = "blocked i8 " + std::string(kernels::name_of(kernels::active_target())) + " " +
+                    std::to_string(conv.groups) + (conv.in_channels % kBlock == 0 ? "" : " plain") +
+                    " less";
+  const std::vector<std::int32_t> zero_points = integers(op.constant(kQuantizedConv.w_zero_point));
+  for (const std::int32_t zero : zero_points) key += " " + std::to_string(zero);
   return op.packed(kQuantizedConv.w, key, [&](const Tensor& weights) {
-    const auto count = static_cast<std::size_t>(weights.size());
-    const auto* bytes = static_cast<const std::int8_t*>(weights.data());
-    std::vector<std::int8_t> shifted;
-    if (weights.dtype() == DType::u8) {
-      const auto values = weights.values<std::uint8_t>();
-      for (const std::uint8_t value : values)
-        shifted.push_back(static_cast<std::int8_t>(value ^ 0x80));
-      bytes = shifted.data();
-    }
+    const bool wide = zero_points_off(op) != 0;
     const std::int64_t begin = weights_begin(conv.out_channels);
-    Tensor packed = Tensor::uninitialized(
-        DType::u8,
-        {checked_add(begin, static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape)))});
+    const auto bytes = static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape, wide));
+    Tensor packed = Tensor::uninitialized(DType::u8, {checked_add(begin, bytes)});
     auto* sums = static_cast<std::int32_t*>(packed.mutable_data());
-    for (std::int64_t c = 0; c < conv.out_channels; ++c) {
-      const auto* channel = bytes + c * conv.terms();
-      sums[c] = std::accumulate(channel, channel + conv.terms(), std::int32_t{0});
-    }
-    ThreadPool pool = packing_pool(op, count);
-    kernels::pack_blocked_i8_weights(
-        shape, bytes, static_cast<std::uint8_t*>(packed.mutable_data()) + begin, pool);
+    std::vector<std::int16_t> differences(static_cast<std::size_t>(weights.size()));
+    const auto take = [&](const auto* from) {
+      auto* to = differences.data();
+      for (std::int64_t c = 0; c < conv.out_channels; ++c) {
+        const int zero = zero_point_at(zero_points, static_cast<std::size_t>(c));
+        sums[c] = 0;
+        for (std::int64_t i = 0; i < conv.terms(); ++i) {
+          *to = static_cast<std::int16_t>(*from++ - zero);
+          sums[c] += *to++;
+        }
+      }
+    };
+    weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
+                                 : take(weights.values<std::int8_t>().data());
+    ThreadPool pool = packing_pool(op, differences.size());
+    kernels::pack_blocked_i8_weights(shape, differences.data(), wide,
+                                     static_cast<std::uint8_t*>(packed.mutable_data()) + begin,
+                                     pool);
     return packed;
   });
 }
@@ -149,16 +157,11 @@ void infer_blocked(Op& op) {
         .expected("whole blocks of 8 channels, constant weights and parameters")
         .got(reason);
   }
-  if (!are_bytes(op)) {
-    throw invalid("the weights' zero points do not fit")
-        .expected("0 of int8, or 128 of uint8")
-        .got("others");
-  }
   set_quantized_result(op, conv, blocked_shape(conv.shape()));
 }
 
 Choice blocked(Op& op) {
-  if (!bytes_pay()) return refuse("this CPU has no instruction for products of bytes");
+  if (!bytes_pay()) return refuse("this target has no kernels for products of bytes");
   const IntegerConv conv = blocked_conv_of(op);
   const kernels::ConvShape shape = banded_shape(op, shape_of_kernel(conv));
   kernels::BlockedConvI8 args;
@@ -199,9 +202,19 @@ std::string quantized_stays_plain(const Op& op) {
   if (op.in_rank(0) != 4) return "not two spatial axes";
   if (std::string reason = refusal(op, integer_conv_of(op, kQuantizedConv)); !reason.empty())
     return reason;
-  if (!are_bytes(op)) return "the weights have zero points of their own";
-  if (!bytes_pay()) return "this CPU has no instruction for products of bytes";
+  if (zero_points_off(op) > kMostOff) return "the weights' zero points are far from the middle";
+  if (!bytes_pay()) return "this target has no kernels for products of bytes";
   return "";
+}
+
+std::string quantized_stays_float(const Op& op) {
+  if (std::string reason = quantized_stays_plain(op); !reason.empty()) return reason;
+  if (kernels::multiplies_quads()) return "";
+  // Sums of bytes are then up to twice as quick as direct ones of float32; Winograd is quicker, but
+  // for few tiles.
+  const kernels::ConvShape shape = shape_of_kernel(integer_conv_of(op, kQuantizedConv));
+  const bool few = shape.out_h * shape.out_w < 100;
+  return few || !blocked_winograd_refusal(shape).empty() ? "" : "Winograd in float32 is quicker";
 }
 
 double quantized_gain(const Op& op) {
@@ -212,7 +225,8 @@ double quantized_gain(const Op& op) {
   const std::int64_t pixels = out_size(conv.windows);
   const double filled =
       static_cast<double>(pixels) / static_cast<double>(round_up(pixels, std::int64_t{32}));
-  return operations * (1 / (200 * filled) - 1 / 700.0);
+  return kernels::multiplies_quads() ? operations * (1 / (200 * filled) - 1 / 700.0)
+                                     : operations * (1 / (120 * filled) - 1 / 160.0);
 }
 
 }  // namespace mezzo::ops

@@ -33,6 +33,9 @@ bool bytes_pay();
 /// Why a QLinearConv or QuantizedConv is not to become a BlockedQuantizedConv; empty where that
 /// would be faster, were all tensors in blocks.
 std::string quantized_stays_plain(const Op& conv);
+/// Why a convolution between DequantizeLinear and QuantizeLinear is not to become a QuantizedConv;
+/// empty where that would be faster.
+std::string quantized_stays_float(const Op& conv);
 /// The microseconds that it would save on one thread: see blocked_gain.
 double quantized_gain(const Op& conv);
 

@@ -110,7 +110,7 @@ void convolution(Program& program, const End& end) {
   Replacement fused{.op_type = "QuantizedConv", .domain = "mezzo", .opset = 1};
   fused.attributes = program.op(conv).node().attributes;
   add_bounds(end, fused);
-  fused.refuse = ops::quantized_stays_plain;
+  fused.refuse = ops::quantized_stays_float;
   fused.in = inputs_of({*x, *w});
   fused.in.insert(fused.in.end(), {program.in(end.quantize, 1), program.in(end.quantize, 2), bias});
   replace(program, end, conv, std::move(fused), {*x, *w});

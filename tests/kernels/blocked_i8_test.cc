@@ -70,17 +70,23 @@ int number(std::uint8_t byte, bool is_signed) {
   return is_signed ? static_cast<std::int8_t>(byte) : byte;
 }
 
-void check(const ConvShape& s, bool x_signed, bool y_signed) {
+// `wide`: weights are differences of bytes, each channel's from a byte of its own.
+void check(const ConvShape& s, bool x_signed, bool y_signed, bool wide = false) {
   const std::int64_t x_pixels = s.in_h * s.in_w, y_pixels = s.out_h * s.out_w;
   const std::int64_t terms = s.in_c / s.groups * s.k_h * s.k_w;
   const Bytes x = random_bytes(s.batch * s.in_c * x_pixels, 1),
               weight_bytes = random_bytes(s.out_c * terms, 2);
-  const auto* weights = reinterpret_cast<const std::int8_t*>(weight_bytes.data());
+  std::vector<std::int16_t> weights;
+  for (std::size_t i = 0; i < weight_bytes.size(); ++i) {
+    const auto channel = static_cast<int>(i) / static_cast<int>(terms);
+    const int zero = wide ? 37 * channel % 256 - 128 : 0;
+    weights.push_back(static_cast<std::int16_t>(number(weight_bytes[i], true) - zero));
+  }
   const int x_zero = x_signed ? -3 : 117, y_zero = y_signed ? -20 : 101;
   const int low = y_signed ? -100 : 9, high = y_signed ? 90 : 250;
 
   // What is to be, from differences in double, whose sums are whole numbers.
-  std::vector<float> differences, widened(weights, weights + weight_bytes.size());
+  std::vector<float> differences, widened(weights.begin(), weights.end());
   for (const std::uint8_t byte : x)
     differences.push_back(static_cast<float>(number(byte, x_signed) - x_zero));
   const std::vector<double> sums = reference(s, differences, widened).values;
@@ -91,12 +97,12 @@ void check(const ConvShape& s, bool x_signed, bool y_signed) {
   for (std::size_t c = 0; c < scales.size(); ++c) {
     std::int32_t weight_sum = 0;
     for (std::int64_t i = 0; i < terms; ++i)
-      weight_sum += weights[static_cast<std::int64_t>(c) * terms + i];
+      weight_sum += weights[c * static_cast<std::size_t>(terms) + static_cast<std::size_t>(i)];
     scales[c] = {static_cast<std::int32_t>(c) - (x_zero + (x_signed ? 128 : 0)) * weight_sum,
                  factors[c] / (40 * std::sqrt(static_cast<float>(terms))), addends[c]};
   }
-  AlignedFloats packed(blocked_i8_weights_bytes(s)), scratch(blocked_i8_scratch_bytes(s));
-  pack_blocked_i8_weights(s, weights, packed.data(), test_pool());
+  AlignedFloats packed(blocked_i8_weights_bytes(s, wide)), scratch(blocked_i8_scratch_bytes(s));
+  pack_blocked_i8_weights(s, weights.data(), wide, packed.data(), test_pool());
   const ChannelScales ordered = ordered_scales(s, scales);
   const bool blocked = s.in_c % 8 == 0;
   const Bytes x_blocked = blocked ? in_blocks(x, x_pixels) : x;
@@ -137,6 +143,8 @@ TEST(BlockedI8, ConvolutionsEqualTheirSums) {
       check(shape, false, false);
       check(shape, true, true);
       check(shape, true, false);
+      check(shape, false, false, true);
+      check(shape, true, true, true);
     }
   });
 }

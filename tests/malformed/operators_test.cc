@@ -306,10 +306,10 @@ TEST(MalformedOperators, QuantizedConvolution) {
   }
   // In blocks: what only they refuse.
   const char* op = "BlockedQuantizedConv";
-  const In ones = Tensor::scalar<std::int8_t>(1), other = {Shape{1, 1, 5, 5, 6}, DType::u8};
+  const In zeros = Tensor(DType::i8, {3}), other = {Shape{1, 1, 5, 5, 6}, DType::u8};
   add(op, {blocks, scale, byte, fed, scale, zero, scale, byte});
   add(op, {blocks, In(Shape{}), byte, w, scale, zero, scale, byte});
-  add(op, {blocks, scale, byte, w, scale, ones, scale, byte});
+  add(op, {blocks, scale, byte, w, scale, zeros, scale, byte});
   add(op, {x, scale, byte, w, scale, zero, scale, byte});
   add(op, {other, scale, byte, w, scale, zero, scale, byte});
   add(op, {In(Shape{1, 8, 5}, DType::u8), scale, byte, w, scale, zero, scale, byte});

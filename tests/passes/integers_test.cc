@@ -1,5 +1,6 @@
 // Networks in QDQ form, computed from their bytes.
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/blocked_i8.h"
@@ -42,7 +43,7 @@ void expect_exact(const SmallModel& small, const std::vector<std::vector<std::st
 }
 
 TEST(IntegersPass, GivesWhatTheModelSays) {
-  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
+  if (!computes_bytes()) GTEST_SKIP() << "for targets with kernels for products of bytes";
   for (const DType dtype : {DType::u8, DType::i8})
     expect_exact(quantized(dtype), {{}, {"layout"}, {"row_bands"}});
 }
@@ -94,7 +95,7 @@ SmallModel products(bool transposed, float bias_scale) {
 }
 
 TEST(IntegersPass, ProductsOfMatrices) {
-  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
+  if (!computes_bytes()) GTEST_SKIP() << "for targets with kernels for products of bytes";
   constexpr float kUnit = 0.0625F * 0.03125F;
   for (const bool transposed : {false, true}) {
     for (const float bias_scale : {kUnit, 2 * kUnit}) {
@@ -109,7 +110,7 @@ TEST(IntegersPass, ProductsOfMatrices) {
 }
 
 TEST(IntegersPass, LeavesNoFloatsBetween) {
-  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
+  if (!computes_bytes()) GTEST_SKIP() << "for targets with kernels for products of bytes";
   const SmallModel small = quantized(DType::u8);
   const std::string plan = Session(small.model, {.threads = 1}).explain(small.feeds);
   for (const char* name :
@@ -125,7 +126,7 @@ TEST(IntegersPass, LeavesNoFloatsBetween) {
 }
 
 TEST(IntegersPass, StopsWhereFloatsAreAskedFor) {
-  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
+  if (!computes_bytes()) GTEST_SKIP() << "for targets with kernels for products of bytes";
   const SmallModel small = quantized(DType::u8);
   const Session session(small.model, {.threads = 1});
   const std::string plan = session.explain(small.feeds, {"y", "c3"});
@@ -136,31 +137,53 @@ TEST(IntegersPass, StopsWhereFloatsAreAskedFor) {
   EXPECT_EQ(taps.find("is fetched"), std::string::npos) << taps;
 }
 
-// A QLinearConv of a model in operator form goes into blocks as well.
+// A QLinearConv of a model in operator form goes into blocks as well, unless its weights' zero
+// points are far from the middle of their range.
 TEST(IntegersPass, OperatorForm) {
-  if (!computes_bytes()) GTEST_SKIP() << "for CPUs with an instruction for products of bytes";
-  for (const bool weights_signed : {true, false}) {
+  if (!computes_bytes()) GTEST_SKIP() << "for targets with kernels for products of bytes";
+  struct Weights {
+    DType dtype;
+    std::vector<std::int32_t> zeros;
+    bool is_depthwise = false;
+  };
+  std::vector<std::int32_t> by_channel(32);
+  for (int c = 0; c < 32; ++c) by_channel[static_cast<std::size_t>(c)] = 82 + c * 29 % 93;
+  const std::vector<Weights> all = {
+      {DType::i8, {0}},        {DType::u8, {128}},       {DType::u8, {149}},
+      {DType::i8, {-48}},      {DType::u8, by_channel},  {DType::u8, {93}, true},
+      {DType::i8, {48}, true}, {DType::u8, {128}, true}, {DType::u8, by_channel, true},
+      {DType::u8, {0}},        {DType::i8, {49}, true},
+  };
+  for (const Weights& weights : all) {
+    SCOPED_TRACE(std::string(name_of(weights.dtype)) + " from " + std::to_string(weights.zeros[0]));
+    const int least = weights.dtype == DType::i8 ? -128 : 0;
+    const Shape shape = {2, weights.is_depthwise ? 32 : 16, 19, 23};
     G g;
-    const int zero = weights_signed ? 0 : 128;
-    const DType dtype = weights_signed ? DType::i8 : DType::u8;
-    Tensor w(DType::i32, {32, 16, 3, 3});
+    Tensor w(DType::i32, {32, weights.is_depthwise ? 1 : 16, 3, 3});
     for (std::size_t i = 0; i < w.mutable_values<std::int32_t>().size(); ++i)
-      w.mutable_values<std::int32_t>()[i] = static_cast<int>(i * 37 % 251) - 125 + zero;
+      w.mutable_values<std::int32_t>()[i] = static_cast<int>(i * 37 % 256) + least;
+    Tensor zeros = Tensor::scalar<std::int32_t>(weights.zeros[0]);
+    if (weights.zeros.size() > 1) zeros = Tensor::of<std::int32_t>({32}, weights.zeros);
+    Tensor scales(DType::f32, zeros.shape());
+    for (float& scale : scales.mutable_values<float>()) scale = 0.02F;
     Tensor bias(DType::i32, {32});
     for (std::size_t i = 0; i < 32; ++i)
       bias.mutable_values<std::int32_t>()[i] = static_cast<int>(i) * 900 - 9000;
-    g.constant("w", w.to(dtype)).constant("wz", Tensor::scalar<std::int32_t>(zero).to(dtype));
-    g.constant("b", bias).constant("s", Tensor::scalar(0.02F)).constant("t", Tensor::scalar(0.9F));
+    g.constant("w", w.to(weights.dtype)).constant("wz", zeros.to(weights.dtype));
+    g.constant("b", bias).constant("s", Tensor::scalar(0.02F)).constant("ws", scales);
+    g.constant("t", Tensor::scalar(weights.is_depthwise ? 0.3F : 0.9F));
     g.constant("z", Tensor::scalar<std::uint8_t>(100));
-    g.input("x", DType::f32, {2, 16, 19, 23});
+    g.input("x", DType::f32, shape);
     g.node("QuantizeLinear", {"x", "s", "z"}, {"q"});
-    g.node("QLinearConv", {"q", "s", "z", "w", "s", "wz", "t", "z", "b"}, {"y"},
-           {G::ints("pads", {1, 1, 1, 1})});
+    g.node("QLinearConv", {"q", "s", "z", "w", "ws", "wz", "t", "z", "b"}, {"y"},
+           {G::ints("pads", {1, 1, 1, 1}), G::number("group", weights.is_depthwise ? 32 : 1)});
     const Model model = g.output("y").finish();
-    const Feeds feeds = {{"x", G::random({2, 16, 19, 23}, 5)}};
+    const Feeds feeds = {{"x", G::random(shape, 5)}};
     const Session session(model, {.threads = 2});
     const std::string plan = session.explain(feeds);
-    EXPECT_NE(plan.find("as BlockedQuantizedConv"), std::string::npos) << plan;
+    const int off = std::abs(weights.zeros[0] - least - 128);
+    EXPECT_EQ(plan.find("as BlockedQuantizedConv") != std::string::npos, off <= 48) << plan;
+    EXPECT_EQ(plan.find("zero points are far") != std::string::npos, off > 48) << plan;
     const Outputs expected =
         Session(model, {.threads = 1, .disabled_passes = {"all"}}).run(feeds, {"y"});
     expect_same(session.run(feeds, {"y"})[0], expected[0], "y");

@@ -1,0 +1,180 @@
+// Panels of weights for sums of quads (simd_quads_inl.h): steps of two vectors, and rest steps for
+// what does not fit them. Included per target, like simd.h.
+
+#if defined(MEZZO_KERNELS_SIMD_QUAD_STEPS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef MEZZO_KERNELS_SIMD_QUAD_STEPS_INL
+#undef MEZZO_KERNELS_SIMD_QUAD_STEPS_INL
+#else
+#define MEZZO_KERNELS_SIMD_QUAD_STEPS_INL
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/rounding.h"
+#include "base/shape.h"
+#include "kernels/simd_quads_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mezzo::kernels::HWY_NAMESPACE {
+
+// A step of a panel: two vectors of weights.
+inline constexpr std::int64_t kQuadStepBytes = 8 * kQuadLanes;
+
+// What of the weights of a step does not fit it goes in steps of their own, which follow their
+// panel: [how many, floats from here to their weights, which steps...], then their weights. With
+// QuadSums::kPairs they come in runs, of which the last step s is there as ~s: within a run the
+// sums of each lane of 16 bits fit it.
+struct RestSteps {
+  std::int64_t count = 0;
+  const std::int32_t* steps = nullptr;
+  const std::uint8_t* weights = nullptr;
+};
+
+// How many of them a step may have, of weights that are int8 or (wide) differences of bytes.
+inline std::int64_t most_rests(bool wide) {
+  return quad_sums() == QuadSums::kPairs ? wide ? 3 : 1 : wide ? 2 : 0;
+}
+
+// Bytes that are kept for a panel's, `most` for every step. (Memory that nobody writes is none.)
+inline std::int64_t rests_bytes(std::int64_t steps, std::int64_t most) {
+  if (most == 0) return 0;
+  const std::int64_t all = checked_mul(steps, most);
+  return checked_add(round_up(checked_mul(all + 2, 4), std::int64_t{64}),
+                     checked_mul(all, kQuadStepBytes));
+}
+
+// Where rests_bytes are `bytes`.
+inline RestSteps rests_at(const std::uint8_t* memory, std::int64_t bytes) {
+  if (bytes == 0) return {};
+  const auto* head = reinterpret_cast<const std::int32_t*>(memory);
+  return {head[0], head + 2, memory + 4 * std::int64_t{head[1]}};
+}
+
+// Moves to `step` what of the weights fits it; whether any are left. Any bytes times what fits have
+// sums that do: those of two products have 16 bits with QuadSums::kPairs, so that two weights may
+// come to 128, either way.
+inline bool take_step(std::int16_t* left, std::uint8_t* step) {
+  const int most = quad_sums() == QuadSums::kPairs ? 128 : 256;
+  int any = 0;
+  for (std::int64_t i = 0; i < kQuadStepBytes; i += 2) {
+    const int second = std::clamp<int>(left[i + 1], -128, 127),
+              first = std::clamp<int>(left[i], std::max(-128, -most - std::min(second, 0)),
+                                      std::min(127, most - std::max(second, 0)));
+    step[i] = static_cast<std::uint8_t>(first);
+    step[i + 1] = static_cast<std::uint8_t>(second);
+    left[i] = static_cast<std::int16_t>(left[i] - first);
+    left[i + 1] = static_cast<std::int16_t>(left[i + 1] - second);
+    any |= left[i] | left[i + 1];
+  }
+  return any != 0;
+}
+
+// The rest steps that are added in lanes of 16 bits before these are widened.
+class PairRun {
+ public:
+  // Whether a step still fits; else it begins the next run.
+  bool takes(const std::uint8_t* step) {
+    if (add(step)) return true;
+    *this = PairRun();
+    add(step);
+    return false;
+  }
+
+ private:
+  bool add(const std::uint8_t* step) {
+    bool fits = true;
+    for (std::int64_t i = 0; i < kQuadStepBytes; ++i) {
+      const int weight = static_cast<std::int8_t>(step[i]);
+      const int above = above_[i / 2] += std::max(weight, 0),
+                below = below_[i / 2] += std::min(weight, 0);
+      fits = fits && above <= 128 && below >= -128;
+    }
+    return fits;
+  }
+
+  // The weights' sums in each lane, by sign.
+  int above_[kQuadStepBytes / 2] = {}, below_[kQuadStepBytes / 2] = {};
+};
+
+// Packs a panel: weights_of(step, to) gives the int16 weights of each step. `memory` is for its
+// rest steps, as rests_bytes says.
+template <class WeightsOf>
+void pack_steps(std::int64_t steps, std::int64_t most, std::uint8_t* panel, std::uint8_t* memory,
+                const WeightsOf& weights_of) {
+  auto* head = reinterpret_cast<std::int32_t*>(memory);
+  const std::int64_t begin = rests_bytes(steps, most) - steps * most * kQuadStepBytes;
+  std::int32_t* to = head + 2;
+  PairRun run;
+  for (std::int64_t s = 0; s < steps; ++s) {
+    std::int16_t left[kQuadStepBytes];
+    weights_of(s, left);
+    for (bool any = take_step(left, panel + s * kQuadStepBytes); any; ++to) {
+      std::uint8_t* const rest = memory + begin + (to - head - 2) * kQuadStepBytes;
+      any = take_step(left, rest);
+      *to = static_cast<std::int32_t>(s);
+      if (quad_sums() == QuadSums::kPairs && !run.takes(rest)) to[-1] = ~to[-1];
+    }
+  }
+  if (most == 0) return;
+  head[0] = static_cast<std::int32_t>(to - head - 2);
+  if (quad_sums() == QuadSums::kPairs && head[0] > 0) to[-1] = ~to[-1];
+  head[1] = static_cast<std::int32_t>(begin / 4);
+}
+
+// sums[i] += the products of x(i), four bytes in every lane, and a step of weights.
+template <QuadSums kSums, int kCount, class X>
+HWY_INLINE void add_step(const std::uint8_t* HWY_RESTRICT weights, VecQuads (&sums)[kCount][2],
+                         const X& x) {
+  const QuadI32 d;
+  const QuadU8 d8;
+  const VecQuads w0 = hn::BitCast(d, hn::LoadU(d8, weights)),
+                 w1 = hn::BitCast(d, hn::LoadU(d8, weights + kQuadStepBytes / 2));
+  MEZZO_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const VecQuads xi = x(i);
+    add_quads<kSums>(sums[i][0], xi, w0);
+    add_quads<kSums>(sums[i][1], xi, w1);
+  }
+}
+
+// The same of a panel's rest steps: x(step)(i).
+template <QuadSums kSums, int kCount, class X>
+HWY_INLINE void add_rests(const RestSteps& rests, VecQuads (&sums)[kCount][2], const X& x) {
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+  if constexpr (kSums == QuadSums::kPairs) {
+    const QuadU8 d8;
+    for (std::int64_t i = 0; i < rests.count;) {
+      hn::Vec<QuadI16> pairs[kCount][2];
+      MEZZO_UNROLL
+      for (int k = 0; k < kCount; ++k) pairs[k][0] = pairs[k][1] = hn::Zero(QuadI16());
+      for (bool is_last = false; !is_last; ++i) {
+        const std::int32_t step = rests.steps[i];
+        is_last = step < 0;
+        const auto x_of_step = x(is_last ? ~step : step);
+        const std::uint8_t* weights = rests.weights + i * kQuadStepBytes;
+        const auto w0 = hn::LoadU(d8, weights), w1 = hn::LoadU(d8, weights + kQuadStepBytes / 2);
+        MEZZO_UNROLL
+        for (int k = 0; k < kCount; ++k) {
+          const VecQuads xk = x_of_step(k);
+          add_pairs(pairs[k][0], xk, w0);
+          add_pairs(pairs[k][1], xk, w1);
+        }
+      }
+      MEZZO_UNROLL
+      for (int k = 0; k < kCount; ++k) {
+        add_lanes(sums[k][0], pairs[k][0]);
+        add_lanes(sums[k][1], pairs[k][1]);
+      }
+    }
+    return;
+  }
+#endif
+  for (std::int64_t i = 0; i < rests.count; ++i)
+    add_step<kSums>(rests.weights + i * kQuadStepBytes, sums, x(rests.steps[i]));
+}
+
+}  // namespace mezzo::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
