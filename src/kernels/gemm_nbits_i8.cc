@@ -85,8 +85,31 @@ HWY_INLINE VecQuads quad_of(const std::int8_t* q) {
   return broadcast_quad<false>(reinterpret_cast<const std::uint8_t*>(q));
 }
 
+// Products of 4 bits and bytes on their way to sums of 32 bits.
+template <QuadSums kSums>
+struct LaneSums {
+  static constexpr int64_t kMostWords = int64_t{1} << 40;
+  HWY_INLINE void begin() {}
+  HWY_INLINE void add(VecQuads x, VecQuads w, VecQuads& sum) { add_quads<kSums>(sum, x, w); }
+  HWY_INLINE void finish(VecQuads&) {}
+};
+
+#if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
+// As long as 16 bits hold them: two products of 15 and -128, twice for each word.
+template <>
+struct LaneSums<QuadSums::kPairs> {
+  static constexpr int64_t kMostWords = 32768 / (2 * 2 * 15 * 128);
+  HWY_INLINE void begin() { pairs = hn::Zero(QuadI16()); }
+  HWY_INLINE void add(VecQuads x, VecQuads w, VecQuads&) {
+    add_pairs(pairs, x, hn::BitCast(QuadU8(), w));
+  }
+  HWY_INLINE void finish(VecQuads& sum) { add_lanes(sum, pairs); }
+  hn::Vec<QuadI16> pairs;
+};
+#endif
+
 // Columns [column, column + kColumns) of a panel for `rows` rows of A, to out[row * kColumns].
-template <int rows>
+template <QuadSums kSums, int rows>
 void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const Bytes& of,
                       int64_t first_row, float* out) {
   const F32 d;
@@ -113,22 +136,36 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
       for (int v = 0; v < kVectors; ++v)
         sums[r][v] = hn::Set(di, b.zeros != nullptr ? 0 : -8 * of_block);
     }
-    for (int64_t word = 0; word < words_of_block; ++word, words += kNbitsPanel, q += kPer) {
-      VecQuads even[kVectors], odd[kVectors];
+    for (int64_t word = 0; word < words_of_block;) {
+      LaneSums<kSums> of_words[rows][kVectors];
       MEZZO_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const VecQuads x = hn::LoadU(di, words + v * kLanes);
-        even[v] = hn::And(x, low);
-        odd[v] = hn::And(hn::ShiftRight<4>(x), low);
+      for (int r = 0; r < rows; ++r) {
+        MEZZO_UNROLL
+        for (int v = 0; v < kVectors; ++v) of_words[r][v].begin();
+      }
+      const int64_t end = std::min(word + LaneSums<kSums>::kMostWords, words_of_block);
+      for (; word < end; ++word, words += kNbitsPanel, q += kPer) {
+        VecQuads even[kVectors], odd[kVectors];
+        MEZZO_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const VecQuads x = hn::LoadU(di, words + v * kLanes);
+          even[v] = hn::And(x, low);
+          odd[v] = hn::And(hn::ShiftRight<4>(x), low);
+        }
+        MEZZO_UNROLL
+        for (int r = 0; r < rows; ++r) {
+          const VecQuads evens = quad_of(q + r * of.stride), odds = quad_of(q + r * of.stride + 4);
+          MEZZO_UNROLL
+          for (int v = 0; v < kVectors; ++v) {
+            of_words[r][v].add(even[v], evens, sums[r][v]);
+            of_words[r][v].add(odd[v], odds, sums[r][v]);
+          }
+        }
       }
       MEZZO_UNROLL
       for (int r = 0; r < rows; ++r) {
-        const VecQuads evens = quad_of(q + r * of.stride), odds = quad_of(q + r * of.stride + 4);
         MEZZO_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          add_quads<QuadSums::kInstruction>(sums[r][v], even[v], evens);
-          add_quads<QuadSums::kInstruction>(sums[r][v], odd[v], odds);
-        }
+        for (int v = 0; v < kVectors; ++v) of_words[r][v].finish(sums[r][v]);
       }
     }
     MEZZO_UNROLL
@@ -155,18 +192,20 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
 
 }  // namespace
 
-bool run_has_nbits_i8() { return quad_sums() == QuadSums::kInstruction; }
+bool run_has_nbits_i8() { return quad_sums() != QuadSums::kSlow; }
 
 void run_gemm_nbits_i8(int64_t m, const float* a, const NbitsMatrix& b, const float* bias, float* c,
                        ThreadPool& pool) {
   const Bytes of = quantised(m, a, b, pool);
   for_nbits_columns<kRows, kColumns>(
       m, b, bias, c, pool, [&](int64_t panel, int64_t column, int64_t row, int rows, float* sums) {
-        const auto multiply = rows == 1   ? multiply_columns<1>
-                              : rows == 2 ? multiply_columns<2>
-                              : rows == 3 ? multiply_columns<std::min(3, kRows)>
-                                          : multiply_columns<kRows>;
-        multiply(b, panel, column, of, row, sums);
+        with_quad_sums([&](auto kind) {
+          const auto multiply = rows == 1   ? multiply_columns<kind(), 1>
+                                : rows == 2 ? multiply_columns<kind(), 2>
+                                : rows == 3 ? multiply_columns<kind(), std::min(3, kRows)>
+                                            : multiply_columns<kind(), kRows>;
+          multiply(b, panel, column, of, row, sums);
+        });
       });
 }
 

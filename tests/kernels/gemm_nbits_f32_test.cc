@@ -122,6 +122,26 @@ TEST(GemmNbitsI8, ExactWhereBytesAre) {
   });
 }
 
+// The largest products, all of one sign.
+TEST(GemmNbitsI8, SumsOfTheLargest) {
+  for_each_target([] {
+    Problem problem(32, 256, 128, 4, true);
+    if (!has_gemm_nbits_i8(problem.b)) return;
+    std::fill(problem.rows.begin(), problem.rows.end(), std::uint8_t{0xff});
+    pack_nbits(problem.b, problem.rows.data(), problem.words.data());
+    for (const float x : {1.0F, -1.0F}) {
+      const std::vector<float> a(256, x);
+      std::vector<float> c(32);
+      gemm_nbits_i8(1, a.data(), problem.b, nullptr, c.data(), test_pool());
+      for (std::int64_t j = 0; j < 32; ++j) {
+        double sum = 0;
+        for (std::int64_t p = 0; p < 256; ++p) sum += x * problem.element(p, j);
+        ASSERT_NEAR(c[static_cast<std::size_t>(j)], sum, 1e-5 * std::abs(sum)) << j;
+      }
+    }
+  });
+}
+
 TEST(GemmNbitsI8, WhatIsNotFinite) {
   for_each_target([] {
     const Problem problem(40, 96, 32, 4, true);
