@@ -51,23 +51,42 @@ inline RestSteps rests_at(const std::uint8_t* memory, std::int64_t bytes) {
   return {head[0], head + 2, memory + 4 * std::int64_t{head[1]}};
 }
 
+using HalfBytes = hn::Rebind<std::int8_t, QuadI16>;
+
+// The weights that are multiplied in a lane of 16 bits together.
+struct Pairs {
+  HWY_INLINE explicit Pairs(hn::Vec<QuadI16> weights)
+      : first(hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(QuadI32(), weights)))),
+        second(hn::ShiftRight<16>(hn::BitCast(QuadI32(), weights))) {}
+  VecQuads first, second;
+};
+
 // Moves to `step` what of the weights fits it; whether any are left. Any bytes times what fits have
 // sums that do: those of two products have 16 bits with QuadSums::kPairs, so that two weights may
 // come to 128, either way.
 inline bool take_step(std::int16_t* left, std::uint8_t* step) {
-  const int most = quad_sums() == QuadSums::kPairs ? 128 : 256;
-  int any = 0;
-  for (std::int64_t i = 0; i < kQuadStepBytes; i += 2) {
-    const int second = std::clamp<int>(left[i + 1], -128, 127),
-              first = std::clamp<int>(left[i], std::max(-128, -most - std::min(second, 0)),
-                                      std::min(127, most - std::max(second, 0)));
-    step[i] = static_cast<std::uint8_t>(first);
-    step[i + 1] = static_cast<std::uint8_t>(second);
-    left[i] = static_cast<std::int16_t>(left[i] - first);
-    left[i + 1] = static_cast<std::int16_t>(left[i + 1] - second);
-    any |= left[i] | left[i + 1];
+  const QuadI16 d;
+  const QuadI32 pairs;
+  const VecQuads least = hn::Set(pairs, -128), largest = hn::Set(pairs, 127),
+                 zero = hn::Zero(pairs),
+                 most = hn::Set(pairs, quad_sums() == QuadSums::kPairs ? 128 : 256);
+  auto any = hn::Zero(d);
+  for (std::int64_t i = 0; i < kQuadStepBytes; i += 2 * kQuadLanes) {
+    const auto weights = hn::LoadU(d, left + i);
+    const Pairs w(weights);
+    const VecQuads second = hn::Min(hn::Max(w.second, least), largest),
+                   low = hn::Max(least, hn::Neg(hn::Add(most, hn::Min(second, zero)))),
+                   high = hn::Min(largest, hn::Sub(most, hn::Max(second, zero))),
+                   first = hn::Min(hn::Max(w.first, low), high);
+    const auto taken =
+        hn::BitCast(d, hn::Or(hn::And(first, hn::Set(pairs, 0xffff)), hn::ShiftLeft<16>(second)));
+    const auto rest = hn::Sub(weights, taken);
+    any = hn::Or(any, rest);
+    hn::StoreU(rest, d, left + i);
+    hn::StoreU(hn::DemoteTo(HalfBytes(), taken), HalfBytes(),
+               reinterpret_cast<std::int8_t*>(step) + i);
   }
-  return any != 0;
+  return !hn::AllTrue(d, hn::Eq(any, hn::Zero(d)));
 }
 
 // The rest steps that are added in lanes of 16 bits before these are widened.
@@ -83,18 +102,27 @@ class PairRun {
 
  private:
   bool add(const std::uint8_t* step) {
-    bool fits = true;
-    for (std::int64_t i = 0; i < kQuadStepBytes; ++i) {
-      const int weight = static_cast<std::int8_t>(step[i]);
-      const int above = above_[i / 2] += std::max(weight, 0),
-                below = below_[i / 2] += std::min(weight, 0);
-      fits = fits && above <= 128 && below >= -128;
+    const QuadI32 d;
+    const VecQuads zero = hn::Zero(d);
+    VecQuads largest = zero;
+    for (std::int64_t lane = 0; lane < kLanesOfStep; lane += kQuadLanes, step += 2 * kQuadLanes) {
+      const auto bytes = hn::LoadU(HalfBytes(), reinterpret_cast<const std::int8_t*>(step));
+      const Pairs w(hn::PromoteTo(QuadI16(), bytes));
+      const auto add_to = [&](std::int32_t* sizes, VecQuads first, VecQuads second) HWY_ATTR {
+        const VecQuads sum = hn::Add(hn::LoadU(d, sizes + lane),
+                                     hn::Add(hn::Max(first, zero), hn::Max(second, zero)));
+        hn::StoreU(sum, d, sizes + lane);
+        largest = hn::Max(largest, sum);
+      };
+      add_to(above_, w.first, w.second);
+      add_to(below_, hn::Neg(w.first), hn::Neg(w.second));
     }
-    return fits;
+    return hn::AllFalse(d, hn::Gt(largest, hn::Set(d, 128)));
   }
 
-  // The weights' sums in each lane, by sign.
-  int above_[kQuadStepBytes / 2] = {}, below_[kQuadStepBytes / 2] = {};
+  // The sums of the weights' sizes in each lane, by sign.
+  static constexpr std::int64_t kLanesOfStep = kQuadStepBytes / 2;
+  std::int32_t above_[kLanesOfStep] = {}, below_[kLanesOfStep] = {};
 };
 
 // Packs a panel: weights_of(step, to) gives the int16 weights of each step. `memory` is for its

@@ -11,7 +11,6 @@
 #define MEZZO_KERNELS_SIMD_QUADS_INL
 #endif
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>

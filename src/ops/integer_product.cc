@@ -5,6 +5,7 @@
 
 #include "kernels/target.h"
 #include "ops/broadcast.h"
+#include "ops/convolution.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
 
@@ -84,8 +85,8 @@ Tensor packed_factor(const Op& op, int factor, int zero_point, std::string key,
   }
   for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
   return op.packed(factor, key, [&](const Tensor& data) {
-    ThreadPool alone(1);
-    return pack(data, zero_points, alone);
+    ThreadPool pool = packing_pool(op, data.bytes());
+    return pack(data, zero_points, pool);
   });
 }
 

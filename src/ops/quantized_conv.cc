@@ -7,10 +7,10 @@
 
 #include "base/rounding.h"
 #include "base/shape.h"
-#include "kernels/target.h"
 #include "ops/blocked.h"
 #include "ops/blocked_image.h"
 #include "ops/convolution.h"
+#include "ops/integer_product.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
 
@@ -115,37 +115,36 @@ std::int64_t weights_begin(std::int64_t channels) {
 
 // The sums of each output channel's weights, [out_channels] of int32, and the packed weights.
 Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::ConvShape& shape) {
-  std::string key = "blocked i8 " + std::string(kernels::name_of(kernels::active_target())) + " " +
-                    std::to_string(conv.groups) + (conv.in_channels % kBlock == 0 ? "" : " plain") +
-                    " less";
-  const std::vector<std::int32_t> zero_points = integers(op.constant(kQuantizedConv.w_zero_point));
-  for (const std::int32_t zero : zero_points) key += " " + std::to_string(zero);
-  return op.packed(kQuantizedConv.w, key, [&](const Tensor& weights) {
+  const auto pack = [&](const Tensor& weights, const std::vector<std::int32_t>& zero_points,
+                        ThreadPool& pool) {
     const bool wide = zero_points_off(op) != 0;
     const std::int64_t begin = weights_begin(conv.out_channels);
     const auto bytes = static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape, wide));
-    Tensor packed = Tensor::uninitialized(DType::u8, {checked_add(begin, bytes)});
+    Tensor packed = packed_memory(static_cast<std::size_t>(checked_add(begin, bytes)));
     auto* sums = static_cast<std::int32_t*>(packed.mutable_data());
     std::vector<std::int16_t> differences(static_cast<std::size_t>(weights.size()));
     const auto take = [&](const auto* from) {
       auto* to = differences.data();
       for (std::int64_t c = 0; c < conv.out_channels; ++c) {
         const int zero = zero_point_at(zero_points, static_cast<std::size_t>(c));
-        sums[c] = 0;
-        for (std::int64_t i = 0; i < conv.terms(); ++i) {
-          *to = static_cast<std::int16_t>(*from++ - zero);
-          sums[c] += *to++;
+        std::int32_t sum = 0;
+        for (const auto* end = from + conv.terms(); from != end; ++from, ++to) {
+          *to = static_cast<std::int16_t>(*from - zero);
+          sum += *to;
         }
+        sums[c] = sum;
       }
     };
     weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
                                  : take(weights.values<std::int8_t>().data());
-    ThreadPool pool = packing_pool(op, differences.size());
     kernels::pack_blocked_i8_weights(shape, differences.data(), wide,
                                      static_cast<std::uint8_t*>(packed.mutable_data()) + begin,
                                      pool);
     return packed;
-  });
+  };
+  const std::string key = "blocked i8 " + std::to_string(conv.groups) +
+                          (conv.in_channels % kBlock == 0 ? "" : " plain");
+  return packed_factor(op, kQuantizedConv.w, kQuantizedConv.w_zero_point, key, pack);
 }
 
 void infer_blocked(Op& op) {
