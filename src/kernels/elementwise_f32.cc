@@ -226,9 +226,9 @@ void combine_with(Binary op, const float* a, const float* b, float* y, int64_t n
   }
 }
 
-// In place of kAtOnce where all parts of a GELU are stored. Measured: 32 registers hold what two
-// vectors need, and not what more do; of 16 registers, four vectors hide more than they spill.
-constexpr int kPartsAtOnce = kLanes >= 16 ? 2 : 4;
+// In place of kAtOnce where all parts of a GELU are stored: whole lines, and no more than registers
+// hold.
+constexpr int kPartsAtOnce = kLanes >= 8 ? 2 : 4;
 
 // Turns vectors of x into one part after the other, and calls `put` for each that is wanted.
 template <int kCount, class Put>
