@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "kernels/cpu.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_pack_inl.h"
 #include "kernels/simd_stream_inl.h"
@@ -142,10 +143,10 @@ class BlockRows {
   void add(std::int64_t begin, std::int64_t end, const Value& value) {
     std::int64_t next = begin;
     if (pixels_ % kCacheLine == 0 && to_line(to_ + at_) == 0) {
-      // Without wide vectors (Zen 3) lines of rows so far from each other wait for each other in
-      // the CPU's buffers: two beside each other go at a time. With them (Zen 4) one is quicker.
+      // Where lines so far from each other wait for each other, two beside each other go at a time.
+      // (CPUs with wide vectors are not like that.)
       if constexpr (kPairLanes == kPartLanes) {
-        if (pixels_ % (16 * kCacheLine) == 0)
+        if (pixels_ % (16 * kCacheLine) == 0 && far_lines_wait())
           next = to_lines<2>(next, end, to_, further_, pixels_, value);
       }
       next = to_lines<1>(next, end, to_, further_, pixels_, value);
