@@ -18,7 +18,8 @@ bool find_far_lines_wait() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(0, &a, &b, &c, &d) == 0 || d != kAmd || __get_cpuid(1, &a, &b, &c, &d) == 0)
     return false;
-  const unsigned family = (a >> 8 & 0xf) + (a >> 20 & 0xff), model = (a >> 4 & 0xf) | (a >> 12 & 0xf0);
+  const unsigned family = (a >> 8 & 0xf) + (a >> 20 & 0xff),
+                 model = (a >> 4 & 0xf) | (a >> 12 & 0xf0);
   const bool is_zen4 = (model >= 0x10 && model < 0x20) || model >= 0x60;
   return family == kZen || (family == kZen3 && !is_zen4);
 }
