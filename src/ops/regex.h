@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ops/regex_tree.h"
+
 namespace mezzo::ops {
 
 /// A pattern in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax), over code points of
@@ -35,32 +37,25 @@ class Regex {
   std::optional<Match> find(std::string_view text, std::size_t from) const;
 
  private:
-  friend class RegexCompiler;
+  friend class RegexBuilder;
   /// The end of the longest match that begins at `begin`, before which is the code point `before`.
   std::optional<std::size_t> longest_from(std::string_view text, std::size_t begin,
                                           char32_t before) const;
-  struct Range {
-    char32_t first, last;
-  };
   enum class Kind : std::uint8_t {
-    ranges,      // consumes one code point that is in ranges_[first, last)
-    split,       // goes on at both next and other
-    line_begin,  // consumes nothing; goes on at next where the condition holds
-    line_end,
-    text_begin,
-    text_end,
-    word_edge,
-    no_word_edge,
+    ranges,     // consumes one code point that is in ranges_[first, last)
+    split,      // goes on at both next and other
+    assertion,  // consumes nothing; goes on at next where it holds
     accept,
   };
   struct State {
     Kind kind;
     std::uint32_t next = 0, other = 0;  // states
     std::uint32_t first = 0, last = 0;  // ranges
+    RegexAssertion assertion = RegexAssertion::line_begin;
   };
 
   std::vector<State> states_;
-  std::vector<Range> ranges_;
+  RegexRanges ranges_;
   std::uint32_t start_ = 0;
 };
 
