@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/rounding.h"
@@ -14,7 +13,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_i8_depthwise_inl.h"
-#include "kernels/simd_quad_steps_inl.h"
+#include "kernels/simd_blocked_i8_layout_inl.h"
 
 // Output channels come in units: as many blocks as a vector has parts of 128 bits, in two vectors.
 // A tile of pixels and one unit is held in registers while all taps of all input channels run, four
@@ -29,76 +28,8 @@ using std::int32_t;
 using std::int64_t;
 using std::uint8_t;
 
-constexpr int64_t kUnitChannels = int64_t{kQuadParts} * kBlockChannels;
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-constexpr int kMostPixels = 14;
-#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-constexpr int kMostPixels = 6;
-#else
-constexpr int kMostPixels = 4;
-#endif
 // Bytes of x that a task reads for each unit of weights: a part of the second-level cache.
 constexpr int64_t kTaskBytes = 256 << 10;
-// Pixels after which a flat image may be cut: whole tiles.
-constexpr int64_t kStretch = 4 * int64_t{kMostPixels};
-
-// The channel in lane `lane` of vector `vector` of a unit.
-int64_t channel_of(int64_t unit, int64_t vector, int64_t lane) {
-  return (unit * kQuadParts + lane / 4) * kBlockChannels + vector * 4 + lane % 4;
-}
-
-// What follows from a shape, but for depthwise convolutions.
-struct ByteLayout {
-  explicit ByteLayout(const ConvShape& s) : shape(s) {
-    const bool blocked = s.in_c % kBlockChannels == 0;
-    pixel = blocked ? kBlockChannels : 4;
-    planes = blocked ? s.in_c / kBlockChannels : 1;
-    image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h),
-                          checked_add(checked_mul(s.k_h - 1, s.dilation_h), 1));
-    image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w),
-                          checked_add(checked_mul(s.k_w - 1, s.dilation_w), 1));
-    copies = !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
-    if (!copies) {
-      image_h = s.in_h;
-      image_w = s.in_w;
-    }
-    plane_bytes = checked_mul(copies ? checked_mul(image_h, image_w) : s.x_plane(), pixel);
-    segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
-    steps = segments * (pixel / 4);
-    units = ceil_div(s.out_c, kUnitChannels);
-    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
-                      s.out_h == s.in_h && s.out_w == s.in_w;
-    pixels = checked_mul(s.out_h, s.out_w);
-    rows = flat ? 1 : s.out_h;
-    row_pixels = flat ? pixels : s.out_w;
-    // The last stretch takes what is left, so that none is much shorter.
-    row_stretches = flat ? std::max<int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
-    stretch = row_stretches == 1 ? row_pixels : kStretch;
-  }
-
-  int64_t stretches() const { return rows * row_stretches; }
-  int64_t unit_bytes() const { return checked_mul(steps, kQuadStepBytes); }
-  int64_t image_bytes() const { return checked_mul(planes, plane_bytes); }
-
-  std::vector<int64_t> offsets() const {
-    std::vector<int64_t> list;
-    for (int64_t p = 0; p < planes; ++p) {
-      for (int64_t kh = 0; kh < shape.k_h; ++kh) {
-        for (int64_t kw = 0; kw < shape.k_w; ++kw)
-          list.push_back(p * plane_bytes +
-                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * pixel);
-      }
-    }
-    return list;
-  }
-
-  const ConvShape& shape;
-  int64_t pixel, planes;  // bytes of a pixel, and planes of such
-  bool copies;            // x is copied with its padding
-  int64_t image_h, image_w, plane_bytes;
-  int64_t segments, steps, units, pixels;
-  int64_t rows, row_pixels, row_stretches, stretch;
-};
 
 // What packed weights begin with: the bytes of each unit's rest steps, which follow the panels.
 constexpr int64_t kHeaderBytes = 64;
@@ -219,60 +150,6 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
       }
     }
   }
-}
-
-// Row `row` of an image with its padding, of up to four plain planes, as pixels of four bytes.
-void copy_plain_row(const ByteLayout& l, const uint8_t* x, int64_t row, uint8_t fill, uint8_t* to) {
-  const ConvShape& s = l.shape;
-  const int64_t from = row - s.pad_top;
-  const int64_t first = std::clamp<int64_t>(s.pad_left, 0, l.image_w);
-  const int64_t end =
-      from < 0 || from >= s.in_h ? first : std::clamp(s.in_w + s.pad_left, first, l.image_w);
-  std::memset(to, fill, static_cast<std::size_t>(4 * first));
-  const QuadI32 d;
-  const hn::Rebind<uint8_t, QuadI32> bytes;
-  const hn::RebindToUnsigned<QuadI32> du;
-  const uint8_t* source = x + from * s.in_w - s.pad_left;
-  int64_t c = first;
-  for (; c + kQuadLanes <= end; c += kQuadLanes) {
-    auto all = hn::PromoteTo(du, hn::LoadU(bytes, source + c));
-    const auto add = [&](int64_t plane, auto shift) HWY_ATTR {
-      if (plane >= s.in_c) return;
-      const auto one = hn::PromoteTo(du, hn::LoadU(bytes, source + plane * s.x_plane() + c));
-      all = hn::Or(all, hn::ShiftLeft<decltype(shift)::value>(one));
-    };
-    add(1, std::integral_constant<int, 8>());
-    add(2, std::integral_constant<int, 16>());
-    add(3, std::integral_constant<int, 24>());
-    hn::StoreU(hn::BitCast(d, all), d, reinterpret_cast<int32_t*>(to + 4 * c));
-  }
-  for (; c < end; ++c) {
-    for (int64_t plane = 0; plane < 4; ++plane)
-      to[4 * c + plane] = plane < s.in_c ? source[plane * s.x_plane() + c] : uint8_t{0};
-  }
-  std::memset(to + 4 * end, fill, static_cast<std::size_t>(4 * (l.image_w - end)));
-}
-
-void copy_image(const ByteLayout& l, const uint8_t* x, uint8_t fill, uint8_t* copy,
-                ThreadPool& pool) {
-  const ConvShape& s = l.shape;
-  const int64_t row_bytes = l.image_w * l.pixel;
-  if (l.pixel == 4) {
-    return pool.parallel_for(l.image_h, std::max<int64_t>(1, (1 << 15) / row_bytes),
-                             [&](int64_t begin, int64_t end) {
-                               for (int64_t i = begin; i < end; ++i)
-                                 copy_plain_row(l, x, i, fill, copy + i * row_bytes);
-                             });
-  }
-  pool.parallel_for(l.planes, std::max<int64_t>(1, (1 << 16) / l.plane_bytes),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t i = begin; i < end; ++i) {
-                        uint8_t* to = copy + i * l.plane_bytes;
-                        std::memset(to, fill, static_cast<std::size_t>(l.plane_bytes));
-                        copy_inside(s, l.image_h, l.image_w, x + i * s.x_plane() * kBlockChannels,
-                                    to);
-                      }
-                    });
 }
 
 void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* offsets, int64_t n,

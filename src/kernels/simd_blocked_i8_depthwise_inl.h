@@ -14,53 +14,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "base/rounding.h"
+#include "kernels/simd_blocked_i8_layout_inl.h"
 #include "kernels/simd_quads_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
-
-// Pixels of a vector of bytes.
-inline constexpr std::int64_t kBytePixels = 4 * kQuadLanes / kBlockChannels;
-
-// Copies pixels of eight bytes: whole vectors, the last of which may overlap the one before.
-HWY_INLINE void copy_pixels(const std::uint8_t* x, std::int64_t pixels, std::uint8_t* y) {
-  const QuadU8 d;
-  const hn::Half<QuadU8> half;
-  if (pixels >= kBytePixels) {
-    const std::int64_t last = (pixels - kBytePixels) * kBlockChannels;
-    for (std::int64_t i = 0; i < last; i += 4 * kQuadLanes)
-      hn::StoreU(hn::LoadU(d, x + i), d, y + i);
-    hn::StoreU(hn::LoadU(d, x + last), d, y + last);
-  } else if (2 * pixels >= kBytePixels) {
-    const std::int64_t last = (pixels - kBytePixels / 2) * kBlockChannels;
-    const auto first = hn::LoadU(half, x), second = hn::LoadU(half, x + last);
-    hn::StoreU(first, half, y);
-    hn::StoreU(second, half, y + last);
-  } else {
-    for (std::int64_t i = 0; i < pixels; ++i)
-      std::memcpy(y + i * kBlockChannels, x + i * kBlockChannels, kBlockChannels);
-  }
-}
-
-// The part of an image's block that lies inside of what windows see, which is `height` x `width`
-// pixels; what surrounds it stays as it is in `to`.
-HWY_INLINE void copy_inside(const ConvShape& s, std::int64_t height, std::int64_t width,
-                            const std::uint8_t* x, std::uint8_t* to) {
-  const auto range = [](std::int64_t pad, std::int64_t in, std::int64_t extent) {
-    const std::int64_t first = std::clamp<std::int64_t>(pad, 0, extent);
-    return std::pair(first, std::clamp(in + pad, first, extent));
-  };
-  const auto [top, bottom] = range(s.pad_top, s.in_h, height);
-  const auto [left, right] = range(s.pad_left, s.in_w, width);
-  if (left == right) return;
-  for (std::int64_t row = top; row < bottom; ++row)
-    copy_pixels(x + ((row - s.pad_top) * s.in_w + left - s.pad_left) * kBlockChannels, right - left,
-                to + (row * width + left) * kBlockChannels);
-}
 
 // Taps of a quad. In sums of two products one of the two is nothing: so they fit.
 inline std::int64_t quad_taps() { return quad_sums() == QuadSums::kPairs ? 2 : 4; }
