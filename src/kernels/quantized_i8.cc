@@ -73,139 +73,7 @@ HWY_INLINE void each_vector(const X* x, uint8_t* y, int64_t n, const Convert& co
   std::copy_n(bytes, n - i, y + i);
 }
 
-// The bytes as floats, less a zero point.
-template <class Bytes>
-HWY_INLINE VecF32 widened(Bytes bytes, VecI32 zero_point) {
-  return hn::ConvertTo(F32(), hn::Sub(hn::PromoteTo(I32(), bytes), zero_point));
-}
-
-// Bytes of a row that are fewer than kBytes: a pointer to so many, from there or, where they end
-// before `end`, from a copy in `rest`.
-template <std::size_t kBytes, class Byte>
-HWY_INLINE const Byte* at_least(const Byte* x, int64_t count, const Byte* end, Byte* rest) {
-  if (x + kBytes <= end) return x;
-  for (int64_t i = 0; i < count; ++i) rest[i] = x[i];
-  return rest;
-}
-
-// A row whose columns follow each other. What lies between it and `end` may be read.
-template <class Byte>
-void spread_one_phase(const Byte* x, int64_t columns, const Byte* end, VecI32 zero_point,
-                      float* y) {
-  const F32 d;
-  const hn::Rebind<Byte, F32> bytes;
-  int64_t c = 0;
-  for (; c + kLaneCount <= columns; c += kLaneCount)
-    hn::StoreU(widened(hn::LoadU(bytes, x + c), zero_point), d, y + c);
-  if (c == columns) return;
-  HWY_ALIGN Byte rest[kLanes] = {};
-  const Byte* last = at_least<kLanes>(x + c, columns - c, end, rest);
-  store_n(widened(hn::LoadU(bytes, last), zero_point), d, y + c,
-          static_cast<std::size_t>(columns - c));
-}
-
-// A row whose even columns are apart from the odd ones.
-template <class Byte>
-void spread_two_phases(const Byte* x, int64_t columns, const Byte* end, VecI32 zero_point,
-                       float* even, float* odd) {
-  const F32 d;
-  const hn::Rebind<Byte, F32> bytes;
-  hn::Vec<hn::Rebind<Byte, F32>> at_even, at_odd;
-  int64_t c = 0;
-  for (; c + 2 * kLaneCount <= columns; c += 2 * kLaneCount) {
-    hn::LoadInterleaved2(bytes, x + c, at_even, at_odd);
-    hn::StoreU(widened(at_even, zero_point), d, even + c / 2);
-    hn::StoreU(widened(at_odd, zero_point), d, odd + c / 2);
-  }
-  if (c == columns) return;
-  HWY_ALIGN Byte rest[2 * kLanes] = {};
-  hn::LoadInterleaved2(bytes, at_least<2 * kLanes>(x + c, columns - c, end, rest), at_even, at_odd);
-  const auto count = static_cast<std::size_t>(columns - c);
-  store_n(widened(at_even, zero_point), d, even + c / 2, (count + 1) / 2);
-  store_n(widened(at_odd, zero_point), d, odd + c / 2, count / 2);
-}
-
-template <class Byte>
-void spread(const SpreadRows& s, const Byte* x, float* y) {
-  if (s.rows <= 0 || s.columns <= 0) return;
-  const VecI32 zero_point = hn::Set(I32(), s.zero_point);
-  const Byte* end = x + (s.rows - 1) * s.x_step + s.columns;
-  const int64_t first_phase = s.first % s.phases, first = s.first / s.phases;
-  for (int64_t row = 0; row < s.rows; ++row, x += s.x_step, y += s.phases * s.phase_size) {
-    float *even = y + first, *odd = even + s.phase_size;
-    if (s.phases == 1) {
-      spread_one_phase(x, s.columns, end, zero_point, even);
-    } else if (s.phases == 2 && first_phase == 0) {
-      spread_two_phases(x, s.columns, end, zero_point, even, odd);
-    } else if (s.phases == 2) {
-      // It begins with an odd column; the next even one lies one further on.
-      spread_two_phases(x, s.columns, end, zero_point, odd, even + 1);
-    } else {
-      int64_t phase = first_phase, at = first;
-      for (int64_t c = 0; c < s.columns; ++c) {
-        y[phase * s.phase_size + at] = static_cast<float>(x[c] - s.zero_point);
-        if (++phase < s.phases) continue;
-        phase = 0;
-        ++at;
-      }
-    }
-  }
-}
-
-// sum_taps; where `kTaps`, their number, is known here, the weights stay in registers. 0: any
-// number.
-template <int kTaps>
-void sum_rows(const TapSums& shape, const float* x, int32_t* sums) {
-  const F32 d;
-  const I32 di;
-  const int64_t taps = kTaps > 0 ? kTaps : shape.taps, columns = shape.columns;
-  // Copies, which the stores of sums cannot seem to change.
-  VecF32 weights[std::max(kTaps, 1)];
-  int64_t offsets[std::max(kTaps, 1)];
-  for (int t = 0; t < kTaps; ++t) {
-    weights[t] = hn::Set(d, shape.weights[t]);
-    offsets[t] = shape.offsets[t];
-  }
-  const auto rest = static_cast<std::size_t>(columns % kLaneCount);
-  for (int64_t row = 0; row < shape.rows; ++row, x += shape.row_step, sums += columns) {
-    const auto sums_at = [&](int64_t c, const auto& load) HWY_ATTR {
-      VecF32 sum = hn::Zero(d);
-      MEZZO_UNROLL
-      for (int64_t t = 0; t < taps; ++t) {
-        if constexpr (kTaps > 0) {
-          sum = hn::MulAdd(weights[t], load(x + offsets[t] + c), sum);
-        } else {
-          sum = hn::MulAdd(hn::Set(d, shape.weights[t]), load(x + shape.offsets[t] + c), sum);
-        }
-      }
-      return hn::ConvertTo(di, sum);
-    };
-    int64_t c = 0;
-    for (; c + kLaneCount <= columns; c += kLaneCount)
-      hn::StoreU(sums_at(c, [](const float* from) HWY_ATTR { return hn::LoadU(F32(), from); }), di,
-                 sums + c);
-    if (rest == 0) continue;
-    const VecI32 last =
-        sums_at(c, [&](const float* from) HWY_ATTR { return load_n(F32(), from, rest); });
-    if ((shape.rows - row) * columns - c >= kLaneCount) {
-      hn::StoreU(last, di, sums + c);  // what follows is written by the next rows
-    } else {
-      int32_t lanes[kLanes];
-      hn::StoreU(last, di, lanes);
-      std::copy_n(lanes, rest, sums + c);
-    }
-  }
-}
-
 }  // namespace
-
-void run_spread_rows(const SpreadRows& s, const uint8_t* x, float* y) {
-  if (s.is_signed) {
-    spread(s, reinterpret_cast<const std::int8_t*>(x), y);
-  } else {
-    spread(s, x, y);
-  }
-}
 
 // The arguments are copied: stores through y, being bytes, might seem to change them.
 void run_requantize(const Requantize& by_reference, const int32_t* sums, uint8_t* y, int64_t n) {
@@ -370,12 +238,6 @@ void run_fake_quantize(float scale, float low, float high, const float* x, float
   store_n(result(load_n(d, x + i, rest)), d, y + i, rest);
 }
 
-void run_sum_taps(const TapSums& shape, const float* x, int32_t* sums) {
-  if (shape.taps == 9) return sum_rows<9>(shape, x, sums);
-  if (shape.taps == 25) return sum_rows<25>(shape, x, sums);
-  sum_rows<0>(shape, x, sums);
-}
-
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -391,8 +253,6 @@ HWY_EXPORT(run_widen_range);
 HWY_EXPORT(run_fake_quantize);
 HWY_EXPORT(run_requantize);
 HWY_EXPORT(run_requantize_each);
-HWY_EXPORT(run_spread_rows);
-HWY_EXPORT(run_sum_taps);
 }  // namespace
 
 void quantize_8(const Quantize8& args, const float* x, std::uint8_t* y, std::int64_t n) {
@@ -430,14 +290,6 @@ void requantize(const Requantize& args, const std::int32_t* sums, std::uint8_t* 
 void requantize_each(const Requantize& args, const float* multipliers, const std::int32_t* offsets,
                      const std::int32_t* sums, std::uint8_t* y, std::int64_t n) {
   MEZZO_DISPATCH(run_requantize_each)(args, multipliers, offsets, sums, y, n);
-}
-
-void spread_rows(const SpreadRows& shape, const std::uint8_t* x, float* y) {
-  MEZZO_DISPATCH(run_spread_rows)(shape, x, y);
-}
-
-void sum_taps(const TapSums& shape, const float* x, std::int32_t* sums) {
-  MEZZO_DISPATCH(run_sum_taps)(shape, x, sums);
 }
 
 }  // namespace mezzo::kernels

@@ -241,6 +241,12 @@ HWY_INLINE V min_or_nan(V a, V b) {
   return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
 }
 
+// Bytes as floats, less a zero point.
+template <class Bytes>
+HWY_INLINE VecF32 widened(Bytes bytes, VecI32 zero_point) {
+  return hn::ConvertTo(F32(), hn::Sub(hn::PromoteTo(I32(), bytes), zero_point));
+}
+
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

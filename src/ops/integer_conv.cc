@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/rounding.h"
-#include "kernels/quantized_i8.h"
+#include "kernels/tap_sums_i8.h"
 #include "ops/im2col.h"
 #include "ops/integer_product.h"
 #include "ops/quantization.h"

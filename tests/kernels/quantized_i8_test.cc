@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/kernel_test.h"
+#include "kernels/tap_sums_i8.h"
 
 namespace mezzo::kernels {
 namespace {
