@@ -1,5 +1,5 @@
 // What is particular to products by tiles of bfloat16: that three parts are the whole number, and
-// what tiles cannot take. Shapes are in gemm_f32_test.cc and blocked_f32_test.cc.
+// what tiles cannot take. Shapes are in gemm_f32_test.cc and blocked_conv_f32_test.cc.
 
 #include <cmath>
 #include <limits>

@@ -53,6 +53,21 @@ inline std::string to_string(const ConvShape& s) {
   return text;
 }
 
+/// [batch, channels, pixels] with channels in blocks, element by element.
+inline std::vector<float> blocked(std::int64_t batch, std::int64_t channels, std::int64_t pixels,
+                                  const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  for (std::int64_t n = 0; n < batch; ++n) {
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t p = 0; p < pixels; ++p) {
+        y[static_cast<std::size_t>(((n * channels / 8 + c / 8) * pixels + p) * 8 + c % 8)] =
+            x[static_cast<std::size_t>((n * channels + c) * pixels + p)];
+      }
+    }
+  }
+  return y;
+}
+
 struct Expected {
   std::vector<double> values, magnitudes;
 };

@@ -76,6 +76,9 @@ inline std::string raw_field(const std::string& bytes) {
   return message([&](Writer& w) { w.add_bytes(9, bytes); });
 }
 
+/// A TensorProto of one element, named t.
+inline const std::string kTensor = tensor_header({1}, 2, "t") + raw_field("a");
+
 inline std::string entry(const std::string& key, const std::string& value) {
   return message([&](Writer& w) {
     w.add_string(1, key);

@@ -4,19 +4,13 @@ Needs the program mezzo, $MEZZO_CLI.
 """
 
 import itertools
-import os
-import pathlib
 import subprocess
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
+from edited_models import MEZZO, names, needed, run
 from onnx import TensorProto, helper, numpy_helper
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHARED = pathlib.Path(os.environ.get("MEZZO_SHARED", ROOT.parent / "shared")) / "models"
-MEZZO = os.environ.get("MEZZO_CLI", str(ROOT / "build" / "mezzo"))
 
 NUMBERS = itertools.count()  # each result has a file of its own
 F = TensorProto.FLOAT
@@ -32,17 +26,6 @@ def mezzo(command, path, *arguments, inputs=(), outputs=(), taps=()):
     assert done.stdout == done.stderr == ""
     onnx.checker.check_model(str(out))
     return out
-
-
-def run(model, feeds, names=None):
-    """The outputs by ONNX Runtime, which must do what the file says: no optimisation, other than what it cannot leave."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    source = str(model) if isinstance(model, pathlib.Path) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    names = names or [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def reference(path, feeds, names):
@@ -69,12 +52,6 @@ def check_parts(path, feeds, cut, outputs, exposed=None):
     return head, tail, whole
 
 
-def needed(path, tensors):
-    graph = onnx.load(path, load_external_data=False).graph
-    defaults = {tensor.name for tensor in graph.initializer}
-    return {value.name: tensors[value.name] for value in graph.input if value.name not in defaults}
-
-
 def assert_same(got, want, names):
     for name in names:
         assert got[name].dtype == want[name].dtype
@@ -99,10 +76,6 @@ def save(tmp_path, nodes, inputs, outputs, initializers=(), opset=17, ir_version
     path = tmp_path / "original.onnx"
     onnx.save(model, path, save_as_external_data=external, location="weights.bin", size_threshold=0)
     return path
-
-
-def names(values):
-    return [value.name for value in values]
 
 
 def operators(path):
@@ -341,83 +314,3 @@ def test_an_output_without_a_type(tmp_path):
     assert onnx.load(out).graph.input[0] == onnx.ValueInfoProto(name="a")
     with pytest.raises(Exception, match="does not have type information"):
         run(out, {"a": X})
-
-
-def read_in(graph):
-    """The names of all values that its nodes and bodies read."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            for body in [attribute.g, *attribute.graphs]:
-                yield from read_in(body)
-                yield from names(body.output)
-
-
-# Where an open extent cannot be 1.
-SHAPES = {("silero_vad_v6.onnx", "input"): [1, 576]}
-
-
-def random_feeds(path):
-    rng = np.random.default_rng(7)
-    feeds = {}
-    graph = onnx.load(path, load_external_data=False).graph
-    defaults = {tensor.name for tensor in graph.initializer}
-    for value in graph.input:
-        if value.name in defaults:
-            continue
-        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        if value.name == "sr":  # of speech: a sample rate
-            feeds[value.name] = np.array(16000, dtype)
-            continue
-        declared = [extent.dim_value if extent.dim_value > 0 else 1 for extent in value.type.tensor_type.shape.dim]
-        shape = SHAPES.get((path.name, value.name), declared)
-        feeds[value.name] = rng.random(shape).astype(dtype) if dtype.kind == "f" else rng.integers(0, 2, shape).astype(dtype)
-    return feeds
-
-
-@pytest.mark.parametrize("path", sorted(SHARED.glob("*.onnx")) or [None], ids=lambda path: path and path.name)
-def test_real_models(path, tmp_path):
-    """Cut in the middle: head and tail after each other are the model."""
-    if path is None:
-        pytest.skip("no models in $MEZZO_SHARED/models")
-    model = onnx.load(path)
-    nodes = [node for node in model.graph.node if node.op_type != "Constant"]
-    middle = nodes[len(nodes) // 2].output[0]
-    feeds = random_feeds(path)
-    try:
-        want = run(model, feeds)
-    except Exception as error:  # inputs with open extents of which 1 is none, or contents that must mean something
-        pytest.skip(f"ONNX Runtime does not run it on such inputs: {str(error)[:100]}")
-    copy = tmp_path / path.name
-    copy.symlink_to(path)
-    for data in path.parent.glob(path.name + "*data"):
-        (tmp_path / data.name).symlink_to(data)
-    head = extracted(copy, "head.onnx", f"--output={middle}")
-    value = run(head, needed(head, feeds))[middle]
-    graph = onnx.load(head).graph
-    assert len(graph.node) < len(model.graph.node)
-    assert set(names(graph.initializer)) <= set(read_in(graph))
-    # The tail may need the model's inputs as well: mezzo tells which.
-    ends = [middle]
-    outputs = [output.name for output in model.graph.output]
-    while True:
-        tail = tmp_path / "tail.onnx"
-        arguments = [f"--input={name}" for name in ends] + [f"--output={name}" for name in outputs]
-        done = subprocess.run([MEZZO, "extract", copy, "-o", tail, *arguments], capture_output=True, text=True)
-        if done.returncode == 0:
-            break
-        missing = done.stderr.split("the graph's input '")[1].split("'")[0]
-        assert missing in feeds and missing not in ends
-        ends.append(missing)
-    got = run(tail, {**{name: feeds[name] for name in ends[1:]}, middle: value})
-    for name in outputs:
-        np.testing.assert_allclose(got[name], want[name], rtol=1e-4, atol=1e-4, equal_nan=True)
-    whole = extracted(copy, "whole.onnx", f"--tap={middle}", command="expose")
-    exposed = run(whole, feeds)
-    np.testing.assert_allclose(exposed[middle], value, rtol=1e-4, atol=1e-4, equal_nan=True)
-
-
-def extracted(path, name, *arguments, command="extract"):
-    out = path.with_name(name)
-    subprocess.run([MEZZO, command, path, "-o", out, *arguments], check=True)
-    return out
