@@ -9,9 +9,9 @@ namespace mezzo::kernels {
 #ifdef __x86_64__
 namespace {
 
-// "AuthenticAMD", of which the second register has this.
+// "AuthenticAMD", of which EDX has "enti".
 constexpr unsigned kAmd = 0x69746e65;
-// AMD, Revision Guides: Zen to Zen 2, and Zen 3 with the Zen 4 that followed.
+// Families, as in AMD's Revision Guides: Zen to Zen 2, and Zen 3 with the Zen 4 that followed.
 constexpr unsigned kZen = 0x17, kZen3 = 0x19;
 
 bool find_far_lines_wait() {

@@ -4,7 +4,8 @@
 namespace mezzo::kernels {
 
 /// Whether lines that are written past the caches wait for others that lie a multiple of 1024 bytes
-/// away: AMD's CPUs up to Zen 3 (measured there; not on Zen 4 and 5, nor on Intel's).
+/// away. On a Zen 3 they do, and AMD's CPUs before it are taken to be like it; on a Zen 4 they do
+/// not, and all others are taken to be like that. Thread-safe.
 bool far_lines_wait();
 
 }  // namespace mezzo::kernels
