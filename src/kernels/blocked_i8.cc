@@ -42,51 +42,56 @@ struct ByteTile {
   const int32_t* offsets;
   const float *multipliers, *addends;
   RestSteps rests;
+  int64_t tiles = 1;  // beside each other
 };
 
-// P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
+// Tiles of P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
 template <QuadSums kSums, int P, int Step, int Length, bool kSigned>
 HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* offsets,
                                int64_t segments, const uint8_t* HWY_RESTRICT weights,
                                const ByteTile& out, const QuadFinish& finish) {
   const QuadI32 d;
   const QuadF32 df;
-  VecQuads sums[P][2];
-  {
-    const VecQuads first = hn::LoadU(d, out.offsets),
-                   second = hn::LoadU(d, out.offsets + kQuadLanes);
-    MEZZO_UNROLL
-    for (int p = 0; p < P; ++p) {
-      sums[p][0] = first;
-      sums[p][1] = second;
+  uint8_t* to = out.y;
+  for (int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, to += P * kBlockChannels) {
+    VecQuads sums[P][2];
+    {
+      const VecQuads first = hn::LoadU(d, out.offsets),
+                     second = hn::LoadU(d, out.offsets + kQuadLanes);
+      MEZZO_UNROLL
+      for (int p = 0; p < P; ++p) {
+        sums[p][0] = first;
+        sums[p][1] = second;
+      }
     }
-  }
-  const auto pixels = [](const uint8_t* from) {
-    return [from](int p) HWY_ATTR { return broadcast_quad<kSigned>(from + p * Step); };
-  };
-  add_rests<kSums>(out.rests, sums, [&](int64_t step) {
-    return pixels(x + offsets[step / Length] + 4 * (step % Length));
-  });
-  for (int64_t s = 0; s < segments; ++s) {
-    const uint8_t* xs = x + offsets[s];
+    const auto pixels = [](const uint8_t* from) {
+      return [from](int p) HWY_ATTR { return broadcast_quad<kSigned>(from + p * Step); };
+    };
+    add_rests<kSums>(out.rests, sums, [&](int64_t step) {
+      return pixels(x + offsets[step / Length] + 4 * (step % Length));
+    });
+    const uint8_t* step = weights;
+    for (int64_t s = 0; s < segments; ++s) {
+      const uint8_t* xs = x + offsets[s];
+      MEZZO_UNROLL
+      for (int c = 0; c < Length; ++c, step += kQuadStepBytes)
+        add_step<kSums>(step, sums, pixels(xs + 4 * c));
+    }
+    const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
+                                            hn::LoadU(df, out.multipliers + kQuadLanes)},
+                           addends[] = {hn::LoadU(df, out.addends),
+                                        hn::LoadU(df, out.addends + kQuadLanes)};
     MEZZO_UNROLL
-    for (int c = 0; c < Length; ++c, weights += kQuadStepBytes)
-      add_step<kSums>(weights, sums, pixels(xs + 4 * c));
-  }
-  const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
-                                          hn::LoadU(df, out.multipliers + kQuadLanes)},
-                         addends[] = {hn::LoadU(df, out.addends),
-                                      hn::LoadU(df, out.addends + kQuadLanes)};
-  MEZZO_UNROLL
-  for (int p = 0; p < P; p += 2) {
-    const auto first = finish.narrowed(sums[p][0], sums[p][1], multipliers, addends);
-    uint8_t* y = out.y + p * kBlockChannels;
-    if (p + 1 < P) {
-      const int q = std::min(p + 1, P - 1);
-      const auto second = finish.narrowed(sums[q][0], sums[q][1], multipliers, addends);
-      store_parts<false>(finish.bytes(first, second), y, out.block_bytes, out.blocks);
-    } else {
-      store_parts<true>(finish.bytes(first, first), y, out.block_bytes, out.blocks);
+    for (int p = 0; p < P; p += 2) {
+      const auto first = finish.narrowed(sums[p][0], sums[p][1], multipliers, addends);
+      uint8_t* y = to + p * kBlockChannels;
+      if (p + 1 < P) {
+        const int q = std::min(p + 1, P - 1);
+        const auto second = finish.narrowed(sums[q][0], sums[q][1], multipliers, addends);
+        store_parts<false>(finish.bytes(first, second), y, out.block_bytes, out.blocks);
+      } else {
+        store_parts<true>(finish.bytes(first, first), y, out.block_bytes, out.blocks);
+      }
     }
   }
 }
@@ -137,17 +142,24 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                     count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
       const uint8_t* x = image + row * row_bytes + begin * l.shape.stride_w * l.pixel;
       tile.y = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
-      // Tiles of an even number of pixels, as long as there are so many.
-      const int64_t tiles = ceil_div(count, int64_t{kMostPixels});
-      for (int64_t i = 0, first = 0; i < tiles; ++i) {
-        const int64_t rest = count - first,
-                      size = std::min(rest, round_up(ceil_div(rest, tiles - i), int64_t{2}));
+      const auto run = [&](int64_t size, int64_t tiles) {
+        tile.tiles = tiles;
         kernels[static_cast<std::size_t>(size - 1)](x, offsets, l.segments,
                                                     weights + unit * l.unit_bytes(), tile, finish);
-        first += size;
-        x += size * l.shape.stride_w * l.pixel;
-        tile.y += size * kBlockChannels;
+        x += tiles * size * l.shape.stride_w * l.pixel;
+        tile.y += tiles * size * kBlockChannels;
+      };
+      const int64_t whole = count / kMostPixels, rest = count % kMostPixels;
+      if (rest == 0) {
+        run(kMostPixels, whole);
+        continue;
       }
+      if (whole > 1) run(kMostPixels, whole - 1);
+      // The last two tiles share what is left, the first of them an even number of pixels.
+      const int64_t two = whole == 0 ? rest : kMostPixels + rest,
+                    first = whole == 0 ? rest : round_up(ceil_div(two, int64_t{2}), int64_t{2});
+      run(first, 1);
+      if (first < two) run(two - first, 1);
     }
   }
 }
