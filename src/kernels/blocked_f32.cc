@@ -17,6 +17,7 @@
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_layout_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
+#include "kernels/simd_for_tiles_inl.h"
 #include "kernels/simd_pack_inl.h"
 
 // A convolution takes blocks of k (taps of input channels) in turn: panels of weights that stay in
@@ -146,7 +147,7 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
                                ? nullptr
                                : args.add + n * l.out_blocks * add_block_floats +
                                      pixel * kBlockChannels + channel * s.add_plane();
-        for_tiles(count, kTilePixels[groups - 1],
+        for_tiles(count, kTilePixels[groups - 1], 1,
                   [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
                     out.y = y + first * kBlockChannels;
                     out.add = add == nullptr ? nullptr : add + first * kBlockChannels;

@@ -14,6 +14,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_i8_depthwise_inl.h"
 #include "kernels/simd_blocked_i8_layout_inl.h"
+#include "kernels/simd_for_tiles_inl.h"
 
 // Output channels come in units: as many blocks as a vector has parts of 128 bits, in two vectors.
 // A tile of pixels and one unit is held in registers while all taps of all input channels run, four
@@ -141,25 +142,15 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                     begin = part * l.stretch,
                     count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
       const uint8_t* x = image + row * row_bytes + begin * l.shape.stride_w * l.pixel;
-      tile.y = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
-      const auto run = [&](int64_t size, int64_t tiles) {
+      uint8_t* at = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
+      // Pixels are stored by twos.
+      for_tiles(count, kMostPixels, 2, [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
+        tile.y = at + first * kBlockChannels;
         tile.tiles = tiles;
-        kernels[static_cast<std::size_t>(size - 1)](x, offsets, l.segments,
-                                                    weights + unit * l.unit_bytes(), tile, finish);
-        x += tiles * size * l.shape.stride_w * l.pixel;
-        tile.y += tiles * size * kBlockChannels;
-      };
-      const int64_t whole = count / kMostPixels, rest = count % kMostPixels;
-      if (rest == 0) {
-        run(kMostPixels, whole);
-        continue;
-      }
-      if (whole > 1) run(kMostPixels, whole - 1);
-      // The last two tiles share what is left, the first of them an even number of pixels.
-      const int64_t two = whole == 0 ? rest : kMostPixels + rest,
-                    first = whole == 0 ? rest : round_up(ceil_div(two, int64_t{2}), int64_t{2});
-      run(first, 1);
-      if (first < two) run(two - first, 1);
+        kernels[static_cast<std::size_t>(pixels - 1)](
+            x + first * l.shape.stride_w * l.pixel, offsets, l.segments,
+            weights + unit * l.unit_bytes(), tile, finish);
+      });
     }
   }
 }

@@ -11,6 +11,7 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
+#include "kernels/simd_for_tiles_inl.h"
 #include "kernels/simd_winograd_few_inl.h"
 #include "kernels/simd_winograd_inl.h"
 #include "kernels/simd_winograd_tiles_inl.h"
@@ -124,7 +125,7 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
         const int product = row * kInput + column;
         const float* v = b.v + product * b.v_stride + (k0 * b.count + to.begin * kBlockChannels);
         float* m = to.m + product * kStrideM;
-        for_tiles(to.count, kTilePixels[groups - 1],
+        for_tiles(to.count, kTilePixels[groups - 1], 1,
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
                     const BlockedOut out{m + first * kGroupChannels,
                                          kMaxTiles * kGroupChannels,

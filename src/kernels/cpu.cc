@@ -14,6 +14,12 @@ constexpr unsigned kAmd = 0x69746e65;
 // Families, as in AMD's Revision Guides: Zen to Zen 2, and Zen 3 with the Zen 4 that followed.
 constexpr unsigned kZen = 0x17, kZen3 = 0x19;
 
+// Both are asked for once: a virtual machine takes its time.
+bool find_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+
 bool find_far_lines_wait() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid(0, &a, &b, &c, &d) == 0 || d != kAmd || __get_cpuid(1, &a, &b, &c, &d) == 0)
@@ -26,12 +32,17 @@ bool find_far_lines_wait() {
 
 }  // namespace
 
+bool has_avx_vnni() {
+  static const bool has = find_avx_vnni();
+  return has;
+}
+
 bool far_lines_wait() {
-  // Asked for once: a virtual machine takes its time.
   static const bool wait = find_far_lines_wait();
   return wait;
 }
 #else
+bool has_avx_vnni() { return false; }
 bool far_lines_wait() { return false; }
 #endif
 

@@ -284,19 +284,6 @@ BlockedTiles blocked_tiles_kernel(std::int64_t pixels, std::int64_t groups,
   return kKernels[groups - 1][static_cast<std::size_t>(pixels - 1)];
 }
 
-// Calls run(first pixel, pixels of a tile, tiles) for `count` pixels in tiles of at most `most`, so
-// that no tile is much smaller than the others.
-template <class Run>
-HWY_INLINE void for_tiles(std::int64_t count, std::int64_t most, const Run& run) {
-  const std::int64_t whole = count / most, rest = count % most;
-  if (rest == 0) return run(0, most, whole);
-  if (whole == 0) return run(0, rest, 1);
-  const std::int64_t two = most + rest, first = (whole - 1) * most;
-  if (whole > 1) run(0, most, whole - 1);
-  run(first, two - two / 2, 1);
-  run(first + two - two / 2, two / 2, 1);
-}
-
 }  // namespace mezzo::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

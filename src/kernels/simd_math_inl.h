@@ -207,6 +207,7 @@ HWY_INLINE VecF32 erf_f32(VecF32 x) {
                  polynomial(square, 1.283791538e-01f, -3.761252328e-01f, 1.128214081e-01f,
                             -2.677890893e-02f, 5.011962848e-03f, -6.090360133e-04f),
                  x);
+  // (Min gives the second operand where one is NaN.)
   const VecF32 magnitude = hn::Abs(x), t = hn::Min(hn::Set(d, 3.95f), magnitude);
   const VecF32 root = polynomial(t, 1.001286625e+00f, -2.892915855e-01f, -1.021618422e-01f,
                                  -7.351516687e-03f, 3.671402910e-02f, -9.645035401e-03f,

@@ -15,11 +15,8 @@
 #include <cstring>
 #include <type_traits>
 
-#if HWY_ARCH_X86
-#include <cpuid.h>
-#endif
-
 #include "kernels/blocked_i8.h"
+#include "kernels/cpu.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -48,13 +45,7 @@ inline QuadSums quad_sums() {
 #if HWY_ARCH_X86 && HWY_TARGET == HWY_AVX3
   return __builtin_cpu_supports("avx512vnni") != 0 ? QuadSums::kInstruction : QuadSums::kSlow;
 #elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2
-  // Asked for once: a virtual machine takes its time.
-  static const bool has = [] {
-    // AVX-VNNI: bit 4 of EAX.
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
-  }();
-  return has ? QuadSums::kInstruction : QuadSums::kPairs;
+  return has_avx_vnni() ? QuadSums::kInstruction : QuadSums::kPairs;
 #else
   return QuadSums::kSlow;
 #endif
