@@ -33,6 +33,9 @@ struct AttentionScratch {};
 
 // Blocks of queries that a share of a head has at least: keys and values are packed anew for each.
 constexpr int64_t kTaskBlocks = 4;
+// Rows of the values that are packed together: they are often so far apart that not many more have
+// a place in L1.
+constexpr int64_t kPackedRows = 16;
 
 // Adds the mask to the scaled scores [keys][kTileCols] of `vectors` vectors of queries, takes their
 // exponentials relative to the largest of each query, and writes 1 / sum of those. The mask has one
@@ -131,12 +134,16 @@ void hide(const AttentionSight& sight, float* products, int64_t begin, int64_t e
 void pack(const float* src, int64_t stride_i, int64_t stride_k, int64_t m, int64_t k,
           int64_t height, float* dst) {
   const int64_t block = depth_block(k);
+  // Rows of `src` that lie along the panels go to all of them while they are in L1.
+  const int64_t run = stride_i == 1 ? kPackedRows : block;
   for (int64_t k0 = 0; k0 < k; k0 += block) {
     const int64_t depth = std::min(block, k - k0);
-    for (int64_t row = 0; row < m; row += height) {
-      const int64_t rows = std::min(height, m - row);
-      pack_panel(src + row * stride_i + k0 * stride_k, stride_i, stride_k, rows, rows, depth,
-                 dst + m * k0 + row * depth);
+    for (int64_t p = 0; p < depth; p += run) {
+      for (int64_t row = 0; row < m; row += height) {
+        const int64_t rows = std::min(height, m - row);
+        pack_panel(src + row * stride_i + (k0 + p) * stride_k, stride_i, stride_k, rows, rows,
+                   std::min(run, depth - p), dst + m * k0 + row * depth + p * rows);
+      }
     }
   }
 }
@@ -151,18 +158,11 @@ void write_rows(float* mixed, const float* inverse, int64_t queries, int64_t n, 
       hn::StoreU(hn::Mul(hn::LoadU(d, row + q), hn::LoadU(d, inverse + q)), d, row + q);
     }
   }
-  const int64_t whole = n / 4 * 4;
-  int64_t q = 0;
-  for (; q + 4 <= queries; q += 4) {
-    for (int64_t j = 0; j < whole; j += 4) {
-      transpose_4x4(mixed + j * kTileCols + q, kTileCols, y + q * stride + j, stride);
-    }
-    for (int64_t i = q; i < q + 4; ++i) {
-      for (int64_t j = whole; j < n; ++j) y[i * stride + j] = mixed[j * kTileCols + i];
-    }
-  }
-  for (; q < queries; ++q) {
-    for (int64_t j = 0; j < n; ++j) y[q * stride + j] = mixed[j * kTileCols + q];
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4)
+    transpose_4_rows(mixed + j * kTileCols, kTileCols, queries, y + j, stride);
+  for (; j < n; ++j) {
+    for (int64_t q = 0; q < queries; ++q) y[q * stride + j] = mixed[j * kTileCols + q];
   }
 }
 

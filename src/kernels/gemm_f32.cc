@@ -86,10 +86,12 @@ TilePlace place_of(const Chunk& g, int64_t row, int64_t col) {
   return {g.c + row * g.ldc + col, g.ldc, g.row0 + row, g.col0 + col, *g.epilogue};
 }
 
-bool has_plain_epilogue(const GemmEpilogue& e) {
-  return e.alpha == 1 && e.add == nullptr &&
-         (e.beta == 1 || (e.row_bias == nullptr && e.col_bias == nullptr)) &&
-         (e.row_bias == nullptr || e.col_bias == nullptr);
+// Whether tiles can finish their sums themselves: what they start from is one bias, or a matrix
+// whose rows lie as far apart as C's.
+bool has_plain_epilogue(const GemmEpilogue& e, int64_t ldc) {
+  const int starts = (e.row_bias != nullptr) + (e.col_bias != nullptr) + (e.add != nullptr);
+  return e.alpha == 1 && (starts == 0 || (starts == 1 && e.beta == 1)) &&
+         (e.add == nullptr || e.add_row_stride == ldc);
 }
 
 // Packed B from that column on, in the block of k from k0 on.
@@ -103,7 +105,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   HWY_ALIGN float tile[kMaxRows * kTileCols];
   const GemmEpilogue& e = *g.epilogue;
-  const bool plain = has_plain_epilogue(e), in_place = g.a_row_stride != 0;
+  const bool plain = has_plain_epilogue(e, g.ldc), in_place = g.a_row_stride != 0;
   const int64_t block = depth_block(g.k);
   int64_t k0 = 0;
   do {
@@ -141,6 +143,7 @@ void run_task(const Chunk& g, int64_t height, int64_t row_begin, int64_t row_end
           } else if (first) {
             out.start = Start::row_bias;
             out.bias = e.row_bias != nullptr ? e.row_bias + g.row0 + row : kZeros;
+            if (e.add != nullptr) out.add = e.add + (g.row0 + row) * g.ldc + g.col0 + col;
           }
           // All that are of this height, where there is nothing to be fetched.
           if (out.fetch.step == 0)

@@ -46,6 +46,39 @@ HWY_INLINE void transpose_4x4(const float* src, std::int64_t src_stride, float* 
   hn::StoreU(r3, d, dst + 3 * dst_stride);
 }
 
+// Transposes 4 rows of n floats: dst[j * dst_stride + i] = src[i * src_stride + j].
+inline void transpose_4_rows(const float* src, std::int64_t src_stride, std::int64_t n, float* dst,
+                             std::int64_t dst_stride) {
+  std::int64_t j = 0;
+  if constexpr (kLanes >= 8) {
+    const hn::CappedTag<float, 8> d;
+    const hn::Half<decltype(d)> half;
+    for (; j + 8 <= n; j += 8) {
+      hn::Vec<decltype(d)> v[4];
+      MEZZO_UNROLL
+      for (int i = 0; i < 4; ++i) v[i] = hn::LoadU(d, src + i * src_stride + j);
+      transpose_blocks(d, v[0], v[1], v[2], v[3]);
+      float* to = dst + j * dst_stride;
+      if (dst_stride == 4) {
+        hn::StoreU(hn::ConcatLowerLower(d, v[1], v[0]), d, to);
+        hn::StoreU(hn::ConcatLowerLower(d, v[3], v[2]), d, to + 8);
+        hn::StoreU(hn::ConcatUpperUpper(d, v[1], v[0]), d, to + 16);
+        hn::StoreU(hn::ConcatUpperUpper(d, v[3], v[2]), d, to + 24);
+        continue;
+      }
+      MEZZO_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        hn::StoreU(hn::LowerHalf(half, v[i]), half, to + i * dst_stride);
+        hn::StoreU(hn::UpperHalf(half, v[i]), half, to + (4 + i) * dst_stride);
+      }
+    }
+  }
+  for (; j + 4 <= n; j += 4) transpose_4x4(src + j, src_stride, dst + j * dst_stride, dst_stride);
+  for (; j < n; ++j) {
+    for (int i = 0; i < 4; ++i) dst[j * dst_stride + i] = src[i * src_stride + j];
+  }
+}
+
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 // Packs steps of k of kRows rows, `stride` floats apart, as columns of a panel [k][width] from
 // `column` on, and returns how many: all whose vectors don't reach beyond the panel, only over
@@ -94,6 +127,12 @@ inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t str
     for (std::int64_t p = 0; p < k; ++p)
       std::fill(dst + p * width + valid, dst + (p + 1) * width, 0.0f);
   }
+  if (stride_i == 1 && valid == 4 && width == 4) {
+    const hn::CappedTag<float, 4> d4;
+    for (std::int64_t p = 0; p < k; ++p)
+      hn::StoreU(hn::LoadU(d4, src + p * stride_k), d4, dst + p * 4);
+    return;
+  }
   if (stride_i == 1) {
     for (std::int64_t p = 0; p < k; ++p, src += stride_k, dst += width) {
       std::int64_t i = 0;
@@ -125,14 +164,8 @@ inline void pack_panel(const float* src, std::int64_t stride_i, std::int64_t str
 #endif
   std::int64_t i = 0;
   if (stride_k == 1) {
-    for (; i + 4 <= valid; i += 4) {
-      const float* rows = src + i * stride_i;
-      std::int64_t p = 0;
-      for (; p + 4 <= k; p += 4) transpose_4x4(rows + p, stride_i, dst + p * width + i, width);
-      for (; p < k; ++p) {
-        for (int r = 0; r < 4; ++r) dst[p * width + i + r] = rows[r * stride_i + p];
-      }
-    }
+    for (; i + 4 <= valid; i += 4)
+      transpose_4_rows(src + i * stride_i, stride_i, k, dst + i, width);
   }
   for (; i < valid; ++i) {
     for (std::int64_t p = 0; p < k; ++p) dst[p * width + i] = src[i * stride_i + p * stride_k];

@@ -21,6 +21,8 @@ const Case kCases[] = {
     {2, 4000, 300}, {1, 2100, 70}, {2100, 1, 70},
 };
 
+constexpr std::int64_t kGap = 5;  // between rows of C
+
 enum class Layout { row_major, column_major, gaps };
 enum class Packing { none, a, b, both, b_in_parts };
 
@@ -69,7 +71,7 @@ void check(const Case& c, Layout layout_a, Layout layout_b, Packing packing,
     pack_b_bf16x3(c.k, c.n, b.operand, parts_of_b.data(), pool);
     use_b = {parts_of_b.data(), 0, 0, true, true};
   }
-  const std::int64_t ldc = c.n + 5;
+  const std::int64_t ldc = c.n + kGap;
   std::vector<float> out(static_cast<std::size_t>(c.m * ldc), kUntouched);
   gemm(c.m, c.n, c.k, use_a, use_b, out.data(), ldc, epilogue, pool);
 
@@ -129,14 +131,15 @@ TEST(GemmF32, EpilogueInAllItsParts) {
       if (c.m * c.n * c.k > 700000)
         continue;  // the reference is slow, and size changes nothing here
       const std::vector<float> row_bias = random_floats(c.m, 3), col_bias = random_floats(c.n, 4),
-                               add = random_floats(c.m * (c.n + 2), 5);
+                               add = random_floats(c.m * (c.n + kGap), 5);
       for (int parts = 0; parts < 32; ++parts) {
         GemmEpilogue e;
         if ((parts & 1) != 0) e.row_bias = row_bias.data();
         if ((parts & 2) != 0) e.col_bias = col_bias.data();
         if ((parts & 4) != 0) {
           e.add = add.data();
-          e.add_row_stride = c.n + 2;
+          // Of rows that lie like C's it is added within tiles.
+          e.add_row_stride = c.n + ((parts & 16) != 0 ? kGap : 2);
         }
         if ((parts & 8) != 0) {
           e.alpha = -1.5f;
