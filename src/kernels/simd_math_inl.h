@@ -184,8 +184,8 @@ HWY_INLINE VecF32 one_plus_exp(VecF32 x) {
   const VecF32 e = exp_of(reduce_exp(clamp(x, hn::Neg(largest), hn::Set(d, 89.0f))));
 #else
   // Beyond that exp(x) may be infinite, and its reciprocal denormal.
-  const VecF32 e = hn::AllFalse(d, hn::Gt(x, largest)) ? exp_ordinary(hn::Max(hn::Neg(largest), x))
-                                                       : exp_f32(x);
+  const VecF32 e =
+      hn::AllFalse(d, hn::Gt(x, largest)) ? exp_ordinary(hn::Max(hn::Neg(largest), x)) : exp_f32(x);
 #endif
   return hn::Add(hn::Set(d, 1.0f), e);
 }
@@ -217,19 +217,18 @@ HWY_INLINE VecF32 erf_f32(VecF32 x) {
   return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.9f)), small, hn::CopySign(large, x));
 }
 
-// x / 2 (1 + erf(x / sqrt(2))), whose sum has no use for erf's last bits: x P(x^2) / Q(x^2), 1 from
-// where that rounds to 1.
+// x / 2 (1 + erf(x / sqrt(2))) = max(x, 0) - |x| Q(|x|)^4, Q being the fourth root of the normal
+// distribution's tail erfc(|x| / sqrt(2)) / 2. The polynomial is below 0 at 6.4.
 HWY_INLINE VecF32 gelu_f32(VecF32 x) {
   const F32 d;
-  const VecF32 square = hn::Mul(x, x), half = hn::Mul(x, hn::Set(d, 0.5f));
-  const VecF32 ratio =
-      hn::Div(polynomial(square, 7.978845533e-01f, 6.528412214e-02f, 9.219568399e-03f,
-                         3.145907322e-04f, 1.270999753e-05f, 4.853777716e-08f),
-              polynomial(square, 1.000000000e+00f, 2.484880270e-01f, 2.797009239e-02f,
-                         1.819532313e-03f, 7.035633541e-05f, 1.241714822e-06f));
-  const VecF32 erf = hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, 5.3f)), hn::Mul(x, ratio),
-                                    hn::CopySign(hn::Set(d, 1.0f), x));
-  return hn::MulAdd(half, erf, half);
+  // (Min and Max give the second operand where one is NaN.)
+  const VecF32 t = hn::Min(hn::Set(d, 6.4f), hn::Abs(x));
+  const VecF32 q =
+      polynomial(t, 8.408964098e-01f, -1.677341704e-01f, -5.019189040e-02f, 4.616799028e-03f,
+                 3.873629959e-03f, -1.324379458e-04f, -2.378289328e-04f, 2.896099729e-05f,
+                 3.846426221e-06f, -9.538160893e-07f, 5.172380962e-08f);
+  const VecF32 root = hn::Max(hn::Zero(d), q), two = hn::Mul(root, root);
+  return hn::NegMulAdd(hn::Mul(t, two), two, hn::Max(hn::Zero(d), x));
 }
 
 // The larger (smaller) of two, or NaN if either is one, whatever the machine's instruction does.
