@@ -60,7 +60,7 @@ struct Fetch {
   std::int64_t step = 0;
 };
 // Lines at a time. Where vectors are narrow, tiles that fetch are apart: it takes a tenth of them.
-inline constexpr int kFetchLines = kMaxRows >= 12 ? 4 : 2;
+inline constexpr int kFetchLines = kMaxRows >= 12 ? 4 : 1;
 inline constexpr bool kAlwaysFetch = kMaxRows >= 12;
 
 // What pass number `pass` over a panel fetches of the next one, `next` (null: none), of that width
