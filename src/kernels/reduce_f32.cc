@@ -1,9 +1,12 @@
 #include "kernels/reduce_f32.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <type_traits>
+
+#include "base/rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/reduce_f32.cc"
@@ -154,25 +157,43 @@ float reduce_row(const float* x, int64_t n, const Op& op = Op()) {
   return total.all();
 }
 
-// Reduces n rows of `width` floats, `stride` apart, for up to a vector's width.
-template <class Op>
-VecF32 reduce_column(const float* x, int64_t n, int64_t stride, int64_t width,
-                     const Op& op = Op()) {
+// Vectors of columns taken together: whole lines, and so many that sums do not wait for each other.
+constexpr int kColumns = 4;
+
+template <int kVectors>
+using Columns = std::array<VecF32, kVectors>;
+
+// Reduces n rows of `width` floats, `stride` apart: so many vectors, or less if that is one.
+template <int kVectors, class Op>
+Columns<kVectors> reduce_columns(const float* x, int64_t n, int64_t stride, int64_t width,
+                                 const Op& op = Op()) {
   const F32 d;
-  StateOf<Op> total;
+  StateOf<Op> totals[kVectors];
   for (int64_t p = 0; p < n;) {
-    StateOf<Op> run;
+    StateOf<Op> runs[kVectors];
     for (const int64_t end = std::min(n, p + kRun); p < end; ++p) {
       const float* row = x + p * stride;
-      run.take(op.element(width == kLaneCount ? hn::LoadU(d, row)
-                                              : load_n(d, row, static_cast<std::size_t>(width))));
+      MEZZO_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const VecF32 next = kVectors > 1 || width == kLaneCount
+                                ? hn::LoadU(d, row + v * kLanes)
+                                : load_n(d, row, static_cast<std::size_t>(width));
+        runs[v].take(op.element(next));
+      }
     }
-    total.take(run);
+    MEZZO_UNROLL
+    for (int v = 0; v < kVectors; ++v) totals[v].take(runs[v]);
   }
   if constexpr (OfNumbers<Op>) {
-    if (total.may_have_nan()) return reduce_column<typename Op::OrNan>(x, n, stride, width);
+    for (const auto& total : totals) {
+      if (total.may_have_nan())
+        return reduce_columns<kVectors, typename Op::OrNan>(x, n, stride, width);
+    }
   }
-  return total.lanes();
+  Columns<kVectors> reduced;
+  MEZZO_UNROLL
+  for (int v = 0; v < kVectors; ++v) reduced[v] = totals[v].lanes();
+  return reduced;
 }
 
 // The exponentials are relative to the largest element, so that they cannot overflow. Where that is
@@ -187,13 +208,13 @@ float reduce_row<LogSumExp>(const float* x, int64_t n, const LogSumExp&) {
 }
 
 template <>
-VecF32 reduce_column<LogSumExp>(const float* x, int64_t n, int64_t stride, int64_t width,
-                                const LogSumExp&) {
-  const VecF32 max = reduce_column<Maximum>(x, n, stride, width);
+Columns<1> reduce_columns<1>(const float* x, int64_t n, int64_t stride, int64_t width,
+                             const LogSumExp&) {
+  const VecF32 max = reduce_columns<1, Maximum>(x, n, stride, width)[0];
   const auto finite = hn::IsFinite(max);
   const SumExp relative(hn::IfThenElseZero(finite, max));
-  const VecF32 sum = reduce_column(x, n, stride, width, relative);
-  return hn::IfThenElse(finite, hn::Add(max, log_f32(sum)), max);
+  const VecF32 sum = reduce_columns<1>(x, n, stride, width, relative)[0];
+  return {hn::IfThenElse(finite, hn::Add(max, log_f32(sum)), max)};
 }
 
 template <class Op>
@@ -207,22 +228,30 @@ void reduce_all(const float* x, float* y, int64_t outer, int64_t n, int64_t inne
                       });
     return;
   }
-  const int64_t columns = (inner + kLaneCount - 1) / kLaneCount;
+  const int64_t columns = ceil_div(inner, kLaneCount);
   pool.parallel_for(outer * columns, std::max<int64_t>(1, (64 << 10) / kLaneCount / n),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
                       const F32 d;
-                      for (int64_t t = begin; t < end; ++t) {
+                      const VecF32 scale = hn::Set(d, factor);
+                      for (int64_t t = begin; t < end;) {
                         const int64_t o = t / columns, j = t % columns * kLaneCount,
-                                      width = std::min(kLaneCount, inner - j);
-                        const VecF32 v =
-                            hn::Mul(reduce_column<Op>(x + o * n * inner + j, n, inner, width),
-                                    hn::Set(d, factor));
-                        float* out = y + o * inner + j;
-                        if (width == kLaneCount) {
-                          hn::StoreU(v, d, out);
-                        } else {
-                          store_n(v, d, out, static_cast<std::size_t>(width));
+                                      rest = inner - j;
+                        const float* from = x + o * n * inner + j;
+                        float* to = y + o * inner + j;
+                        if constexpr (!std::is_same_v<Op, LogSumExp>) {
+                          if (end - t >= kColumns && rest >= kColumns * kLaneCount) {
+                            const auto sums = reduce_columns<kColumns, Op>(from, n, inner, rest);
+                            MEZZO_UNROLL
+                            for (int v = 0; v < kColumns; ++v)
+                              hn::StoreU(hn::Mul(sums[v], scale), d, to + v * kLanes);
+                            t += kColumns;
+                            continue;
+                          }
                         }
+                        const int64_t width = std::min(kLaneCount, rest);
+                        store_n(hn::Mul(reduce_columns<1, Op>(from, n, inner, width)[0], scale), d,
+                                to, static_cast<std::size_t>(width));
+                        ++t;
                       }
                     });
 }

@@ -188,7 +188,7 @@ TEST(ReduceF32, EveryAxisPosition) {
   for_each_target([] {
     for (Reduce op : kReduces) {
       for (std::int64_t n : {1, 2, 5, 16, 49, 130, 3000, 100000}) {
-        for (std::int64_t inner : {1, 3, 16, 20, 33}) {
+        for (std::int64_t inner : {1, 3, 16, 20, 33, 85}) {
           if (n == 100000 && inner > 3) continue;
           SCOPED_TRACE("op " + std::to_string(static_cast<int>(op)) + " n " + std::to_string(n) +
                        " inner " + std::to_string(inner));
@@ -221,7 +221,7 @@ TEST(ReduceF32, EveryAxisPosition) {
 TEST(ReduceF32, NanWinsWhereverItStands) {
   for_each_target([] {
     for (Reduce op : kReduces) {
-      for (std::int64_t inner : {1, 5, 16}) {
+      for (std::int64_t inner : {1, 5, 16, 85}) {
         const std::int64_t n = 37;
         for (std::int64_t position = 0; position < n; ++position) {
           std::vector<float> x = random_floats(n * inner, 1), y(static_cast<std::size_t>(inner));
@@ -239,7 +239,7 @@ TEST(ReduceF32, NanWinsWhereverItStands) {
 // Infinities of both signs have a sum that is NaN, but extremes that are not.
 TEST(ReduceF32, InfinitiesAreNumbers) {
   for_each_target([] {
-    for (std::int64_t inner : {1, 5, 16}) {
+    for (std::int64_t inner : {1, 5, 16, 85}) {
       for (std::int64_t n : {2, 5, 37, 300}) {
         std::vector<float> x = random_floats(n * inner, 1), y(static_cast<std::size_t>(inner));
         x[0] = kInfinity;
