@@ -92,22 +92,35 @@ Choice reference(Op& op, bool mean = false) {
   return choice;
 }
 
+// Elements that all steps take before the next: they stay in L1.
+constexpr std::int64_t kBlock = 2048;
+
 Choice fold_f32(Op& op, Binary kernel, bool mean) {
   if (op.in(0).dtype != DType::f32) return refuse("not float32");
-  std::vector<std::pair<kernels::Broadcast, std::int64_t>> steps;  // and the result's elements
+  std::vector<kernels::Broadcast> steps;
   for (const BroadcastLoop& loop : folding(op)) {
     const std::optional<kernels::Broadcast> step = broadcast_of(loop);
     if (!step) return refuse("a broadcast that is neither of a scalar, a row nor a column");
-    steps.emplace_back(*step, loop.size());
+    steps.push_back(*step);
   }
   return Kernel([steps, kernel, mean, size = element_count(op.out_shape(0))](Run& run) {
-    auto* y = run.out<float>(0);
     if (steps.empty()) return copy_first<float>(run);
-    for (std::size_t step = 0; step < steps.size(); ++step) {
-      kernels::binary(kernel, steps[step].first, step == 0 ? run.in<float>(0) : y,
-                      run.in<float>(static_cast<int>(step) + 1), y, steps[step].second, run.pool());
-    }
-    if (mean) scale(y, size, run.op().inputs(), run.pool());
+    const auto ranges = kernels::RangeKernels::find();
+    const auto inputs = static_cast<float>(run.op().inputs());
+    run.pool().parallel_for(size, kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t at = begin; at < end; at += kBlock) {
+        const std::int64_t n = std::min(kBlock, end - at);
+        float* y = run.out<float>(0) + at;
+        for (std::size_t step = 0; step < steps.size(); ++step) {
+          const auto *a = run.in<float>(0), *b = run.in<float>(static_cast<int>(step) + 1);
+          if (!steps[step].repeats_a()) a += at;
+          if (!steps[step].repeats_b()) b += at;
+          ranges.binary(kernel, steps[step], step == 0 ? a : y, b, y, at, n);
+        }
+        if (mean)
+          ranges.binary(Binary::div, {kernels::Broadcast::Form::scalar}, y, &inputs, y, at, n);
+      }
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -144,6 +145,27 @@ TEST(Variadic, ScalarsFirstAndFullShapeLast) {
   EXPECT_EQ(values<float>(run("Sum", 13, {one, two, many})), (std::vector<float>{3, 4, 5, 6, 7}));
   EXPECT_EQ(values<float>(run("Max", 13, {one, two, many})), (std::vector<float>{2, 2, 2, 3, 4}));
   EXPECT_EQ(code_of([&] { run("Sum", 13, {one, Tensor(), many}); }), ErrorCode::invalid_model);
+}
+
+// Far more elements than are taken at a time.
+TEST(Variadic, LongRowsAndColumns) {
+  constexpr int kRows = 3, kColumns = 50001;
+  std::vector<float> full, row, column, mean, largest;
+  for (int j = 0; j < kColumns; ++j) row.push_back(static_cast<float>(j % 5));
+  for (int i = 0; i < kRows; ++i) {
+    column.push_back(static_cast<float>(10 * i));
+    for (int j = 0; j < kColumns; ++j) {
+      full.push_back(static_cast<float>((i + j) % 7));
+      const float a = full.back(), b = row[static_cast<std::size_t>(j)], c = column.back();
+      mean.push_back((a + b + c) / 3);
+      largest.push_back(std::max({a, b, c}));
+    }
+  }
+  const std::vector<Tensor> inputs = {Tensor::of<float>({kRows, kColumns}, full),
+                                      Tensor::of<float>({kColumns}, row),
+                                      Tensor::of<float>({kRows, 1}, column)};
+  EXPECT_EQ(values<float>(run("Mean", 13, inputs)), mean);
+  EXPECT_EQ(values<float>(run("Max", 13, inputs)), largest);
 }
 
 TEST(Selu, HasFewerDigitsBeforeOpset6) {
