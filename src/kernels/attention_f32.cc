@@ -3,6 +3,7 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -12,9 +13,9 @@
 #define HWY_TARGET_INCLUDE "kernels/attention_f32.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_attention_scores_inl.h"
 #include "kernels/simd_block_rows_inl.h"
 #include "kernels/simd_gemm_inl.h"
-#include "kernels/simd_math_inl.h"
 #include "kernels/simd_pack_inl.h"
 
 // Everything is computed transposed, with a block of kTileCols queries along the vectors: scores
@@ -30,6 +31,7 @@ namespace {
 using std::int64_t;
 
 struct AttentionScratch {};
+struct FillScratch {};
 
 // Blocks of queries that a share of a head has at least: keys and values are packed anew for each.
 constexpr int64_t kTaskBlocks = 4;
@@ -37,54 +39,18 @@ constexpr int64_t kTaskBlocks = 4;
 // a place in L1.
 constexpr int64_t kPackedRows = 16;
 
-// Adds the mask to the scaled scores [keys][kTileCols] of `vectors` vectors of queries, takes their
-// exponentials relative to the largest of each query, and writes 1 / sum of those. The mask has one
-// element for a key, `key_stride` apart, or (`dense`) a row like the scores'; null: none.
-template <int vectors>
-void softmax_columns(float* scores, int64_t keys, float scale, const float* mask,
-                     int64_t key_stride, bool dense, float* inverse) {
-  const F32 d;
-  const VecF32 factor = hn::Set(d, scale);
-  // Two rows at a time, so that the maxima do not wait for each other.
-  VecF32 top[2][vectors];
-  for (auto& row : top) {
-    for (VecF32& v : row) v = hn::Set(d, -std::numeric_limits<float>::infinity());
-  }
-  const auto add_row = [&](int64_t key, VecF32* HWY_RESTRICT largest) HWY_ATTR {
-    float* row = scores + key * kTileCols;
-    const VecF32 repeated = hn::Set(d, mask == nullptr || dense ? 0.0f : mask[key * key_stride]);
-    MEZZO_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      const VecF32 bias = dense ? hn::LoadU(d, mask + key * kTileCols + v * kLanes) : repeated;
-      const VecF32 score = hn::Add(hn::Mul(hn::LoadU(d, row + v * kLanes), factor), bias);
-      hn::StoreU(score, d, row + v * kLanes);
-      largest[v] = hn::Max(largest[v], score);
-    }
-  };
-  int64_t key = 0;
-  for (; key + 2 <= keys; key += 2) {
-    add_row(key, top[0]);
-    add_row(key + 1, top[1]);
-  }
-  if (key < keys) add_row(key, top[0]);
-  VecF32 sum[vectors];
-  for (int v = 0; v < vectors; ++v) {
-    // A NaN that the maximum has lost comes back through the exponentials.
-    top[0][v] = hn::Max(top[0][v], top[1][v]);
-    sum[v] = hn::Zero(d);
-  }
-  for (key = 0; key < keys; ++key) {
-    float* row = scores + key * kTileCols;
-    MEZZO_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      const VecF32 e = exp_of_negative(hn::Sub(hn::LoadU(d, row + v * kLanes), top[0][v]));
-      hn::StoreU(e, d, row + v * kLanes);
-      sum[v] = hn::Add(sum[v], e);
-    }
-  }
-  for (int v = 0; v < vectors; ++v) {
-    hn::StoreU(hn::Div(hn::Set(d, 1.0f), sum[v]), d, inverse + v * kLanes);
-  }
+// What a condition makes of scores, for each of its bytes: the number they become, or kScoreIsLeft.
+const float* fills_of(const AttentionCondition& condition, ThreadPool& pool) {
+  if (condition.at.data == nullptr) return nullptr;
+  float* fills = thread_scratch<FillScratch>(condition.bytes);
+  const auto left = std::bit_cast<float>(kScoreIsLeft);
+  const float fill =
+      std::isnan(condition.fill) ? std::numeric_limits<float>::quiet_NaN() : condition.fill;
+  pool.parallel_for(condition.bytes, 1 << 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      fills[i] = condition.replaces(condition.at.data[i]) ? fill : left;
+  });
+  return fills;
 }
 
 // What of a matrix is multiplied: some of its rows, which begin with a whole panel and end with
@@ -200,10 +166,9 @@ class Giver {
     hwy::FlushStream();
   }
 
-  // The forms of the scores of `count` queries from `first` on, ahead of their exponentials: with
-  // the mask as softmax_columns takes it.
-  void scores(const float* products, const float* mask, bool dense, int64_t b, int64_t h,
-              int64_t first, int64_t count) {
+  // The forms of the scores of `count` queries from `first` on, ahead of their exponentials.
+  void scores(const float* products, const ScoreMasks& masks, int64_t b, int64_t h, int64_t first,
+              int64_t count) {
     const BlockF32 d;
     const VecBlock scale = hn::Set(d, a_.scale), product_scale = hn::Set(d, a_.taps.product_scale);
     const auto load = [&](const float* rows, int64_t key, int64_t q)
@@ -213,11 +178,16 @@ class Giver {
     give(0, a_.taps.product, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
       return hn::Mul(load(products, key, q), product_scale);
     });
+    const auto left = [&](int64_t key, int64_t q) HWY_ATTR {
+      if (masks.fills == nullptr) return scaled(key, q);
+      return chosen_score(d, scaled(key, q), masks.fills + key * kTileCols + q);
+    };
     give(1, a_.taps.scaled, a_.keys, b, h, first, count, scaled);
+    give(5, a_.taps.chosen, a_.keys, b, h, first, count, left);
     give(2, a_.taps.scores, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
-      if (mask == nullptr) return scaled(key, q);
-      return hn::Add(scaled(key, q),
-                     dense ? load(mask, key, q) : hn::Set(d, mask[key * a_.mask_key_stride]));
+      if (masks.added == nullptr) return left(key, q);
+      return hn::Add(left(key, q), masks.dense ? load(masks.added, key, q)
+                                               : hn::Set(d, masks.added[key * masks.key_stride]));
     });
   }
 
@@ -247,22 +217,23 @@ class Giver {
   }
 
   const AttentionArgs& a_;
-  LineStream streams_[5];
+  LineStream streams_[6];
 };
 
 // The memory of a thread, in parts that begin at whole cache lines.
 struct Parts {
-  float *keys, *values, *queries, *scores, *mask, *mixed, *inverse;
+  float *keys, *values, *queries, *scores, *fills, *mask, *mixed, *inverse;
 
   explicit Parts(const AttentionArgs& a) {
     const int64_t sizes[] = {checked_mul(a.keys, a.size),
                              checked_mul(a.keys, a.value_size),
                              checked_mul(a.size, kTileCols),
                              checked_mul(a.keys, kTileCols),
+                             a.condition.at.data != nullptr ? checked_mul(a.keys, kTileCols) : 0,
                              a.mask.row_stride != 0 ? checked_mul(a.keys, kTileCols) : 0,
                              checked_mul(a.value_size, kTileCols),
                              kTileCols};
-    float** const parts[] = {&keys, &values, &queries, &scores, &mask, &mixed, &inverse};
+    float** const parts[] = {&keys, &values, &queries, &scores, &fills, &mask, &mixed, &inverse};
     int64_t total = 0;
     for (const int64_t size : sizes) total = checked_add(total, round_up(size, kCacheLine));
     float* memory = thread_scratch<AttentionScratch>(total);
@@ -273,9 +244,33 @@ struct Parts {
   }
 };
 
+// The masks of queries [first, first + count) and keys [begin, end); `fills` are the condition's.
+ScoreMasks masks_of(const AttentionArgs& a, const float* fills, const Parts& parts, int64_t b,
+                    int64_t h, int64_t first, int64_t count, int64_t begin, int64_t end) {
+  ScoreMasks masks;
+  if (fills != nullptr) {
+    const AttentionRows<const std::uint8_t>& at = a.condition.at;
+    const int64_t stride = a.condition.key_stride;
+    pack_panel(fills + (at.at(b, h, first) - at.data) + begin * stride, at.row_stride, stride,
+               count, kTileCols, end - begin, parts.fills);
+    masks.fills = parts.fills;
+  }
+  if (a.mask.data != nullptr) {
+    masks.added = a.mask.at(b, h, first) + begin * a.mask_key_stride;
+    masks.key_stride = a.mask_key_stride;
+    masks.dense = a.mask.row_stride != 0;
+  }
+  if (masks.dense) {
+    pack_panel(masks.added, a.mask.row_stride, a.mask_key_stride, count, kTileCols, end - begin,
+               parts.mask);
+    masks.added = parts.mask;
+  }
+  return masks;
+}
+
 // Queries [first, first + count), count <= kTileCols, of a head whose keys and values are packed.
-void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, int64_t first,
-            int64_t count, Giver& giver) {
+void attend(const AttentionArgs& a, const float* fills, const Parts& parts, int64_t b, int64_t h,
+            int64_t first, int64_t count, Giver& giver) {
   // The keys that some of them sees, in whole panels.
   const int64_t height = tile_rows(a.keys);
   int64_t begin = 0, end = a.keys;
@@ -292,19 +287,13 @@ void attend(const AttentionArgs& a, const Parts& parts, int64_t b, int64_t h, in
     hide(a.sight, parts.scores, begin, end, a.sight.before[b] + a.queries,
          a.sight.before[b] + first, count, a.scale);
   }
-  const float* mask =
-      a.mask.data != nullptr ? a.mask.at(b, h, first) + begin * a.mask_key_stride : nullptr;
-  const bool dense = mask != nullptr && a.mask.row_stride != 0;
-  if (dense) {
-    pack_panel(mask, a.mask.row_stride, a.mask_key_stride, count, kTileCols, keys, parts.mask);
-    mask = parts.mask;
-  }
-  giver.scores(parts.scores, mask, dense, b, h, first, count);
+  const ScoreMasks masks = masks_of(a, fills, parts, b, h, first, count, begin, end);
+  giver.scores(parts.scores, masks, b, h, first, count);
   const int64_t vectors = ceil_div(count, kLanes);
   const auto softmax = vectors == 1   ? softmax_columns<1>
                        : vectors == 2 ? softmax_columns<2>
                                       : softmax_columns<kTileVectors>;
-  softmax(parts.scores, keys, a.scale, mask, a.mask_key_stride, dense, parts.inverse);
+  softmax(parts.scores, keys, a.scale, masks, parts.inverse);
   giver.weights(parts.scores, parts.inverse, b, h, first, count);
   multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size),
            {0, a.value_size, begin, end}, parts.scores, count, parts.mixed);
@@ -321,6 +310,7 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
   while (pool.available() > 1 && heads * shares < 3 * pool.available() &&
          blocks / shares >= 2 * kTaskBlocks)
     shares *= 2;
+  const float* fills = fills_of(a.condition, pool);
   pool.parallel_for(heads * shares, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     const Parts parts(a);
     Giver giver(a);
@@ -335,7 +325,7 @@ void run_attention(const AttentionArgs& a, ThreadPool& pool) {
       const int64_t last = blocks * (share + 1) / shares;
       for (int64_t block = blocks * share / shares; block < last; ++block) {
         const int64_t first = block * kTileCols;
-        attend(a, parts, b, h, first, std::min(kTileCols, a.queries - first), giver);
+        attend(a, fills, parts, b, h, first, std::min(kTileCols, a.queries - first), giver);
       }
     }
     giver.finish();

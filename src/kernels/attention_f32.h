@@ -28,9 +28,22 @@ struct AttentionTaps {
   float product_scale = 1;
   float* product = nullptr;  ///< product_scale * q k'
   float* scaled = nullptr;   ///< scale * q k'
+  float* chosen = nullptr;   ///< those with the condition
   float* scores = nullptr;   ///< with the mask
   float* weights = nullptr;  ///< their softmax
   float* mixed = nullptr;    ///< y by heads
+};
+
+/// Scores that are replaced by a number, by bytes that lie as those of a mask: where they are 0, or
+/// where they are not.
+struct AttentionCondition {
+  AttentionRows<const std::uint8_t> at;  ///< no data: none are
+  std::int64_t key_stride = 0;
+  std::int64_t bytes = 0;  ///< all that the strides lead to
+  bool keeps = true;       ///< bytes other than 0 leave a score as it is, or replace it
+  float fill = 0;
+
+  bool replaces(std::uint8_t byte) const { return (byte != 0) != keeps; }
 };
 
 /// Which keys queries see by their place. Query i of entry b stands at `before[b]` + i among the
@@ -50,18 +63,20 @@ struct AttentionSight {
   }
 };
 
-/// y = softmax(scale * q k' + mask) v for every entry of the batch and every head. q is [queries,
-/// size], k [keys, size], v [keys, value_size] and y [queries, value_size], each anywhere; y
-/// overlaps none of the others. Of keys and values there are `kv_heads`, a divisor of `heads`: as
-/// many heads in a row share one. The mask's element for (b, h, query, key) is at b, h, query as in
-/// AttentionRows and `mask_key_stride` * key; strides of 0 repeat it, and without data it is 0. A
-/// row with a NaN or without anything above -inf gives NaNs, as the formula does. keys >= 1.
+/// y = softmax(scale * q k' + mask) v for every entry of the batch and every head, with the
+/// condition ahead of the mask. q is [queries, size], k [keys, size], v [keys, value_size] and y
+/// [queries, value_size], each anywhere; y overlaps none of the others. Of keys and values there
+/// are `kv_heads`, a divisor of `heads`: as many heads in a row share one. The mask's element for
+/// (b, h, query, key) is at b, h, query as in AttentionRows and `mask_key_stride` * key; strides of
+/// 0 repeat it, and without data it is 0. A row with a NaN or without anything above -inf gives
+/// NaNs, as the formula does. keys >= 1.
 struct AttentionArgs {
   std::int64_t batch = 0, heads = 0, kv_heads = 0;
   std::int64_t queries = 0, keys = 0, size = 0, value_size = 0;
   float scale = 1;
   AttentionRows<const float> q, k, v, mask;
   std::int64_t mask_key_stride = 0;
+  AttentionCondition condition;
   AttentionSight sight;  ///< what a query doesn't see is not computed; without taps only
   AttentionRows<float> y;
   AttentionTaps taps;

@@ -133,6 +133,13 @@ void finish_scores(const Rows& of, int r) {
   }
   for (int64_t key = 0; key < a.keys; ++key) scores[key] *= a.scale;
   give(a.taps.scaled);
+  if (const AttentionCondition& c = a.condition; c.at.data != nullptr) {
+    const std::uint8_t* bytes = c.at.at(of.b, of.head(r), of.query(r));
+    for (int64_t key = 0; key < a.keys; ++key) {
+      if (c.replaces(bytes[key * c.key_stride])) scores[key] = c.fill;
+    }
+  }
+  give(a.taps.chosen);
   if (a.mask.data != nullptr) {
     const float* mask = a.mask.at(of.b, of.head(r), of.query(r));
     for (int64_t key = 0; key < a.keys; ++key) scores[key] += mask[key * a.mask_key_stride];

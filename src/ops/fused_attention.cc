@@ -1,7 +1,9 @@
 // FusedAttention (mezzo 1), which the pass `attention` makes: softmax(scale Q K' + mask) V by
-// heads, and on the way whatever lies between. Q [B, S, H D], K [B, L, G D] and V [B, L, G E], of
+// heads, with scores replaced by a number where a condition says so, and on the way whatever lies
+// between. Q [B, S, H D], K [B, L, G D] and V [B, L, G E], of
 // which each may come by heads: [B, H, S, D]; H / G heads share keys and values. Without the latter
-// two, Q, K and V lie side by side in one [B, S, 3 H D]. The mask broadcasts to [B, H, S, L].
+// two, Q, K and V lie side by side in one [B, S, 3 H D]. Mask and condition broadcast to
+// [B, H, S, L].
 
 #include <algorithm>
 #include <cmath>
@@ -18,8 +20,8 @@ namespace {
 using Kind = FormalAttribute::Kind;
 
 // Inputs and outputs by number.
-enum In { kQuery, kKey, kValue, kMask };
-enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed };
+enum In { kQuery, kKey, kValue, kMask, kCondition };
+enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed, kChosen };
 
 // What the kernel takes, but for the pointers.
 struct Attention {
@@ -95,6 +97,18 @@ std::int64_t heads_of(const Op& op, const std::string& attribute) {
       .got(std::to_string(heads));
 }
 
+// How an input lies that broadcasts to the scores. The distance between keys.
+template <class T>
+std::int64_t read_mask(const Op& op, int i, const Shape& scores,
+                       kernels::AttentionRows<const T>& at) {
+  const Shape& shape = op.in_shape(i);
+  if (shape.size() != 4 || !broadcasts_to(shape, scores))
+    throw misfit(op, i, to_string(scores) + " or what broadcasts to it");
+  const std::vector<std::int64_t> strides = broadcast_strides(shape, scores);
+  at = {nullptr, strides[0], strides[1], strides[2]};
+  return strides[3];
+}
+
 Attention attention_of(const Op& op) {
   require_rank(op, kQuery, 3, 4);
   Attention attention;
@@ -112,14 +126,12 @@ Attention attention_of(const Op& op) {
   a.taps.product_scale = op.attr_float("product_scale");
   attention.packed = !op.has_in(kKey) && !op.has_in(kValue);
   (attention.packed ? read_side_by_side : read_apart)(op, a);
-  if (op.has_in(kMask)) {
-    const Shape &mask = op.in_shape(kMask), full = attention.scores();
-    if (mask.size() != 4 || !broadcasts_to(mask, full)) {
-      throw misfit(op, kMask, to_string(full) + " or what broadcasts to it");
-    }
-    const std::vector<std::int64_t> strides = broadcast_strides(mask, full);
-    a.mask = {nullptr, strides[0], strides[1], strides[2]};
-    a.mask_key_stride = strides[3];
+  if (op.has_in(kMask)) a.mask_key_stride = read_mask(op, kMask, attention.scores(), a.mask);
+  if (op.has_in(kCondition)) {
+    a.condition.key_stride = read_mask(op, kCondition, attention.scores(), a.condition.at);
+    a.condition.bytes = element_count(op.in_shape(kCondition));
+    a.condition.keeps = op.attr_int("keeps") != 0;
+    a.condition.fill = op.attr_float("fill");
   }
   a.y = {nullptr, checked_mul(a.queries, attention.value_hidden()), a.value_size,
          attention.value_hidden()};
@@ -130,7 +142,7 @@ void infer(Op& op) {
   const Attention attention = attention_of(op);
   const kernels::AttentionArgs& a = attention.args;
   op.set_out(kY, DType::f32, {a.batch, a.queries, attention.value_hidden()});
-  for (const int i : {kProduct, kScaled, kScores, kWeights})
+  for (const int i : {kProduct, kScaled, kChosen, kScores, kWeights})
     op.set_out(i, DType::f32, attention.scores());
   op.set_out(kMixed, DType::f32, {a.batch, a.heads, a.queries, a.value_size});
 }
@@ -146,10 +158,12 @@ kernels::AttentionArgs args_of(const Attention& attention, const Run& run) {
     args.v.data = run.in<float>(kValue);
   }
   args.mask.data = run.in<float>(kMask);
+  args.condition.at.data = run.in<std::uint8_t>(kCondition);
   args.y.data = run.out<float>(kY);
   kernels::AttentionTaps& taps = args.taps;
   taps.product = run.out<float>(kProduct);
   taps.scaled = run.out<float>(kScaled);
+  taps.chosen = run.out<float>(kChosen);
   taps.scores = run.out<float>(kScores);
   taps.weights = run.out<float>(kWeights);
   taps.mixed = run.out<float>(kMixed);
@@ -171,6 +185,10 @@ void weigh(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std:
     give(a.taps.product, key, sum * a.taps.product_scale);
     sum *= a.scale;
     give(a.taps.scaled, key, sum);
+    if (const kernels::AttentionCondition& c = a.condition; c.at.data != nullptr) {
+      if (c.replaces(c.at.at(b, h, query)[key * c.key_stride])) sum = static_cast<double>(c.fill);
+    }
+    give(a.taps.chosen, key, sum);
     if (a.mask.data != nullptr) sum += a.mask.at(b, h, query)[key * a.mask_key_stride];
     give(a.taps.scores, key, sum);
     row[static_cast<std::size_t>(key)] = sum;
@@ -240,16 +258,20 @@ MEZZO_FAMILY(fused_attention) {
       .required("scale", Kind::float_)
       .attr("kv_num_heads", Kind::int_)  // if it is another
       .attr("product_scale", 1.0F)       // of the product that is given
+      .attr("fill", 0.0F)                // what scores become where the condition is not
+      .attr("keeps", 1)                  // or, where this is 0, is
       .in("query", DType::f32)
       .in("key", like(0), Arity::optional)
       .in("value", like(0), Arity::optional)
       .in("mask", like(0), Arity::optional)
+      .in("condition", DType::boolean, Arity::optional)
       .out("Y", like(0))
       .out("product", like(0), Arity::optional)
       .out("scaled", like(0), Arity::optional)
       .out("scores", like(0), Arity::optional)
       .out("weights", like(0), Arity::optional)
       .out("mixed", like(0), Arity::optional)
+      .out("chosen", like(0), Arity::optional)
       .infer(infer)
       .simd_kernel("fused", choose<true>)
       .kernel("reference", choose<false>)

@@ -1,11 +1,12 @@
 // Attention as exporters write it out: queries, keys and values [B, S, H * D] are split into heads
 // by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
-// heads together. The scale is a factor of the scores, of queries and keys, or of both. Queries,
-// keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a Transpose and
-// three Gathers take them; and what is made by heads, as rotated or joined with a past, is taken
-// as it is. An Expand that repeats keys and values for the heads that share them is left out. What
-// somebody wants of the scores, of the weights and of the heads' results is written on the way;
-// heads that somebody wants are made besides.
+// heads together. A mask may also be a Where that puts a number in the place of scores, ahead of
+// the one that is added. The scale is a factor of the scores, of queries and keys, or of both.
+// Queries, keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a
+// Transpose and three Gathers take them; and what is made by heads, as rotated or joined with a
+// past, is taken as it is. An Expand that repeats keys and values for the heads that share them is
+// left out. What somebody wants of the scores, of the weights and of the heads' results is written
+// on the way; heads that somebody wants are made besides.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -25,7 +26,7 @@ struct Path {
   std::vector<int> members = {};
   std::int64_t part = -1;         // of packed rows: 0 queries, 1 keys, 2 values
   bool by_heads = false;          // [B, H, S, D]
-  std::vector<int> repeats = {};  // the Expand of heads that are shared
+  std::vector<int> repeats = {};  // the Expand of heads that are shared, or of a condition
 };
 
 // Goes up over products with numbers.
@@ -128,16 +129,17 @@ Shape taken(const Program& program, const Path& path) {
   return {rows[0], rows[1], rows[2] * rows[3]};
 }
 
-// What is added to the scores. Others than queries and keys are repeated.
+// What is added to the scores, or says which of them are replaced. Others than queries and keys
+// are repeated.
 struct Mask {
   int slot = -1;
   Shape shape = {};  // of four axes
 };
 
-bool is_mask(const Program& program, int slot, const Shape& scores, Mask& mask) {
+bool is_mask(const Program& program, int slot, DType dtype, const Shape& scores, Mask& mask) {
   const ops::Operand& operand = program.slot(slot).operand;
   Shape shape = operand.shape;
-  if (operand.dtype != DType::f32 || shape.size() > scores.size()) return false;
+  if (operand.dtype != dtype || shape.size() > scores.size()) return false;
   shape.insert(shape.begin(), scores.size() - shape.size(), 1);
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != 1 && shape[i] != scores[i]) return false;
@@ -163,13 +165,38 @@ bool is_last_axis(const ops::Op& softmax) {
   return softmax.in_rank(0) == 4 && (axis == -1 || axis == 3);
 }
 
-// From what the Softmax takes back to the product: a mask, and factors ahead of it.
+// From what the Softmax takes back to the product: a mask, a condition and factors.
 struct Scores {
   Path path;  // to the product's step, which is the last of its members
-  Mask mask;
-  int scaled = -1;            // the slot that the mask is added to
-  double product_factor = 1;  // of the product alone
+  Mask mask, condition;
+  bool keeps = true;  // the condition tells which scores stay as they are, or which become `fill`
+  float fill = 0;
+  int chosen = -1, scaled = -1;  // the slots behind the condition and ahead of it
+  double product_factor = 1;     // of the product alone
 };
+
+// Goes up over a Where between the scores and a number.
+void skip_condition(const Program& program, Scores& scores) {
+  const int where = program.maker_of(scores.path.slot, "Where");
+  if (where < 0) return;
+  const Shape shape = program.slot(scores.path.slot).operand.shape;
+  for (const int input : {1, 2}) {
+    const std::optional<float> fill = program.number(program.in(where, 3 - input));
+    const int from = program.in(where, input);
+    if (!fill || program.slot(from).operand.shape != shape) continue;
+    int condition = program.in(where, 0);
+    // Repeated for all heads and queries, as the mask of a padded batch is.
+    const int expand = program.maker_of(condition, "Expand");
+    if (expand >= 0) condition = program.in(expand, 0);
+    if (!is_mask(program, condition, DType::boolean, shape, scores.condition)) continue;
+    if (expand >= 0) scores.path.repeats = {expand};
+    scores.keeps = input == 1;
+    scores.fill = *fill;
+    scores.path.members.push_back(where);
+    scores.path.slot = from;
+    return;
+  }
+}
 
 bool scores_of(const Program& program, int slot, Scores& found) {
   const Shape shape = program.slot(slot).operand.shape;
@@ -181,10 +208,12 @@ bool scores_of(const Program& program, int slot, Scores& found) {
       found.path.slot = program.in(add, input);
       found.path.members = {add};
       if (program.slot(found.path.slot).operand.shape != shape ||
-          !is_mask(program, program.in(add, 1 - input), shape, found.mask)) {
+          !is_mask(program, program.in(add, 1 - input), DType::f32, shape, found.mask)) {
         continue;
       }
     }
+    found.chosen = found.path.slot;
+    skip_condition(program, found);
     found.scaled = found.path.slot;
     skip_factors(program, found.path);
     const int product = program.slot(found.path.slot).producer;
@@ -266,19 +295,23 @@ void recognise(Program& program, int softmax, int mix, int join) {
         {0, taken(program, queries)}, {1, taken(program, keys)}, {2, taken(program, values)}};
     if (k[2] != q[2]) fused.attributes.push_back(attribute("kv_num_heads", k[2]));
   }
-  if (scores.mask.slot >= 0) {
-    fused.in_as.emplace_back(static_cast<int>(fused.in.size()), scores.mask.shape);
-    fused.in.push_back(scores.mask.slot);
+  for (const Mask& mask : {scores.mask, scores.condition}) {
+    if (mask.slot >= 0) fused.in_as.emplace_back(static_cast<int>(fused.in.size()), mask.shape);
+    fused.in.push_back(mask.slot);
+  }
+  if (scores.condition.slot >= 0) {
+    fused.attributes.push_back(attribute("fill", scores.fill));
+    fused.attributes.push_back(attribute("keeps", std::int64_t{scores.keeps}));
   }
   std::vector<int> core = {softmax, mix, join};
   core.insert(core.end(), scores.path.members.begin(), scores.path.members.end());
   const Members members(program, std::move(core), {&queries, &keys, &values});
   const auto out = [&](int step) { return program.step(step).out[0]; };
-  // Each once: without factors the product is what is scaled, and without a mask that is what the
-  // Softmax takes.
+  // Each once: without factors the product is what is scaled, without a condition that is what is
+  // chosen, and without a mask this is what the Softmax takes.
   fused.out = {out(join)};
-  for (const int slot :
-       {out(product), scores.scaled, program.in(softmax, 0), out(softmax), out(mix)}) {
+  for (const int slot : {out(product), scores.scaled, program.in(softmax, 0), out(softmax),
+                         out(mix), scores.chosen}) {
     const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
     fused.out.push_back(gives ? slot : -1);
   }
@@ -286,6 +319,7 @@ void recognise(Program& program, int softmax, int mix, int join) {
   if (!program.fuse(members.all(), std::move(fused))) return;
   // What only led to it under another name.
   const int attention = *std::max_element(members.all().begin(), members.all().end());
+  for (const int expand : scores.path.repeats) program.drop_unread(expand, attention);
   for (const Path* path : {&queries, &keys, &values}) {
     for (const int expand : path->repeats) program.drop_unread(expand, attention);
     for (const int member : path->members) program.drop_unread(member, attention);

@@ -22,6 +22,7 @@ AttentionRows<T> inside(T* data, std::int64_t rows, std::int64_t heads, std::int
 struct Problem {
   AttentionArgs args;
   std::vector<float> q, k, v, mask, y;
+  std::vector<std::uint8_t> condition;
 
   Problem(std::int64_t queries, std::int64_t keys, std::int64_t size, std::int64_t value_size,
           Mask kind, std::int64_t batch = 2, std::int64_t heads = 3, std::int64_t group = 1)
@@ -42,14 +43,32 @@ struct Problem {
     args.k = inside<const float>(k.data(), keys, args.kv_heads, size);
     args.v = inside<const float>(v.data(), keys, args.kv_heads, value_size);
     args.y = inside<float>(y.data(), queries, heads, value_size);
-    if (kind == Mask::none) return;
-    args.mask.data = mask.data();
-    args.mask_key_stride = kind == Mask::of_queries ? 0 : 1;
-    if (kind == Mask::of_keys) args.mask.batch_stride = keys;
-    if (kind == Mask::of_queries) args.mask.row_stride = 1;
-    if (kind == Mask::full) {
-      args.mask = {mask.data(), heads * queries * keys, queries * keys, keys};
-    }
+    if (kind != Mask::none) args.mask_key_stride = lay(mask.data(), kind, args.mask);
+  }
+
+  // Where a mask of that kind lies; the distance between keys.
+  template <class T>
+  std::int64_t lay(const T* data, Mask kind, AttentionRows<const T>& at) const {
+    const std::int64_t queries = args.queries, keys = args.keys;
+    at.data = data;
+    if (kind == Mask::of_keys) at.batch_stride = keys;
+    if (kind == Mask::of_queries) at.row_stride = 1;
+    if (kind == Mask::full) at = {data, args.heads * queries * keys, queries * keys, keys};
+    return kind == Mask::of_queries ? 0 : 1;
+  }
+
+  // Replaces every third score, or the others, and all of the first query's or none.
+  Problem& with_condition(Mask kind, bool keeps, float fill) {
+    AttentionCondition& c = args.condition;
+    c.bytes = kind == Mask::of_keys      ? args.batch * args.keys
+              : kind == Mask::of_queries ? args.queries
+                                         : args.batch * args.heads * args.queries * args.keys;
+    for (std::int64_t i = 0; i < c.bytes; ++i)
+      condition.push_back(i >= args.keys && i % 3 != 0 ? static_cast<std::uint8_t>(i % 3) : 0);
+    c.key_stride = lay(condition.data(), kind, c.at);
+    c.keeps = keeps;
+    c.fill = fill;
+    return *this;
   }
 
   // The products of one query and the keys.
@@ -76,11 +95,20 @@ struct Problem {
     return args.mask.data == nullptr ? 0 : args.mask.at(b, h, query)[key * args.mask_key_stride];
   }
 
+  // What the condition leaves of a scaled score.
+  double chosen(std::int64_t b, std::int64_t h, std::int64_t query, std::int64_t key,
+                double score) const {
+    const AttentionCondition& c = args.condition;
+    const bool replaced =
+        c.at.data != nullptr && (c.at.at(b, h, query)[key * c.key_stride] != 0) != c.keeps;
+    return replaced ? static_cast<double>(c.fill) : score;
+  }
+
   std::vector<double> weights(std::int64_t b, std::int64_t h, std::int64_t query) const {
     std::vector<double> row = products(b, h, query);
     for (std::int64_t key = 0; key < args.keys; ++key) {
       double& score = row[static_cast<std::size_t>(key)];
-      score = score * args.scale + masked(b, h, query, key);
+      score = chosen(b, h, query, key, score * args.scale) + masked(b, h, query, key);
     }
     const double top = *std::max_element(row.begin(), row.end());
     double total = 0;
@@ -143,6 +171,33 @@ TEST(AttentionF32, SharedKeysAndValues) {
   });
 }
 
+TEST(AttentionF32, ScoresThatAreReplaced) {
+  for_each_target([] {
+    for (const std::int64_t queries : {1, 3, 5, 33, 67}) {
+      for (const Mask kind : {Mask::of_keys, Mask::of_queries, Mask::full}) {
+        for (const Mask mask : {Mask::none, Mask::of_keys, Mask::full}) {
+          for (const float fill : {-100.0f, std::numeric_limits<float>::lowest(), 0.5f}) {
+            for (const bool keeps : {false, true}) {
+              SCOPED_TRACE("queries " + std::to_string(queries) + " condition " +
+                           std::to_string(static_cast<int>(kind)) + (keeps ? " keeps" : "") +
+                           " fill " + std::to_string(fill));
+              Problem(queries, 29, 8, 12, mask).with_condition(kind, keeps, fill).check();
+            }
+          }
+        }
+      }
+    }
+    // Of a query all of whose scores are -inf nothing is left, nor where the fill is NaN.
+    for (const float fill : {-kInfinity, kNan}) {
+      Problem problem(18, 21, 8, 8, Mask::none, 1, 1);
+      problem.with_condition(Mask::full, true, fill);
+      attention(problem.args, test_pool());
+      for (std::int64_t query = 0; query < 18; ++query)
+        ASSERT_EQ(std::isnan(problem.args.y.at(0, 0, query)[3]), query == 0 || fill != -kInfinity);
+    }
+  });
+}
+
 // Queries that do not see all keys, by their places: behind so many keys, or so many more or fewer
 // in another entry of the batch.
 TEST(AttentionF32, Sight) {
@@ -181,11 +236,8 @@ void check_taps(Problem problem, std::size_t offset) {
     std::int64_t count;
     std::vector<float> memory = {};
   };
-  Given all[] = {{a.taps.product, scores},
-                 {a.taps.scaled, scores},
-                 {a.taps.scores, scores},
-                 {a.taps.weights, scores},
-                 {a.taps.mixed, mixed}};
+  Given all[] = {{a.taps.product, scores}, {a.taps.scaled, scores},  {a.taps.chosen, scores},
+                 {a.taps.scores, scores},  {a.taps.weights, scores}, {a.taps.mixed, mixed}};
   a.taps.product_scale = 0.3f;
   for (Given& given : all) {
     given.memory.assign(static_cast<std::size_t>(given.count) + 64, kUntouched);
@@ -211,7 +263,9 @@ void check_taps(Problem problem, std::size_t offset) {
           const double sum = products[static_cast<std::size_t>(key)];
           ASSERT_NEAR(a.taps.product[at], sum * 0.3f, 1e-4) << at;
           ASSERT_NEAR(a.taps.scaled[at], sum * a.scale, 1e-4) << at;
-          ASSERT_NEAR(a.taps.scores[at], sum * a.scale + problem.masked(b, h, query, key), 1e-4);
+          const double chosen = problem.chosen(b, h, query, key, sum * a.scale);
+          ASSERT_NEAR(a.taps.chosen[at], chosen, 1e-4) << at;
+          ASSERT_NEAR(a.taps.scores[at], chosen + problem.masked(b, h, query, key), 1e-4) << at;
           ASSERT_NEAR(a.taps.weights[at], weights[static_cast<std::size_t>(key)], 1e-5) << at;
         }
         for (std::int64_t j = 0; j < a.value_size; ++j, ++at_mixed)
@@ -232,6 +286,8 @@ TEST(AttentionF32, WhatLiesBetween) {
             SCOPED_TRACE("queries " + std::to_string(queries) + " keys " + std::to_string(keys) +
                          " mask " + std::to_string(static_cast<int>(mask)));
             check_taps(Problem(queries, keys, 8, 12, mask, 1, 2), offset);
+            Problem replaced(queries, keys, 8, 12, mask, 1, 2);
+            check_taps(std::move(replaced.with_condition(Mask::full, true, 0.5f)), offset);
           }
         }
       }

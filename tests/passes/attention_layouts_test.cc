@@ -1,0 +1,135 @@
+// The pass that recognises attention, where queries, keys and values lie side by side, or keys and
+// values are shared.
+
+#include "passes/attention.h"
+
+namespace mezzo::tests {
+namespace {
+
+using G = GraphBuilder;
+
+constexpr std::int64_t kBatch = 2, kRows = 5, kKeys = 7, kHeads = 3, kSize = 4;
+
+// Queries, keys and values side by side, as timm's and torchvision's vision transformers are
+// exported; `parts` says which of the three are taken for which.
+Model packed_model(const std::vector<std::int64_t>& parts, bool with_mask,
+                   std::int64_t packed = 3) {
+  G g;
+  g.input("qkv", DType::f32, {kBatch, kRows, packed * kHeads * kSize});
+  g.constant("split", Tensor::of<std::int64_t>({5}, {0, 0, packed, kHeads, kSize}));
+  g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
+  g.constant("factor", Tensor::scalar(0.5F)).weight("mask", {1, kHeads, kRows, kRows});
+  g.node("Reshape", {"qkv", "split"}, {"rows"});
+  g.node("Transpose", {"rows"}, {"heads"}, {G::ints("perm", {2, 0, 3, 1, 4})});
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::string name(1, "qkv"[i]);
+    g.constant("i" + name, Tensor::scalar(parts[i]));
+    g.node("Gather", {"heads", "i" + name}, {name}, {G::number("axis", 0)});
+  }
+  g.node("Mul", {"q", "factor"}, {"qs"});
+  g.node("Transpose", {"k"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  g.node("MatMul", {"qs", "kt"}, {"scores"});
+  if (with_mask) g.node("Add", {"scores", "mask"}, {"masked"});
+  g.node("Softmax", {with_mask ? "masked" : "scores"}, {"weights"}, {G::number("axis", -1)});
+  g.node("MatMul", {"weights", "v"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "joined_shape"}, {"y"}).output("y");
+  return g.finish();
+}
+
+TEST(AttentionPass, SideBySide) {
+  const Feeds feeds = {{"qkv", G::random({kBatch, kRows, 3 * kHeads * kSize}, 1)}};
+  for (const bool with_mask : {false, true}) {
+    const std::string plan =
+        expect_attention(packed_model({0, 1, -1}, with_mask), feeds,
+                         {"heads", "q", "v", "qs", "kt", "scores", "weights", "mixed"});
+    EXPECT_NE(plan.find("as FusedAttention"), std::string::npos) << plan;
+  }
+  for (const std::vector<std::int64_t>& parts :
+       {std::vector<std::int64_t>{1, 0, 2}, {0, 1, 1}, {2, 1, 0}}) {
+    const Session session(packed_model(parts, false), {.threads = 1});
+    EXPECT_FALSE(is_by(session.explain(feeds), "attention"));
+  }
+  // With something else besides, heads are taken as the Gathers give them.
+  const Model four = packed_model({0, 1, 2}, false, 4);
+  const Session fused(four, {.threads = 1});
+  const Session plain(four, {.threads = 1, .disabled_passes = {"attention"}});
+  const Feeds more = {{"qkv", G::random({kBatch, kRows, 4 * kHeads * kSize}, 1)}};
+  const std::string plan = fused.explain(more);
+  EXPECT_TRUE(is_by(plan, "attention")) << plan;
+  EXPECT_NE(plan.find("(Gather) by"), std::string::npos) << plan;
+  expect_near(fused.run(more)[0], plain.run(more)[0], 1e-5);
+}
+
+// A decoder's: keys by heads, as they come out of a cache, values by rows, both repeated for the
+// heads that share them; queries rotated or not. Sizes of the Expand can be wrong.
+G decoder(std::int64_t rows, bool rotated, const Shape& repeats) {
+  constexpr std::int64_t kGroups = 2, kAll = 6;
+  G g;
+  g.input("q", DType::f32, {kBatch, rows, kAll * kSize});
+  g.input("k", DType::f32, {kBatch, kGroups, kKeys, kSize});
+  g.input("v", DType::f32, {kBatch, kKeys, kGroups * kSize});
+  const auto shape = [&](const std::string& name, const Shape& sizes) {
+    g.constant(name, Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
+  };
+  shape("all", {kBatch, rows, kAll, kSize});
+  shape("groups", {kBatch, kKeys, kGroups, kSize});
+  shape("two", {2});
+  shape("repeats", repeats);
+  shape("repeated", {kBatch, kAll, kKeys, kSize});
+  shape("y_shape", {kBatch, rows, kAll * kSize});
+  g.node("Reshape", {"q", "all"}, {"q4"});
+  g.node("Transpose", {"q4"}, {"qh"}, {G::ints("perm", {0, 2, 1, 3})});
+  if (rotated) g.node("Sin", {"qh"}, {"qr"});
+  g.node("Reshape", {"v", "groups"}, {"v4"});
+  g.node("Transpose", {"v4"}, {"vh"}, {G::ints("perm", {0, 2, 1, 3})});
+  for (const auto& [from, name] : {std::pair<std::string, std::string>{"k", "k"}, {"vh", "v"}}) {
+    g.node("Unsqueeze", {from, "two"}, {name + "u"});
+    g.node("Expand", {name + "u", "repeats"}, {name + "e"});
+    g.node("Reshape", {name + "e", "repeated"}, {name + "r"});
+  }
+  g.node("Transpose", {"kr"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  g.node("MatMul", {rotated ? "qr" : "qh", "kt"}, {"scores"});
+  g.constant("factor", Tensor::scalar(0.5F)).node("Mul", {"scores", "factor"}, {"scaled"});
+  g.weight("mask", {rows, kKeys}).node("Add", {"scaled", "mask"}, {"masked"});
+  g.node("Softmax", {"masked"}, {"weights"}, {G::number("axis", -1)});
+  g.node("MatMul", {"weights", "vr"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "y_shape"}, {"y"}).output("y");
+  return g;
+}
+
+Feeds decoder_feeds(std::int64_t rows) {
+  return {{"q", G::random({kBatch, rows, 6 * kSize}, 1)},
+          {"k", G::random({kBatch, 2, kKeys, kSize}, 2)},
+          {"v", G::random({kBatch, kKeys, 2 * kSize}, 3)}};
+}
+
+TEST(AttentionPass, HeadsThatShareKeysAndValues) {
+  for (const std::int64_t rows : {1, 2, 5}) {
+    SCOPED_TRACE(rows);
+    expect_attention(decoder(rows, false, {kBatch, 2, 3, kKeys, kSize}).finish(),
+                     decoder_feeds(rows),
+                     {"qh", "ke", "kr", "kt", "vh", "ve", "vr", "scores", "scaled", "masked",
+                      "weights", "mixed"});
+    const Model model = decoder(rows, true, {kBatch, 2, 3, kKeys, kSize}).finish();
+    const std::string plan = Session(model, {.threads = 1}).explain(decoder_feeds(rows));
+    EXPECT_TRUE(is_by(plan, "attention")) << plan;
+    EXPECT_EQ(plan.find("ke float32"), std::string::npos) << plan;
+    EXPECT_EQ(plan.find("vh float32"), std::string::npos) << plan;
+  }
+  // Repeated keys that are read elsewhere stay, under either name.
+  for (const std::string value : {"ke", "kr", "vr"}) {
+    G g = decoder(5, true, {kBatch, 2, 3, kKeys, kSize});
+    g.node("Neg", {value}, {"negative"}).output("negative");
+    const Model model = g.finish();
+    const Session fused(model, {.threads = 1});
+    const Session plain(model, {.threads = 1, .disabled_passes = {"attention"}});
+    EXPECT_TRUE(is_by(fused.explain(decoder_feeds(5)), "attention"));
+    const Outputs got = fused.run(decoder_feeds(5)), expected = plain.run(decoder_feeds(5));
+    for (std::size_t i = 0; i < 2; ++i) expect_near(got[i], expected[i], 1e-5);
+  }
+}
+
+}  // namespace
+}  // namespace mezzo::tests
