@@ -3,10 +3,10 @@
 // heads together. A mask may also be a Where that puts a number in the place of scores, ahead of
 // the one that is added. The scale is a factor of the scores, of queries and keys, or of both.
 // Queries, keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a
-// Transpose and three Gathers take them; and what is made by heads, as rotated or joined with a
-// past, is taken as it is. An Expand that repeats keys and values for the heads that share them is
-// left out. What somebody wants of the scores, of the weights and of the heads' results is written
-// on the way; heads that somebody wants are made besides.
+// Split or a Transpose and three Gathers take them; and what is made by heads, as rotated or joined
+// with a past, is taken as it is. An Expand that repeats keys and values for the heads that share
+// them is left out. What somebody wants of the scores, of the weights and of the heads' results is
+// written on the way; heads that somebody wants are made besides.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -111,6 +111,30 @@ Path source_of(const Program& program, int heads, const Axes& axes, const Axes& 
     for (std::int64_t& axis : now) axis = perm[static_cast<std::size_t>(axis)];
     path.members.push_back(transpose);
     path.slot = program.in(transpose, 0);
+  }
+}
+
+// From rows that a Split took side by side, [B, S, 3 * H * D], back to those.
+void skip_split(const Program& program, Path& queries, Path& keys, Path& values) {
+  const auto whole = [&](int slot) {
+    while (program.slot(slot).view_of >= 0) slot = program.slot(slot).view_of;
+    return slot;
+  };
+  const int split = program.maker_of(whole(queries.slot), "Split");
+  if (split < 0 || program.op(split).outputs() != 3) return;
+  const ops::Op& op = program.op(split);
+  if (normalize_axis(op.attr_int("axis"), op.in_rank(0)) != op.in_rank(0) - 1) return;
+  Path* const parts[] = {&queries, &keys, &values};
+  for (int i = 0; i < 3; ++i) {
+    const Path& part = *parts[i];
+    const bool takes_rows = part.part < 0 && !part.by_heads && part.repeats.empty();
+    if (!takes_rows || whole(part.slot) != program.step(split).out[static_cast<std::size_t>(i)])
+      return;
+  }
+  for (int i = 0; i < 3; ++i) {
+    parts[i]->part = i;
+    parts[i]->slot = program.in(split, 0);
+    parts[i]->members.push_back(split);
   }
 }
 
@@ -237,7 +261,9 @@ class Members {
     for (std::size_t before = 0; before != all_.size();) {
       before = all_.size();
       for (std::size_t i = stay; i < all_.size();) {
-        if (is_wanted(program_.step(all_[i]).out[0])) {
+        const std::vector<int>& given = program_.step(all_[i]).out;
+        if (std::any_of(given.begin(), given.end(),
+                        [&](int slot) { return slot >= 0 && is_wanted(slot); })) {
           all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i));
         } else {
           ++i;
@@ -265,9 +291,9 @@ void recognise(Program& program, int softmax, int mix, int join) {
   const int product = scores.path.members.back();
   if (program.op(product).in_rank(0) != 4 || program.op(product).in_rank(1) != 4) return;
   const Axes by_rows = {0, 2, 1, 3}, by_heads = {0, 1, 2, 3};
-  const Path queries = source_of(program, program.in(product, 0), by_rows, by_heads);
-  const Path keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
-  const Path values = source_of(program, program.in(mix, 1), by_rows, by_heads);
+  Path queries = source_of(program, program.in(product, 0), by_rows, by_heads);
+  Path keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
+  Path values = source_of(program, program.in(mix, 1), by_rows, by_heads);
   // A factor of the values would be one of the result.
   if (queries.slot < 0 || keys.slot < 0 || values.slot < 0 || values.factor != 1) return;
   const Shape q = rows_at(program, queries), k = rows_at(program, keys),
@@ -275,6 +301,7 @@ void recognise(Program& program, int softmax, int mix, int join) {
   // Products repeat batch entries, too; FusedAttention does not.
   if (k[0] != q[0] || v[0] != q[0] || v[2] != k[2] || q[2] % std::max<std::int64_t>(k[2], 1) != 0)
     return;
+  if (k == q && v == q) skip_split(program, queries, keys, values);
   const double product_scale = scores.product_factor * queries.factor * keys.factor;
   const auto scale = static_cast<float>(product_scale * scores.path.factor);
   if (!std::isfinite(scale)) return;

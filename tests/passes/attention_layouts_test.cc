@@ -61,6 +61,42 @@ TEST(AttentionPass, SideBySide) {
   expect_near(fused.run(more)[0], plain.run(more)[0], 1e-5);
 }
 
+// Rows side by side that a Split takes apart, as in GPT-2; `order` says which of the three is
+// which.
+Model split_model(const std::vector<std::string>& order) {
+  G g;
+  g.input("qkv", DType::f32, {kBatch, kRows, 3 * kHeads * kSize});
+  g.constant("joined_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
+  g.node("Split", {"qkv"}, order, {G::number("axis", -1)});
+  for (const std::string name : {"q", "k", "v"}) {
+    g.constant(name + "s", Tensor::of<std::int64_t>({4}, {0, 0, kHeads, kSize}));
+    g.node("Reshape", {name, name + "s"}, {name + "4"});
+    const std::vector<std::int64_t> perm =
+        name == "k" ? std::vector<std::int64_t>{0, 2, 3, 1} : std::vector<std::int64_t>{0, 2, 1, 3};
+    g.node("Transpose", {name + "4"}, {name + "h"}, {G::ints("perm", perm)});
+  }
+  g.node("MatMul", {"qh", "kh"}, {"scores"});
+  g.node("Softmax", {"scores"}, {"weights"}, {G::number("axis", -1)});
+  g.node("MatMul", {"weights", "vh"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "joined_shape"}, {"y"}).output("y");
+  return g.finish();
+}
+
+TEST(AttentionPass, SideBySideUntilASplit) {
+  const Feeds feeds = {{"qkv", G::random({kBatch, kRows, 3 * kHeads * kSize}, 1)}};
+  expect_attention(split_model({"q", "k", "v"}), feeds,
+                   {"q", "k", "v", "qh", "kh", "scores", "weights", "mixed"});
+  // In another order the Split stays.
+  const Model other = split_model({"k", "q", "v"});
+  const Session fused(other, {.threads = 1});
+  const Session plain(other, {.threads = 1, .disabled_passes = {"attention"}});
+  const std::string plan = fused.explain(feeds);
+  EXPECT_TRUE(is_by(plan, "attention")) << plan;
+  EXPECT_NE(plan.find("(Split) by"), std::string::npos) << plan;
+  expect_near(fused.run(feeds)[0], plain.run(feeds)[0], 1e-5);
+}
+
 // A decoder's: keys by heads, as they come out of a cache, values by rows, both repeated for the
 // heads that share them; queries rotated or not. Sizes of the Expand can be wrong.
 G decoder(std::int64_t rows, bool rotated, const Shape& repeats) {
