@@ -114,14 +114,21 @@ void pack(const float* src, int64_t stride_i, int64_t stride_k, int64_t m, int64
   }
 }
 
+// The product with 1 / sum of a query's exponentials, or 0 where that is NaN: its weights are, too.
+template <class V>
+HWY_INLINE V guarded_product(V v, V inverse) {
+  return hn::IfThenElseZero(hn::Eq(inverse, inverse), hn::Mul(v, inverse));
+}
+
 // y[q][j] = mixed[j][q] * inverse[q] for q < queries, j < n; `mixed` has rows of kTileCols.
-void write_rows(float* mixed, const float* inverse, int64_t queries, int64_t n, float* y,
-                int64_t stride) {
+void write_rows(float* mixed, const float* inverse, bool guards, int64_t queries, int64_t n,
+                float* y, int64_t stride) {
   const F32 d;
   for (int64_t j = 0; j < n; ++j) {
     float* row = mixed + j * kTileCols;
     for (int64_t q = 0; q < queries; q += kLanes) {
-      hn::StoreU(hn::Mul(hn::LoadU(d, row + q), hn::LoadU(d, inverse + q)), d, row + q);
+      const VecF32 v = hn::LoadU(d, row + q), factor = hn::LoadU(d, inverse + q);
+      hn::StoreU(guards ? guarded_product(v, factor) : hn::Mul(v, factor), d, row + q);
     }
   }
   int64_t j = 0;
@@ -194,8 +201,14 @@ class Giver {
   void weights(const float* exponentials, const float* inverse, int64_t b, int64_t h, int64_t first,
                int64_t count) {
     const BlockF32 d;
+    const auto exponential = [&](int64_t key, int64_t q) HWY_ATTR {
+      return hn::LoadU(d, exponentials + key * kTileCols + q);
+    };
     give(3, a_.taps.weights, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
-      return hn::Mul(hn::LoadU(d, exponentials + key * kTileCols + q), hn::LoadU(d, inverse + q));
+      return hn::Mul(exponential(key, q), hn::LoadU(d, inverse + q));
+    });
+    give(6, a_.taps.guarded, a_.keys, b, h, first, count, [&](int64_t key, int64_t q) HWY_ATTR {
+      return guarded_product(exponential(key, q), hn::LoadU(d, inverse + q));
     });
   }
 
@@ -217,7 +230,7 @@ class Giver {
   }
 
   const AttentionArgs& a_;
-  LineStream streams_[6];
+  LineStream streams_[7];
 };
 
 // The memory of a thread, in parts that begin at whole cache lines.
@@ -293,11 +306,13 @@ void attend(const AttentionArgs& a, const float* fills, const Parts& parts, int6
   const auto softmax = vectors == 1   ? softmax_columns<1>
                        : vectors == 2 ? softmax_columns<2>
                                       : softmax_columns<kTileVectors>;
-  softmax(parts.scores, keys, a.scale, masks, parts.inverse);
+  if (masks.fills != nullptr) scale_and_fill(parts.scores, keys, a.scale, masks.fills);
+  softmax(parts.scores, keys, masks.fills != nullptr ? 1 : a.scale, masks, parts.inverse);
   giver.weights(parts.scores, parts.inverse, b, h, first, count);
   multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size),
            {0, a.value_size, begin, end}, parts.scores, count, parts.mixed);
-  write_rows(parts.mixed, parts.inverse, count, a.value_size, a.y.at(b, h, first), a.y.row_stride);
+  write_rows(parts.mixed, parts.inverse, a.guards, count, a.value_size, a.y.at(b, h, first),
+             a.y.row_stride);
   giver.mixed(parts.mixed, b, h, first, count);
 }
 

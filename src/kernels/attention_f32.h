@@ -31,6 +31,7 @@ struct AttentionTaps {
   float* chosen = nullptr;   ///< those with the condition
   float* scores = nullptr;   ///< with the mask
   float* weights = nullptr;  ///< their softmax
+  float* guarded = nullptr;  ///< that, where it is not NaN, else 0
   float* mixed = nullptr;    ///< y by heads
 };
 
@@ -69,7 +70,7 @@ struct AttentionSight {
 /// are `kv_heads`, a divisor of `heads`: as many heads in a row share one. The mask's element for
 /// (b, h, query, key) is at b, h, query as in AttentionRows and `mask_key_stride` * key; strides of
 /// 0 repeat it, and without data it is 0. A row with a NaN or without anything above -inf gives
-/// NaNs, as the formula does. keys >= 1.
+/// NaNs, as the formula does, or, with `guards`, zeros. keys >= 1.
 struct AttentionArgs {
   std::int64_t batch = 0, heads = 0, kv_heads = 0;
   std::int64_t queries = 0, keys = 0, size = 0, value_size = 0;
@@ -77,6 +78,7 @@ struct AttentionArgs {
   AttentionRows<const float> q, k, v, mask;
   std::int64_t mask_key_stride = 0;
   AttentionCondition condition;
+  bool guards = false;   ///< weights that are NaN count as 0
   AttentionSight sight;  ///< what a query doesn't see is not computed; without taps only
   AttentionRows<float> y;
   AttentionTaps taps;

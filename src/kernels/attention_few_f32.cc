@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "base/rounding.h"
 #include "base/shape.h"
@@ -120,31 +121,45 @@ HWY_INLINE void mix_columns(const Rows& of, int64_t column, std::size_t rest) {
   }
 }
 
+// Gives the row of scores of query `r`, or what has become of them, to whoever wants it.
+void give_row(const Rows& of, int r, float* to) {
+  const AttentionArgs& a = of.a;
+  const int64_t row = (of.b * a.heads + of.head(r)) * a.queries + of.query(r);
+  if (to != nullptr) std::copy_n(of.scores + r * a.keys, a.keys, to + row * a.keys);
+}
+
 // From products to scores, and whatever is wanted on the way.
 void finish_scores(const Rows& of, int r) {
   const AttentionArgs& a = of.a;
   const int64_t at = ((of.b * a.heads + of.head(r)) * a.queries + of.query(r)) * a.keys;
   float* scores = of.scores + r * a.keys;
-  const auto give = [&](float* to) {
-    if (to != nullptr) std::copy_n(scores, a.keys, to + at);
-  };
   if (float* to = a.taps.product; to != nullptr) {
     for (int64_t key = 0; key < a.keys; ++key) to[at + key] = scores[key] * a.taps.product_scale;
   }
   for (int64_t key = 0; key < a.keys; ++key) scores[key] *= a.scale;
-  give(a.taps.scaled);
+  give_row(of, r, a.taps.scaled);
   if (const AttentionCondition& c = a.condition; c.at.data != nullptr) {
     const std::uint8_t* bytes = c.at.at(of.b, of.head(r), of.query(r));
     for (int64_t key = 0; key < a.keys; ++key) {
       if (c.replaces(bytes[key * c.key_stride])) scores[key] = c.fill;
     }
   }
-  give(a.taps.chosen);
+  give_row(of, r, a.taps.chosen);
   if (a.mask.data != nullptr) {
     const float* mask = a.mask.at(of.b, of.head(r), of.query(r));
     for (int64_t key = 0; key < a.keys; ++key) scores[key] += mask[key * a.mask_key_stride];
   }
-  give(a.taps.scores);
+  give_row(of, r, a.taps.scores);
+}
+
+// What is wanted of the weights, and NaNs that are not.
+void finish_weights(const Rows& of, int r) {
+  give_row(of, r, of.a.taps.weights);
+  if (!of.a.guards) return;
+  float* weights = of.scores + r * of.a.keys;
+  std::replace_if(
+      weights, weights + of.a.keys, [](float weight) { return std::isnan(weight); }, 0.0f);
+  give_row(of, r, of.a.taps.guarded);
 }
 
 template <int rows>
@@ -155,19 +170,17 @@ void attend_rows(const Rows& of, ThreadPool& pool) {
   for (; key < a.keys; ++key) multiply_keys<rows, 1>(of, key);
   for (int r = 0; r < rows; ++r) finish_scores(of, r);
   softmax_rows({}, of.scores, of.scores, rows, a.keys, pool);
+  for (int r = 0; r < rows; ++r) finish_weights(of, r);
   int64_t column = 0;
   constexpr int64_t kWide = kColumnsAtOnce * kLanes;
   for (; column + kWide <= a.value_size; column += kWide)
     mix_columns<rows, kColumnsAtOnce>(of, column, kLanes);
   for (; column < a.value_size; column += kLanes)
     mix_columns<rows, 1>(of, column, std::min<std::size_t>(a.value_size - column, kLanes));
-  for (int r = 0; r < rows; ++r) {
+  for (int r = 0; r < rows && a.taps.mixed != nullptr; ++r) {
     const int64_t at = (of.b * a.heads + of.head(r)) * a.queries + of.query(r);
-    if (a.taps.weights != nullptr)
-      std::copy_n(of.scores + r * a.keys, a.keys, a.taps.weights + at * a.keys);
-    if (a.taps.mixed != nullptr)
-      std::copy_n(a.y.at(of.b, of.head(r), of.query(r)), a.value_size,
-                  a.taps.mixed + at * a.value_size);
+    std::copy_n(a.y.at(of.b, of.head(r), of.query(r)), a.value_size,
+                a.taps.mixed + at * a.value_size);
   }
 }
 

@@ -39,8 +39,18 @@ HWY_INLINE hn::Vec<D> chosen_score(D d, hn::Vec<D> score, const float* fill) {
   return hn::IfThenElse(hn::RebindMask(d, is_left), score, other);
 }
 
-// ScoreMasks the scaled scores of `vectors` vectors of queries, takes their exponentials relative
-// to the largest of each query, and writes 1 / sum of those.
+// Scales products in place, and replaces what is to be replaced.
+inline void scale_and_fill(float* products, std::int64_t keys, float scale, const float* fills) {
+  const F32 d;
+  const VecF32 factor = hn::Set(d, scale);
+  for (std::int64_t i = 0; i < keys * kTileCols; i += kLanes) {
+    const VecF32 score = hn::Mul(hn::LoadU(d, products + i), factor);
+    hn::StoreU(chosen_score(d, score, fills + i), d, products + i);
+  }
+}
+
+// Adds the mask to the scaled scores of `vectors` vectors of queries, takes their exponentials
+// relative to the largest of each query, and writes 1 / sum of those.
 template <int vectors>
 void softmax_columns(float* scores, std::int64_t keys, float scale, const ScoreMasks& masks,
                      float* inverse) {
@@ -60,9 +70,7 @@ void softmax_columns(float* scores, std::int64_t keys, float scale, const ScoreM
     for (int v = 0; v < vectors; ++v) {
       const std::int64_t at = key * kTileCols + v * kLanes;
       const VecF32 bias = dense ? hn::LoadU(d, masks.added + at) : repeated;
-      VecF32 score = hn::Mul(hn::LoadU(d, row + v * kLanes), factor);
-      if (masks.fills != nullptr) score = chosen_score(d, score, masks.fills + at);
-      score = hn::Add(score, bias);
+      const VecF32 score = hn::Add(hn::Mul(hn::LoadU(d, row + v * kLanes), factor), bias);
       hn::StoreU(score, d, row + v * kLanes);
       largest[v] = hn::Max(largest[v], score);
     }

@@ -21,7 +21,7 @@ using Kind = FormalAttribute::Kind;
 
 // Inputs and outputs by number.
 enum In { kQuery, kKey, kValue, kMask, kCondition };
-enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed, kChosen };
+enum Out { kY, kProduct, kScaled, kScores, kWeights, kMixed, kChosen, kGuarded };
 
 // What the kernel takes, but for the pointers.
 struct Attention {
@@ -133,6 +133,7 @@ Attention attention_of(const Op& op) {
     a.condition.keeps = op.attr_int("keeps") != 0;
     a.condition.fill = op.attr_float("fill");
   }
+  a.guards = op.attr_int("guards") != 0;
   a.y = {nullptr, checked_mul(a.queries, attention.value_hidden()), a.value_size,
          attention.value_hidden()};
   return attention;
@@ -142,7 +143,7 @@ void infer(Op& op) {
   const Attention attention = attention_of(op);
   const kernels::AttentionArgs& a = attention.args;
   op.set_out(kY, DType::f32, {a.batch, a.queries, attention.value_hidden()});
-  for (const int i : {kProduct, kScaled, kChosen, kScores, kWeights})
+  for (const int i : {kProduct, kScaled, kChosen, kScores, kWeights, kGuarded})
     op.set_out(i, DType::f32, attention.scores());
   op.set_out(kMixed, DType::f32, {a.batch, a.heads, a.queries, a.value_size});
 }
@@ -166,6 +167,7 @@ kernels::AttentionArgs args_of(const Attention& attention, const Run& run) {
   taps.chosen = run.out<float>(kChosen);
   taps.scores = run.out<float>(kScores);
   taps.weights = run.out<float>(kWeights);
+  taps.guarded = run.out<float>(kGuarded);
   taps.mixed = run.out<float>(kMixed);
   return args;
 }
@@ -196,8 +198,12 @@ void weigh(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std:
   const double top = *std::max_element(row.begin(), row.end());
   double total = 0;
   for (double& score : row) total += score = std::exp(score - top);
-  for (std::int64_t key = 0; key < a.keys; ++key)
-    give(a.taps.weights, key, row[static_cast<std::size_t>(key)] /= total);
+  for (std::int64_t key = 0; key < a.keys; ++key) {
+    double& weight = row[static_cast<std::size_t>(key)];
+    give(a.taps.weights, key, weight /= total);
+    if (a.guards && std::isnan(weight)) weight = 0;
+    give(a.taps.guarded, key, weight);
+  }
 }
 
 void mix(const kernels::AttentionArgs& a, std::int64_t b, std::int64_t h, std::int64_t query,
@@ -260,6 +266,7 @@ MEZZO_FAMILY(fused_attention) {
       .attr("product_scale", 1.0F)       // of the product that is given
       .attr("fill", 0.0F)                // what scores become where the condition is not
       .attr("keeps", 1)                  // or, where this is 0, is
+      .attr("guards", 0)                 // weights that are NaN count as 0
       .in("query", DType::f32)
       .in("key", like(0), Arity::optional)
       .in("value", like(0), Arity::optional)
@@ -272,6 +279,7 @@ MEZZO_FAMILY(fused_attention) {
       .out("weights", like(0), Arity::optional)
       .out("mixed", like(0), Arity::optional)
       .out("chosen", like(0), Arity::optional)
+      .out("guarded", like(0), Arity::optional)
       .infer(infer)
       .simd_kernel("fused", choose<true>)
       .kernel("reference", choose<false>)

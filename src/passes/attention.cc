@@ -1,157 +1,23 @@
 // Attention as exporters write it out: queries, keys and values [B, S, H * D] are split into heads
 // by Reshape and Transpose; y = Softmax(scale * Q K' + mask) V by heads; and a Transpose puts the
 // heads together. A mask may also be a Where that puts a number in the place of scores, ahead of
-// the one that is added. The scale is a factor of the scores, of queries and keys, or of both.
-// Queries, keys and values may lie side by side in one tensor, [B, S, 3, H, D], of which a
-// Split or a Transpose and three Gathers take them; and what is made by heads, as rotated or joined
-// with a past, is taken as it is. An Expand that repeats keys and values for the heads that share
-// them is left out. What somebody wants of the scores, of the weights and of the heads' results is
-// written on the way; heads that somebody wants are made besides.
+// the one that is added; another may put 0 in the place of weights that are NaN. The scale is a
+// factor of the scores, of queries and keys, or of both. Queries, keys and values may lie side by
+// side in one tensor, [B, S, 3, H, D], of which a Split or a Transpose and three Gathers take them;
+// and what is made by heads, as rotated or joined with a past, is taken as it is. An Expand that
+// repeats keys and values for the heads that share them is left out. What somebody wants of the
+// scores, of the weights and of the heads' results is written on the way; heads that somebody wants
+// are made besides.
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "base/shape.h"
+#include "passes/attention_paths.h"
 #include "passes/passes.h"
 
 namespace mezzo::passes {
 namespace {
-
-using Axes = std::vector<std::int64_t>;
-
-// The steps that led to a slot from another, and the factor that they multiplied by.
-struct Path {
-  int slot = -1;
-  double factor = 1;
-  std::vector<int> members = {};
-  std::int64_t part = -1;         // of packed rows: 0 queries, 1 keys, 2 values
-  bool by_heads = false;          // [B, H, S, D]
-  std::vector<int> repeats = {};  // the Expand of heads that are shared, or of a condition
-};
-
-// Goes up over products with numbers.
-void skip_factors(const Program& program, Path& path) {
-  for (;;) {
-    const int producer = program.slot(path.slot).producer;
-    const bool is_div = program.is(producer, "Div");
-    if (!is_div && !program.is(producer, "Mul")) return;
-    const int input = is_div || program.number(program.in(producer, 1)) ? 0 : 1;
-    const std::optional<float> factor = program.number(program.in(producer, 1 - input));
-    const int from = program.in(producer, input);
-    // A number may also give the product its shape.
-    if (!factor || program.slot(from).operand.shape != program.slot(path.slot).operand.shape) {
-      return;
-    }
-    path.factor = is_div ? path.factor / *factor : path.factor * *factor;
-    path.members.push_back(producer);
-    path.slot = from;
-  }
-}
-
-// From heads that a Gather took, back to packed rows [B, S, 3, H, D]; `now` says which axes of
-// theirs, and becomes which of [B, S, H, D]. False where that is not how they were made.
-bool skip_packing(const Program& program, Path& path, Axes& now) {
-  const int gather = program.maker_of(path.slot, "Gather");
-  if (gather < 0 || program.op(gather).attr_int("axis") != 0 ||
-      program.op(gather).in_rank(0) != 5 || !program.op(gather).is_constant(1) ||
-      element_count(program.op(gather).in_shape(1)) != 1) {
-    return false;
-  }
-  const int transpose = program.maker(gather, 0, "Transpose");
-  if (transpose < 0) return false;
-  const Axes perm = program.op(transpose).attr_ints("perm");
-  if (perm.empty() || perm[0] != 2 || program.op(transpose).in_shape(0)[2] != 3) return false;
-  for (std::int64_t& axis : now) {
-    axis = perm[static_cast<std::size_t>(axis) + 1];
-    if (axis > 2) --axis;
-  }
-  const Tensor index = program.constant(gather, 1).to(DType::i64);
-  path.part = index.values<std::int64_t>()[0];
-  if (path.part < 0) path.part += 3;
-  path.members.insert(path.members.end(), {gather, transpose});
-  path.slot = program.in(transpose, 0);
-  return true;
-}
-
-// From heads that are repeated, a Reshape of an Expand [B, G, n, S, D], back to each once.
-void skip_repeat(const Program& program, Path& path) {
-  const int expand = program.maker_of(program.slot(path.slot).view_of, "Expand");
-  if (expand < 0 || !path.repeats.empty()) return;
-  const Shape& heads = program.slot(path.slot).operand.shape;
-  Shape once = program.op(expand).out_shape(0);
-  if (once.size() != 5 || heads != Shape{once[0], once[1] * once[2], once[3], once[4]}) return;
-  once[2] = 1;
-  if (program.op(expand).in_shape(0) != once) return;
-  path.slot = program.in(expand, 0);
-  path.repeats = {expand};
-  const int source = program.slot(path.slot).view_of;
-  once.erase(once.begin() + 2);
-  if (source >= 0 && program.slot(source).operand.shape == once) path.slot = source;
-}
-
-// From heads back to the rows [B, S, H, D] that they were split from, or to where they were made:
-// `axes` says which axes of the rows the product takes, in its order, `heads_axes` which of the
-// heads. The slot is -1 where that is not how they were made.
-Path source_of(const Program& program, int heads, const Axes& axes, const Axes& heads_axes) {
-  Path path{heads}, made;
-  Axes now = {0, 1, 2, 3};
-  while (true) {
-    skip_factors(program, path);
-    if (now == axes) return path;
-    if (now == heads_axes) {
-      skip_repeat(program, path);
-      made = path;
-      made.by_heads = true;
-    }
-    if (path.repeats.empty() && skip_packing(program, path, now)) return now == axes ? path : made;
-    const int transpose = program.maker_of(path.slot, "Transpose");
-    if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return made;
-    Axes perm = program.op(transpose).attr_ints("perm");
-    if (perm.empty()) perm = {3, 2, 1, 0};
-    for (std::int64_t& axis : now) axis = perm[static_cast<std::size_t>(axis)];
-    path.members.push_back(transpose);
-    path.slot = program.in(transpose, 0);
-  }
-}
-
-// From rows that a Split took side by side, [B, S, 3 * H * D], back to those.
-void skip_split(const Program& program, Path& queries, Path& keys, Path& values) {
-  const auto whole = [&](int slot) {
-    while (program.slot(slot).view_of >= 0) slot = program.slot(slot).view_of;
-    return slot;
-  };
-  const int split = program.maker_of(whole(queries.slot), "Split");
-  if (split < 0 || program.op(split).outputs() != 3) return;
-  const ops::Op& op = program.op(split);
-  if (normalize_axis(op.attr_int("axis"), op.in_rank(0)) != op.in_rank(0) - 1) return;
-  Path* const parts[] = {&queries, &keys, &values};
-  for (int i = 0; i < 3; ++i) {
-    const Path& part = *parts[i];
-    const bool takes_rows = part.part < 0 && !part.by_heads && part.repeats.empty();
-    if (!takes_rows || whole(part.slot) != program.step(split).out[static_cast<std::size_t>(i)])
-      return;
-  }
-  for (int i = 0; i < 3; ++i) {
-    parts[i]->part = i;
-    parts[i]->slot = program.in(split, 0);
-    parts[i]->members.push_back(split);
-  }
-}
-
-// What a path leads to: [B, S, H, D].
-Shape rows_at(const Program& program, const Path& path) {
-  Shape shape = program.slot(path.slot).operand.shape;
-  if (shape.size() == 5) shape.erase(shape.begin() + 2);
-  if (path.by_heads) std::swap(shape[1], shape[2]);
-  return shape;
-}
-
-// The same as FusedAttention takes it.
-Shape taken(const Program& program, const Path& path) {
-  const Shape rows = rows_at(program, path);
-  if (path.by_heads) return {rows[0], rows[2], rows[1], rows[3]};
-  return {rows[0], rows[1], rows[2] * rows[3]};
-}
 
 // What is added to the scores, or says which of them are replaced. Others than queries and keys
 // are repeated.
@@ -284,8 +150,33 @@ class Members {
   std::vector<int> all_;
 };
 
-// `softmax`, and the product with the values behind it, whose heads `join` puts together.
-void recognise(Program& program, int softmax, int mix, int join) {
+// The Softmax whose result a product takes, and the steps that guard it, if there are: a Where that
+// gives 0 where the other step says IsNaN.
+struct Weights {
+  int softmax = -1, is_nan = -1, where = -1;
+};
+
+Weights weights_of(const Program& program, int mix) {
+  Weights weights;
+  const int where = program.maker(mix, 0, "Where");
+  if (where >= 0) {
+    weights.softmax = program.maker(where, 2, "Softmax");
+    weights.is_nan = program.maker(where, 0, "IsNaN");
+    weights.where = where;
+    if (weights.softmax < 0 || weights.is_nan < 0 ||
+        program.in(weights.is_nan, 0) != program.in(where, 2) ||
+        program.number(program.in(where, 1)) != 0.0F) {
+      return {};
+    }
+    return weights;
+  }
+  weights.softmax = program.maker(mix, 0, "Softmax");
+  return weights;
+}
+
+// The weights, and their product with the values, whose heads `join` puts together.
+void recognise(Program& program, const Weights& weights, int mix, int join) {
+  const int softmax = weights.softmax;
   Scores scores;
   if (!scores_of(program, program.in(softmax, 0), scores)) return;
   const int product = scores.path.members.back();
@@ -331,14 +222,21 @@ void recognise(Program& program, int softmax, int mix, int join) {
     fused.attributes.push_back(attribute("keeps", std::int64_t{scores.keeps}));
   }
   std::vector<int> core = {softmax, mix, join};
+  if (weights.where >= 0) {
+    core.insert(core.end(), {weights.is_nan, weights.where});
+    fused.attributes.push_back(attribute("guards", std::int64_t{1}));
+    fused.of_any_type = true;  // IsNaN's
+  }
   core.insert(core.end(), scores.path.members.begin(), scores.path.members.end());
   const Members members(program, std::move(core), {&queries, &keys, &values});
   const auto out = [&](int step) { return program.step(step).out[0]; };
   // Each once: without factors the product is what is scaled, without a condition that is what is
-  // chosen, and without a mask this is what the Softmax takes.
+  // chosen, without a mask this is what the Softmax takes, and without a guard what that gives
+  // stays.
   fused.out = {out(join)};
-  for (const int slot : {out(product), scores.scaled, program.in(softmax, 0), out(softmax),
-                         out(mix), scores.chosen}) {
+  for (const int slot :
+       {out(product), scores.scaled, program.in(softmax, 0), out(softmax), out(mix), scores.chosen,
+        weights.where < 0 ? out(softmax) : out(weights.where)}) {
     const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
     fused.out.push_back(gives ? slot : -1);
   }
@@ -361,9 +259,10 @@ void attention(Program& program) {
     const ops::Op& join = program.op(i);
     if (join.attr_ints("perm") != Axes{0, 2, 1, 3}) continue;
     const int mix = program.maker(i, 0, "MatMul");
-    const int softmax = mix < 0 ? -1 : program.maker(mix, 0, "Softmax");
-    if (softmax < 0 || program.op(mix).in_rank(1) != 4) continue;
-    if (is_last_axis(program.op(softmax))) recognise(program, softmax, mix, i);
+    if (mix < 0 || program.op(mix).in_rank(1) != 4) continue;
+    const Weights weights = weights_of(program, mix);
+    if (weights.softmax >= 0 && is_last_axis(program.op(weights.softmax)))
+      recognise(program, weights, mix, i);
   }
 }
 

@@ -114,6 +114,7 @@ struct Problem {
     double total = 0;
     for (double& score : row) total += score = std::exp(score - top);
     for (double& weight : row) weight /= total;
+    if (args.guards && std::isnan(total)) std::fill(row.begin(), row.end(), 0);
     return row;
   }
 
@@ -198,6 +199,21 @@ TEST(AttentionF32, ScoresThatAreReplaced) {
   });
 }
 
+// A query that sees nothing, or a NaN, has no weights, and no answer but 0.
+TEST(AttentionF32, GuardedWeights) {
+  for_each_target([] {
+    for (const std::int64_t queries : {1, 3, 5, 33}) {
+      for (const Mask mask : {Mask::none, Mask::full}) {
+        SCOPED_TRACE("queries " + std::to_string(queries));
+        Problem problem(queries, 29, 8, 12, mask);
+        problem.with_condition(Mask::full, true, -kInfinity).args.guards = true;
+        problem.mask[3 * 29 + 4] = kNan;
+        problem.check();
+      }
+    }
+  });
+}
+
 // Queries that do not see all keys, by their places: behind so many keys, or so many more or fewer
 // in another entry of the batch.
 TEST(AttentionF32, Sight) {
@@ -237,7 +253,8 @@ void check_taps(Problem problem, std::size_t offset) {
     std::vector<float> memory = {};
   };
   Given all[] = {{a.taps.product, scores}, {a.taps.scaled, scores},  {a.taps.chosen, scores},
-                 {a.taps.scores, scores},  {a.taps.weights, scores}, {a.taps.mixed, mixed}};
+                 {a.taps.scores, scores},  {a.taps.weights, scores}, {a.taps.guarded, scores},
+                 {a.taps.mixed, mixed}};
   a.taps.product_scale = 0.3f;
   for (Given& given : all) {
     given.memory.assign(static_cast<std::size_t>(given.count) + 64, kUntouched);
@@ -265,8 +282,20 @@ void check_taps(Problem problem, std::size_t offset) {
           ASSERT_NEAR(a.taps.scaled[at], sum * a.scale, 1e-4) << at;
           const double chosen = problem.chosen(b, h, query, key, sum * a.scale);
           ASSERT_NEAR(a.taps.chosen[at], chosen, 1e-4) << at;
-          ASSERT_NEAR(a.taps.scores[at], chosen + problem.masked(b, h, query, key), 1e-4) << at;
-          ASSERT_NEAR(a.taps.weights[at], weights[static_cast<std::size_t>(key)], 1e-5) << at;
+          const double score = chosen + problem.masked(b, h, query, key);
+          if (std::isnan(score)) {
+            ASSERT_TRUE(std::isnan(a.taps.scores[at])) << at;
+          } else {
+            ASSERT_NEAR(a.taps.scores[at], score, 1e-4) << at;
+          }
+          const double weight = weights[static_cast<std::size_t>(key)];
+          if (!a.guards) {
+            ASSERT_NEAR(a.taps.weights[at], weight, 1e-5) << at;
+          } else {
+            ASSERT_NEAR(a.taps.guarded[at], weight, 1e-5) << at;
+            ASSERT_TRUE(a.taps.weights[at] == a.taps.guarded[at] || std::isnan(a.taps.weights[at]))
+                << at;
+          }
         }
         for (std::int64_t j = 0; j < a.value_size; ++j, ++at_mixed)
           ASSERT_EQ(a.taps.mixed[at_mixed], a.y.at(b, h, query)[j]) << at_mixed;
@@ -288,6 +317,10 @@ TEST(AttentionF32, WhatLiesBetween) {
             check_taps(Problem(queries, keys, 8, 12, mask, 1, 2), offset);
             Problem replaced(queries, keys, 8, 12, mask, 1, 2);
             check_taps(std::move(replaced.with_condition(Mask::full, true, 0.5f)), offset);
+            Problem guarded(queries, keys, 8, 12, mask, 1, 2);
+            guarded.args.guards = true;
+            guarded.mask[0] = kNan;
+            check_taps(std::move(guarded), offset);
           }
         }
       }

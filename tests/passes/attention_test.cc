@@ -3,6 +3,7 @@
 #include "passes/attention.h"
 
 #include <cstring>
+#include <limits>
 
 namespace mezzo::tests {
 namespace {
@@ -21,6 +22,8 @@ struct Form {
   bool keeps = true;        // the condition is that scores stay, or that they are replaced
   bool expands = false;     // an Expand repeats it ahead of the Where
   Shape fill = {};          // of what scores are replaced by
+  bool guards = false;      // weights that are NaN become 0, by IsNaN and Where
+  float instead = 0;        // or this
   // What keeps it from being attention.
   std::int64_t axis = -1;
   bool scaled_values = false, masked_before_scaling = false;
@@ -103,7 +106,11 @@ G graph(const Form& form) {
   }
   if (!form.masked_before_scaling) add_mask();
   g.node("Softmax", {scores}, {"weights"}, {G::number("axis", form.axis)});
-  g.node("MatMul", {"weights", v}, {"mixed"});
+  if (form.guards) {
+    g.node("IsNaN", {"weights"}, {"nan"}).constant("instead", Tensor::scalar(form.instead));
+    g.node("Where", {"nan", "instead", "weights"}, {"guarded"});
+  }
+  g.node("MatMul", {form.guards ? "guarded" : "weights", v}, {"mixed"});
   g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", form.join)});
   g.node("Reshape", {"joined", "joined_shape"}, {"y"}).output("y");
   return g;
@@ -220,6 +227,25 @@ TEST(AttentionPass, ScoresThatAWhereReplaces) {
   several.condition = {kRows, kKeys};
   several.fill = {kKeys};
   expect_left_alone(several);
+}
+
+// As scaled_dot_product_attention with a mask of bools is exported.
+TEST(AttentionPass, WeightsThatAreGuarded) {
+  Form form;
+  form.mask = {kBatch, 1, 1, kKeys};
+  form.guards = true;
+  expect_recognised(form, {"scores", "scaled", "masked", "weights", "guarded", "mixed"});
+  // A query that sees nothing.
+  Feeds blind = feeds(form);
+  for (float& value : blind.back().second.mutable_values<float>())
+    value = -std::numeric_limits<float>::infinity();
+  const Session fused(model(form), {.threads = 1});
+  const Tensor y = fused.run(blind)[0];
+  for (const float value : y.values<float>()) EXPECT_EQ(value, 0);
+  // Where somebody asks which are NaN, that is not said on the way.
+  EXPECT_FALSE(is_by(fused.explain(feeds(form), {"y", "nan"}), "attention"));
+  form.instead = 1;
+  expect_left_alone(form);
 }
 
 // A condition that others want is made, and taken from ahead of where it is repeated.

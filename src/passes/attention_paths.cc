@@ -1,0 +1,129 @@
+#include "passes/attention_paths.h"
+
+#include <utility>
+
+#include "base/shape.h"
+
+namespace mezzo::passes {
+namespace {
+
+// From heads that a Gather took, back to packed rows [B, S, 3, H, D]; `now` says which axes of
+// theirs, and becomes which of [B, S, H, D]. False where that is not how they were made.
+bool skip_packing(const Program& program, Path& path, Axes& now) {
+  const int gather = program.maker_of(path.slot, "Gather");
+  if (gather < 0 || program.op(gather).attr_int("axis") != 0 ||
+      program.op(gather).in_rank(0) != 5 || !program.op(gather).is_constant(1) ||
+      element_count(program.op(gather).in_shape(1)) != 1) {
+    return false;
+  }
+  const int transpose = program.maker(gather, 0, "Transpose");
+  if (transpose < 0) return false;
+  const Axes perm = program.op(transpose).attr_ints("perm");
+  if (perm.empty() || perm[0] != 2 || program.op(transpose).in_shape(0)[2] != 3) return false;
+  for (std::int64_t& axis : now) {
+    axis = perm[static_cast<std::size_t>(axis) + 1];
+    if (axis > 2) --axis;
+  }
+  const Tensor index = program.constant(gather, 1).to(DType::i64);
+  path.part = index.values<std::int64_t>()[0];
+  if (path.part < 0) path.part += 3;
+  path.members.insert(path.members.end(), {gather, transpose});
+  path.slot = program.in(transpose, 0);
+  return true;
+}
+
+// From heads that are repeated, a Reshape of an Expand [B, G, n, S, D], back to each once.
+void skip_repeat(const Program& program, Path& path) {
+  const int expand = program.maker_of(program.slot(path.slot).view_of, "Expand");
+  if (expand < 0 || !path.repeats.empty()) return;
+  const Shape& heads = program.slot(path.slot).operand.shape;
+  Shape once = program.op(expand).out_shape(0);
+  if (once.size() != 5 || heads != Shape{once[0], once[1] * once[2], once[3], once[4]}) return;
+  once[2] = 1;
+  if (program.op(expand).in_shape(0) != once) return;
+  path.slot = program.in(expand, 0);
+  path.repeats = {expand};
+  const int source = program.slot(path.slot).view_of;
+  once.erase(once.begin() + 2);
+  if (source >= 0 && program.slot(source).operand.shape == once) path.slot = source;
+}
+
+}  // namespace
+
+void skip_factors(const Program& program, Path& path) {
+  for (;;) {
+    const int producer = program.slot(path.slot).producer;
+    const bool is_div = program.is(producer, "Div");
+    if (!is_div && !program.is(producer, "Mul")) return;
+    const int input = is_div || program.number(program.in(producer, 1)) ? 0 : 1;
+    const std::optional<float> factor = program.number(program.in(producer, 1 - input));
+    const int from = program.in(producer, input);
+    // A number may also give the product its shape.
+    if (!factor || program.slot(from).operand.shape != program.slot(path.slot).operand.shape) {
+      return;
+    }
+    path.factor = is_div ? path.factor / *factor : path.factor * *factor;
+    path.members.push_back(producer);
+    path.slot = from;
+  }
+}
+
+Path source_of(const Program& program, int heads, const Axes& axes, const Axes& heads_axes) {
+  Path path{heads}, made;
+  Axes now = {0, 1, 2, 3};
+  while (true) {
+    skip_factors(program, path);
+    if (now == axes) return path;
+    if (now == heads_axes) {
+      skip_repeat(program, path);
+      made = path;
+      made.by_heads = true;
+    }
+    if (path.repeats.empty() && skip_packing(program, path, now)) return now == axes ? path : made;
+    const int transpose = program.maker_of(path.slot, "Transpose");
+    if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return made;
+    Axes perm = program.op(transpose).attr_ints("perm");
+    if (perm.empty()) perm = {3, 2, 1, 0};
+    for (std::int64_t& axis : now) axis = perm[static_cast<std::size_t>(axis)];
+    path.members.push_back(transpose);
+    path.slot = program.in(transpose, 0);
+  }
+}
+
+void skip_split(const Program& program, Path& queries, Path& keys, Path& values) {
+  const auto whole = [&](int slot) {
+    while (program.slot(slot).view_of >= 0) slot = program.slot(slot).view_of;
+    return slot;
+  };
+  const int split = program.maker_of(whole(queries.slot), "Split");
+  if (split < 0 || program.op(split).outputs() != 3) return;
+  const ops::Op& op = program.op(split);
+  if (normalize_axis(op.attr_int("axis"), op.in_rank(0)) != op.in_rank(0) - 1) return;
+  Path* const parts[] = {&queries, &keys, &values};
+  for (int i = 0; i < 3; ++i) {
+    const Path& part = *parts[i];
+    const bool takes_rows = part.part < 0 && !part.by_heads && part.repeats.empty();
+    if (!takes_rows || whole(part.slot) != program.step(split).out[static_cast<std::size_t>(i)])
+      return;
+  }
+  for (int i = 0; i < 3; ++i) {
+    parts[i]->part = i;
+    parts[i]->slot = program.in(split, 0);
+    parts[i]->members.push_back(split);
+  }
+}
+
+Shape rows_at(const Program& program, const Path& path) {
+  Shape shape = program.slot(path.slot).operand.shape;
+  if (shape.size() == 5) shape.erase(shape.begin() + 2);
+  if (path.by_heads) std::swap(shape[1], shape[2]);
+  return shape;
+}
+
+Shape taken(const Program& program, const Path& path) {
+  const Shape rows = rows_at(program, path);
+  if (path.by_heads) return {rows[0], rows[2], rows[1], rows[3]};
+  return {rows[0], rows[1], rows[2] * rows[3]};
+}
+
+}  // namespace mezzo::passes
