@@ -41,9 +41,9 @@ HWY_INLINE VecF32 power_of_two(VecI32 n) {
 // Added to a number of less than 2^22, it rounds that to an integer, which the last bits then are.
 inline constexpr float kRounder = 0x1.8p23f;
 
-// x = n log(2) + r with |r| <= log(2) / 2, and exp(r) = 1 + r + r^2 tail.
-struct ReducedExp {
-  VecF32 shifted, r, tail;  // shifted: n + kRounder
+// A number rounded to an integer n.
+struct Rounded {
+  VecF32 shifted;  // n + kRounder
 
   HWY_INLINE VecF32 n() const { return hn::Sub(shifted, hn::Set(F32(), kRounder)); }
   // n as integers, and 2^n for -126 <= n <= 127. (hn::ConvertTo looks after numbers that no integer
@@ -55,6 +55,12 @@ struct ReducedExp {
     const VecI32 exponent = hn::ShiftLeft<23>(hn::BitCast(I32(), shifted));
     return hn::BitCast(F32(), hn::Add(exponent, hn::BitCast(I32(), hn::Set(F32(), 1.0f))));
   }
+};
+
+// x = n log(2) + r with |r| <= log(2) / 2, and exp(r) = 1 + r + r^2 tail.
+struct ReducedExp : Rounded {
+  VecF32 r, tail;
+
   HWY_INLINE VecF32 minus_one() const { return hn::MulAdd(hn::Mul(r, r), tail, r); }  // exp(r) - 1
   HWY_INLINE VecF32 significand() const {                                             // exp(r)
     const VecF32 one = hn::Set(F32(), 1.0f);
@@ -113,7 +119,22 @@ HWY_INLINE VecF32 exp_from(float least, VecF32 x) {
 }
 
 // exp(x) for x <= 0, with 0 where that would not be a normal number. NaN passes.
-HWY_INLINE VecF32 exp_of_negative(VecF32 x) { return exp_from(-87, x); }
+HWY_INLINE VecF32 exp_of_negative(VecF32 x) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  return exp_from(-87, x);
+#else
+  // As a power of 2, which takes two products less: x is a difference of scores, and what is lost
+  // of x log2(e) is as much as rounding those has cost.
+  const F32 d;
+  const auto vanishes = hn::Lt(x, hn::Set(d, -87.0f));
+  const VecF32 y = hn::Mul(hn::IfThenZeroElse(vanishes, x), hn::Set(d, 1.44269504f));
+  const Rounded whole{hn::Add(y, hn::Set(d, kRounder))};
+  const VecF32 power =
+      polynomial(hn::Sub(y, whole.n()), 1.0f, 6.931472029e-01f, 2.402264791e-01f, 5.550332471e-02f,
+                 9.618437358e-03f, 1.339887442e-03f, 1.535336187e-04f);
+  return hn::IfThenZeroElse(vanishes, hn::Mul(power, whole.scale()));
+#endif
+}
 
 // Below -104 the result is 0, above 89 infinity. (Min gives the second operand where one is NaN.)
 HWY_INLINE VecF32 exp_f32(VecF32 x) { return exp_from(-104, hn::Min(hn::Set(F32(), 89.0f), x)); }
