@@ -7,6 +7,9 @@ import onnx
 from family import Family
 from onnx import TensorProto
 
+# What exporters of PyTorch write where a token does not see another.
+HIDDEN = np.finfo(np.float32).min
+
 
 def vit() -> onnx.ModelProto:
     """ViT-S/16 (Dosovitskiy et al., 2021; Touvron et al., 2021), 6 of its 12 layers."""
@@ -116,7 +119,7 @@ def gpt2() -> onnx.ModelProto:
         parts = net.node("Split", [linear(norm(x), width, 3 * width)], outputs=3, axis=2)
         query, key, value = (split(part, perm) for part, perm in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])))
         scores = net.node("Div", [net.node("MatMul", [query, key]), net.number(np.sqrt(width // heads))])
-        weights = net.node("Softmax", [net.node("Where", [seen, scores, net.number(-1e4)])], axis=3)
+        weights = net.node("Softmax", [net.node("Where", [seen, scores, net.number(HIDDEN)])], axis=3)
         mixed = net.node("Transpose", [net.node("MatMul", [weights, value])], perm=[0, 2, 1, 3])
         x = net.node("Add", [x, linear(net.node("Reshape", [mixed, net.longs(1, length, width)]), width, width)])
         x = net.node("Add", [x, linear(gelu(linear(norm(x), width, 4 * width)), 4 * width, width)])
@@ -160,7 +163,7 @@ def _llama(name: str, new: int, past: int, bits: int = 32) -> onnx.ModelProto:
 
     ids = net.input("input_ids", [1, new], TensorProto.INT64)
     x = net.node("Gather", [net.weight(words, width, fan_in=2), ids], axis=0)
-    mask = net.constant(np.triu(np.full((new, total), -3e4, np.float32), 1 + past)[None, None])
+    mask = net.constant(np.triu(np.full((new, total), HIDDEN), 1 + past)[None, None])
     for layer in range(4):
         y = net.rms_norm(x, width)
         query = rotated(split(product(y, width, heads * size), heads))

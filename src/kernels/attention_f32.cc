@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/shape.h"
 
@@ -292,7 +293,13 @@ void attend(const AttentionArgs& a, const float* fills, const Parts& parts, int6
     begin = a.sight.begin(place) / height * height;
     end = std::min(a.keys, round_up(a.sight.end(place + count - 1, all), height));
   }
-  const int64_t keys = end - begin;
+  const ScoreMasks masks = masks_of(a, fills, parts, b, h, first, count, begin, end);
+  // Those that have weights, and whose scores are computed. Sums along the keys are the same with
+  // any multiple of 4.
+  int64_t seen = end;
+  if (a.sight.before == nullptr)
+    seen = std::min(end, round_up(seen_keys(masks, end, count), std::lcm(height, int64_t{4})));
+  if (!a.taps.any_scores()) end = seen;
   pack_panel(a.q.at(b, h, first), a.q.row_stride, 1, count, kTileCols, a.size, parts.queries);
   multiply(parts.keys, a.keys, a.size, height, {begin, end, 0, a.size}, parts.queries, count,
            parts.scores);
@@ -300,17 +307,18 @@ void attend(const AttentionArgs& a, const float* fills, const Parts& parts, int6
     hide(a.sight, parts.scores, begin, end, a.sight.before[b] + a.queries,
          a.sight.before[b] + first, count, a.scale);
   }
-  const ScoreMasks masks = masks_of(a, fills, parts, b, h, first, count, begin, end);
   giver.scores(parts.scores, masks, b, h, first, count);
   const int64_t vectors = ceil_div(count, kLanes);
   const auto softmax = vectors == 1   ? softmax_columns<1>
                        : vectors == 2 ? softmax_columns<2>
                                       : softmax_columns<kTileVectors>;
-  if (masks.fills != nullptr) scale_and_fill(parts.scores, keys, a.scale, masks.fills);
-  softmax(parts.scores, keys, masks.fills != nullptr ? 1 : a.scale, masks, parts.inverse);
+  if (masks.fills != nullptr) scale_and_fill(parts.scores, seen - begin, a.scale, masks.fills);
+  softmax(parts.scores, seen - begin, masks.fills != nullptr ? 1 : a.scale, masks, parts.inverse);
+  if (a.taps.any_weights())
+    std::fill(parts.scores + seen * kTileCols, parts.scores + a.keys * kTileCols, 0.0f);
   giver.weights(parts.scores, parts.inverse, b, h, first, count);
   multiply(parts.values, a.value_size, a.keys, tile_rows(a.value_size),
-           {0, a.value_size, begin, end}, parts.scores, count, parts.mixed);
+           {0, a.value_size, begin, seen}, parts.scores, count, parts.mixed);
   write_rows(parts.mixed, parts.inverse, a.guards, count, a.value_size, a.y.at(b, h, first),
              a.y.row_stride);
   giver.mixed(parts.mixed, b, h, first, count);

@@ -33,6 +33,11 @@ struct AttentionTaps {
   float* weights = nullptr;  ///< their softmax
   float* guarded = nullptr;  ///< that, where it is not NaN, else 0
   float* mixed = nullptr;    ///< y by heads
+
+  bool any_scores() const {
+    return product != nullptr || scaled != nullptr || chosen != nullptr || scores != nullptr;
+  }
+  bool any_weights() const { return weights != nullptr || guarded != nullptr; }
 };
 
 /// Scores that are replaced by a number, by bytes that lie as those of a mask: where they are 0, or
@@ -70,7 +75,9 @@ struct AttentionSight {
 /// are `kv_heads`, a divisor of `heads`: as many heads in a row share one. The mask's element for
 /// (b, h, query, key) is at b, h, query as in AttentionRows and `mask_key_stride` * key; strides of
 /// 0 repeat it, and without data it is 0. A row with a NaN or without anything above -inf gives
-/// NaNs, as the formula does, or, with `guards`, zeros. keys >= 1.
+/// NaNs, as the formula does, or, with `guards`, zeros; but keys from some one on that mask or
+/// condition hide from all queries (-1e30 or less) may have weights of 0 whatever they are, and
+/// their values no part. keys >= 1.
 struct AttentionArgs {
   std::int64_t batch = 0, heads = 0, kv_heads = 0;
   std::int64_t queries = 0, keys = 0, size = 0, value_size = 0;

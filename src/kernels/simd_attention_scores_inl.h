@@ -39,6 +39,51 @@ HWY_INLINE hn::Vec<D> chosen_score(D d, hn::Vec<D> score, const float* fill) {
   return hn::IfThenElse(hn::RebindMask(d, is_left), score, other);
 }
 
+// What is replaced by so little, or gets it added, counts as hidden: -inf, the lowest number, and
+// such. Beside a score that is not, its weight is 0.
+inline constexpr float kHidden = -1e30f;
+
+// How many keys, from the first one on, have all that one of `count` queries sees; all of them
+// where a query sees none, whose weights are others.
+inline std::int64_t seen_keys(const ScoreMasks& masks, std::int64_t keys, std::int64_t count) {
+  const F32 d;
+  const VecF32 hidden = hn::Set(d, kHidden);
+  std::int64_t end = keys;
+  if (masks.fills == nullptr && !masks.dense) {
+    while (masks.added != nullptr && end > 0 &&
+           masks.added[(end - 1) * masks.key_stride] <= kHidden)
+      --end;
+    return end > 0 ? end : keys;
+  }
+  // Which of a vector of queries do not see a key. NaN hides nothing.
+  const auto blind = [&](std::int64_t key, std::int64_t q) HWY_ATTR {
+    const std::int64_t at = key * kTileCols + q;
+    auto is = hn::Ge(hn::Iota(d, static_cast<float>(q)), hn::Set(d, static_cast<float>(count)));
+    if (masks.fills != nullptr) is = hn::Or(is, hn::Le(hn::LoadU(d, masks.fills + at), hidden));
+    if (masks.added != nullptr) {
+      const VecF32 added = masks.dense ? hn::LoadU(d, masks.added + at)
+                                       : hn::Set(d, masks.added[key * masks.key_stride]);
+      is = hn::Or(is, hn::Le(added, hidden));
+    }
+    return is;
+  };
+  const auto nobody_sees = [&](std::int64_t key) HWY_ATTR {
+    for (std::int64_t q = 0; q < count; q += kLanes) {
+      if (!hn::AllTrue(d, blind(key, q))) return false;
+    }
+    return true;
+  };
+  while (end > 0 && nobody_sees(end - 1)) --end;
+  for (std::int64_t q = 0; end < keys && q < count; q += kLanes) {
+    auto all = blind(0, q);
+    for (std::int64_t key = 1; key < end; ++key) all = hn::And(all, blind(key, q));
+    const auto real =
+        hn::Lt(hn::Iota(d, static_cast<float>(q)), hn::Set(d, static_cast<float>(count)));
+    if (!hn::AllFalse(d, hn::And(all, real))) return keys;
+  }
+  return end > 0 ? end : keys;
+}
+
 // Scales products in place, and replaces what is to be replaced.
 inline void scale_and_fill(float* products, std::int64_t keys, float scale, const float* fills) {
   const F32 d;
