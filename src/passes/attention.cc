@@ -5,7 +5,8 @@
 // factor of the scores, of queries and keys, or of both. Queries, keys and values may lie side by
 // side in one tensor, [B, S, 3, H, D], of which a Split or a Transpose and three Gathers take them;
 // and what is made by heads, as rotated or joined with a past, is taken as it is. An Expand that
-// repeats keys and values for the heads that share them is left out. What somebody wants of the
+// repeats keys and values for the heads that share them is left out. Heads may be one axis with the
+// batch, [B * H, S, D], on their way to the products. What somebody wants of the
 // scores, of the weights and of the heads' results is written on the way; heads that somebody wants
 // are made besides.
 #include <algorithm>
@@ -29,7 +30,7 @@ struct Mask {
 bool is_mask(const Program& program, int slot, DType dtype, const Shape& scores, Mask& mask) {
   const ops::Operand& operand = program.slot(slot).operand;
   Shape shape = operand.shape;
-  if (operand.dtype != dtype || shape.size() > scores.size()) return false;
+  if (operand.dtype != dtype || scores.size() != 4 || shape.size() > 4) return false;
   shape.insert(shape.begin(), scores.size() - shape.size(), 1);
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] != 1 && shape[i] != scores[i]) return false;
@@ -52,7 +53,7 @@ bool is_product(const Program& program, int i, double& factor) {
 
 bool is_last_axis(const ops::Op& softmax) {
   const std::int64_t axis = softmax.attr_int("axis");
-  return softmax.in_rank(0) == 4 && (axis == -1 || axis == 3);
+  return axis == -1 || axis == softmax.in_rank(0) - 1;
 }
 
 // From what the Softmax takes back to the product: a mask, a condition and factors.
@@ -61,8 +62,8 @@ struct Scores {
   Mask mask, condition;
   bool keeps = true;  // the condition tells which scores stay as they are, or which become `fill`
   float fill = 0;
-  int chosen = -1, scaled = -1;  // the slots behind the condition and ahead of it
-  double product_factor = 1;     // of the product alone
+  int masked = -1, chosen = -1, scaled = -1;  // the slots behind mask, condition and factors
+  double product_factor = 1;                  // of the product alone
 };
 
 // Goes up over a Where between the scores and a number.
@@ -83,24 +84,26 @@ void skip_condition(const Program& program, Scores& scores) {
     scores.keeps = input == 1;
     scores.fill = *fill;
     scores.path.members.push_back(where);
-    scores.path.slot = from;
+    scores.path.slot = whole(program, from);
     return;
   }
 }
 
-bool scores_of(const Program& program, int slot, Scores& found) {
+bool scores_of(const Program& program, int softmax, Scores& found) {
+  const int slot = whole(program, program.in(softmax, 0));
   const Shape shape = program.slot(slot).operand.shape;
   const int add = program.maker_of(slot, "Add");
   for (int input = 0; input < (add < 0 ? 1 : 2); ++input) {
     found = {};
-    found.path.slot = slot;
+    found.path.slot = found.masked = slot;
     if (add >= 0) {
-      found.path.slot = program.in(add, input);
-      found.path.members = {add};
-      if (program.slot(found.path.slot).operand.shape != shape ||
+      const int from = program.in(add, input);
+      if (program.slot(from).operand.shape != shape ||
           !is_mask(program, program.in(add, 1 - input), DType::f32, shape, found.mask)) {
         continue;
       }
+      found.path.slot = whole(program, from);
+      found.path.members = {add};
     }
     found.chosen = found.path.slot;
     skip_condition(program, found);
@@ -141,9 +144,7 @@ class Members {
   const std::vector<int>& all() const { return all_; }
 
   // Whether somebody else wants that slot.
-  bool is_wanted(int slot) const {
-    return !program_.slot(slot).kept.empty() || program_.is_read_besides(all_, slot);
-  }
+  bool is_wanted(int slot) const { return program_.is_wanted(all_, slot); }
 
  private:
   const Program& program_;
@@ -158,7 +159,8 @@ struct Weights {
 
 Weights weights_of(const Program& program, int mix) {
   Weights weights;
-  const int where = program.maker(mix, 0, "Where");
+  const int taken = whole(program, program.in(mix, 0));
+  const int where = program.maker_of(taken, "Where");
   if (where >= 0) {
     weights.softmax = program.maker(where, 2, "Softmax");
     weights.is_nan = program.maker(where, 0, "IsNaN");
@@ -170,7 +172,7 @@ Weights weights_of(const Program& program, int mix) {
     }
     return weights;
   }
-  weights.softmax = program.maker(mix, 0, "Softmax");
+  weights.softmax = program.maker_of(taken, "Softmax");
   return weights;
 }
 
@@ -178,9 +180,9 @@ Weights weights_of(const Program& program, int mix) {
 void recognise(Program& program, const Weights& weights, int mix, int join) {
   const int softmax = weights.softmax;
   Scores scores;
-  if (!scores_of(program, program.in(softmax, 0), scores)) return;
+  if (!scores_of(program, softmax, scores)) return;
   const int product = scores.path.members.back();
-  if (program.op(product).in_rank(0) != 4 || program.op(product).in_rank(1) != 4) return;
+  const auto shape_of = [&](int slot) { return program.slot(slot).operand.shape; };
   const Axes by_rows = {0, 2, 1, 3}, by_heads = {0, 1, 2, 3};
   Path queries = source_of(program, program.in(product, 0), by_rows, by_heads);
   Path keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
@@ -192,6 +194,14 @@ void recognise(Program& program, const Weights& weights, int mix, int join) {
   // Products repeat batch entries, too; FusedAttention does not.
   if (k[0] != q[0] || v[0] != q[0] || v[2] != k[2] || q[2] % std::max<std::int64_t>(k[2], 1) != 0)
     return;
+  // Heads that are one axis with the batch must be so in the same way everywhere.
+  const Shape all_scores = {q[0], q[2], q[1], k[1]}, mixed = {q[0], q[2], q[1], v[3]};
+  const Shape weighed = shape_of(program.in(softmax, 0));
+  if (shape_of(program.in(join, 0)) != mixed || weighed.empty() || weighed.back() != k[1]) return;
+  if ((scores.mask.slot >= 0 && shape_of(scores.masked) != all_scores) ||
+      (scores.condition.slot >= 0 && shape_of(scores.chosen) != all_scores)) {
+    return;
+  }
   if (k == q && v == q) skip_split(program, queries, keys, values);
   const double product_scale = scores.product_factor * queries.factor * keys.factor;
   const auto scale = static_cast<float>(product_scale * scores.path.factor);
@@ -234,13 +244,16 @@ void recognise(Program& program, const Weights& weights, int mix, int join) {
   // chosen, without a mask this is what the Softmax takes, and without a guard what that gives
   // stays.
   fused.out = {out(join)};
-  for (const int slot :
-       {out(product), scores.scaled, program.in(softmax, 0), out(softmax), out(mix), scores.chosen,
-        weights.where < 0 ? out(softmax) : out(weights.where)}) {
+  for (const int slot : {out(product), scores.scaled, scores.masked, out(softmax), out(mix),
+                         scores.chosen, weights.where < 0 ? out(softmax) : out(weights.where)}) {
     const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
+    if (gives) {
+      fused.out_as.emplace_back(static_cast<int>(fused.out.size()),
+                                slot == out(mix) ? mixed : all_scores);
+    }
     fused.out.push_back(gives ? slot : -1);
   }
-  fused.out_as = Shape{q[0], q[1], q[2] * v[3]};
+  fused.out_as.emplace_back(0, Shape{q[0], q[1], q[2] * v[3]});
   if (!program.fuse(members.all(), std::move(fused))) return;
   // What only led to it under another name.
   const int attention = *std::max_element(members.all().begin(), members.all().end());
@@ -258,8 +271,8 @@ void attention(Program& program) {
     if (!program.is(i, "Transpose")) continue;
     const ops::Op& join = program.op(i);
     if (join.attr_ints("perm") != Axes{0, 2, 1, 3}) continue;
-    const int mix = program.maker(i, 0, "MatMul");
-    if (mix < 0 || program.op(mix).in_rank(1) != 4) continue;
+    const int mix = program.maker_of(whole(program, program.in(i, 0)), "MatMul");
+    if (mix < 0) continue;
     const Weights weights = weights_of(program, mix);
     if (weights.softmax >= 0 && is_last_axis(program.op(weights.softmax)))
       recognise(program, weights, mix, i);

@@ -48,7 +48,32 @@ void skip_repeat(const Program& program, Path& path) {
   if (source >= 0 && program.slot(source).operand.shape == once) path.slot = source;
 }
 
+// From heads that are one axis with the batch, [B * H, S, D], to the same by four axes. The slot is
+// -1 where they have not been.
+void skip_merging(const Program& program, Path& path, Axes& now) {
+  if (program.slot(path.slot).operand.shape.size() != 3) return;
+  skip_factors(program, path);
+  const int transpose = program.maker_of(path.slot, "Transpose");
+  if (transpose >= 0 && program.op(transpose).attr_ints("perm") == Axes{0, 2, 1}) {
+    now = {0, 1, 3, 2};
+    path.members.push_back(transpose);
+    path.slot = program.in(transpose, 0);
+    skip_factors(program, path);
+  }
+  const Shape three = program.slot(path.slot).operand.shape;
+  for (path.slot = program.slot(path.slot).view_of; path.slot >= 0;
+       path.slot = program.slot(path.slot).view_of) {
+    const Shape& four = program.slot(path.slot).operand.shape;
+    if (four.size() == 4 && Shape{four[0] * four[1], four[2], four[3]} == three) return;
+  }
+}
+
 }  // namespace
+
+int whole(const Program& program, int slot) {
+  while (program.slot(slot).view_of >= 0) slot = program.slot(slot).view_of;
+  return slot;
+}
 
 void skip_factors(const Program& program, Path& path) {
   for (;;) {
@@ -71,6 +96,8 @@ void skip_factors(const Program& program, Path& path) {
 Path source_of(const Program& program, int heads, const Axes& axes, const Axes& heads_axes) {
   Path path{heads}, made;
   Axes now = {0, 1, 2, 3};
+  skip_merging(program, path, now);
+  if (path.slot < 0 || program.slot(path.slot).operand.shape.size() != 4) return made;
   while (true) {
     skip_factors(program, path);
     if (now == axes) return path;
@@ -91,11 +118,7 @@ Path source_of(const Program& program, int heads, const Axes& axes, const Axes& 
 }
 
 void skip_split(const Program& program, Path& queries, Path& keys, Path& values) {
-  const auto whole = [&](int slot) {
-    while (program.slot(slot).view_of >= 0) slot = program.slot(slot).view_of;
-    return slot;
-  };
-  const int split = program.maker_of(whole(queries.slot), "Split");
+  const int split = program.maker_of(whole(program, queries.slot), "Split");
   if (split < 0 || program.op(split).outputs() != 3) return;
   const ops::Op& op = program.op(split);
   if (normalize_axis(op.attr_int("axis"), op.in_rank(0)) != op.in_rank(0) - 1) return;
@@ -103,7 +126,8 @@ void skip_split(const Program& program, Path& queries, Path& keys, Path& values)
   for (int i = 0; i < 3; ++i) {
     const Path& part = *parts[i];
     const bool takes_rows = part.part < 0 && !part.by_heads && part.repeats.empty();
-    if (!takes_rows || whole(part.slot) != program.step(split).out[static_cast<std::size_t>(i)])
+    if (!takes_rows ||
+        whole(program, part.slot) != program.step(split).out[static_cast<std::size_t>(i)])
       return;
   }
   for (int i = 0; i < 3; ++i) {

@@ -75,6 +75,19 @@ bool Program::is_read_besides(const std::vector<int>& members, int slot_number) 
                                           [&](int user) { return !contains(members, user); });
 }
 
+bool Program::is_wanted(const std::vector<int>& members, int number) const {
+  const Slot& facts = slot(number);
+  const auto reads = [&](int user) { return !contains(members, user); };
+  if ((!facts.kept.empty() && !facts.kept_for_views) ||
+      std::any_of(facts.users.begin(), facts.users.end(), reads)) {
+    return true;
+  }
+  for (int i = 0; facts.viewed >= 0 && i < static_cast<int>(slots_.size()); ++i) {
+    if (slot(i).view_of == number && is_wanted(members, i)) return true;
+  }
+  return false;
+}
+
 void Program::miss(int i, const std::string& reason) {
   std::vector<std::string>& misses = step_at(i).misses;
   const std::string text = pass_ + ": " + reason;
@@ -88,7 +101,8 @@ std::string Program::obstacle(const std::vector<int>& members, const std::vector
       if (number < 0 || contains(out, number)) continue;
       const Slot& inner = slot(number);
       const std::string name = "'" + host_.name_of(inner.operand.value) + "' ";
-      if (!inner.kept.empty()) return name + inner.kept;
+      const bool only_by_members = inner.kept_for_views && !is_wanted(members, number);
+      if (!inner.kept.empty() && !only_by_members) return name + inner.kept;
       for (const int reader : inner.users) {
         if (contains(members, reader)) continue;
         if (step(reader).op == nullptr) return name + "is " + step(reader).kind;
@@ -226,7 +240,10 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
     if (replacement.out[i] < 0) continue;
     const ops::Operand& wanted = slot(replacement.out[i]).operand;
     const ops::Operand& given = op->out(static_cast<int>(i));
-    const Shape& shape = i == 0 && replacement.out_as ? *replacement.out_as : wanted.shape;
+    const auto as =
+        std::find_if(replacement.out_as.begin(), replacement.out_as.end(),
+                     [&](const auto& other) { return other.first == static_cast<int>(i); });
+    const Shape& shape = as != replacement.out_as.end() ? as->second : wanted.shape;
     if (given.dtype != wanted.dtype || given.shape != shape ||
         element_count(shape) != element_count(wanted.shape)) {
       miss(last, "the result would have another shape");
@@ -242,19 +259,10 @@ bool Program::fuse(std::vector<int> members, Replacement replacement) {
   return true;
 }
 
-bool Program::is_unread(int number) const {
-  const Slot& facts = slot(number);
-  if (!facts.users.empty() || (!facts.kept.empty() && !facts.kept_for_views)) return false;
-  for (int i = 0; facts.viewed >= 0 && i < static_cast<int>(slots_.size()); ++i) {
-    if (slot(i).view_of == number && !is_unread(i)) return false;
-  }
-  return true;
-}
-
 void Program::drop_unread(int i, int other) {
   Step& unread = step_at(i);
   const bool read = std::any_of(unread.out.begin(), unread.out.end(),
-                                [&](int number) { return number >= 0 && !is_unread(number); });
+                                [&](int number) { return number >= 0 && is_wanted({}, number); });
   if (unread.removed || read) return;
   remove(i);
   std::vector<graph::NodeId>& nodes = step_at(other).nodes;

@@ -58,10 +58,9 @@ struct Replacement {
   int opset = 1;
   std::vector<graph::AttributePointer> attributes = {};
   std::vector<int> in = {}, out = {};  ///< slots; -1: omitted
-  /// Inputs, by number, and output 0 where the operator sees them under another shape, which has as
-  /// many elements: Reshape has no step that could be replaced.
-  std::vector<std::pair<int, Shape>> in_as = {};
-  std::optional<Shape> out_as = std::nullopt;
+  /// Inputs and outputs, by number, that the operator sees under another shape, which has as many
+  /// elements: Reshape has no step that could be replaced.
+  std::vector<std::pair<int, Shape>> in_as = {}, out_as = {};
   bool of_any_type = false;  ///< the members' values need not be float32
   bool placed = false;       ///< see Step; of one that runs behind another
   /// Asked of the new operator: why it is not to be, or nothing.
@@ -143,6 +142,9 @@ class Program {
   /// The first step of that operator that reads a slot; else -1.
   int user(int slot, std::string_view op_type, std::string_view domain = "") const;
 
+  /// Whether anybody but `members` wants what a slot holds, under whatever name.
+  bool is_wanted(const std::vector<int>& members, int slot) const;
+
   /// Whether a step that is none of `members` reads a slot, or reads it under another name.
   bool is_read_besides(const std::vector<int>& members, int slot) const;
 
@@ -201,8 +203,6 @@ class Program {
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
   std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
-  // Whether nobody asks for a slot or for a view of it.
-  bool is_unread(int number) const;
   // Takes the attributes.
   std::shared_ptr<const graph::Node> node_of(Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;

@@ -8,15 +8,15 @@
 
 namespace mezzo::tests {
 
-// Attention is one step whichever of its values are fetched, and gives the same then; patched and
-// observed they are seen whole. The plan's text.
+// Attention is one step, of so many of the plan, whichever of its values are fetched, and gives the
+// same then; patched and observed they are seen whole. The plan's text.
 inline std::string expect_attention(const Model& model, const Feeds& feeds,
-                                    const std::vector<std::string>& inner) {
+                                    const std::vector<std::string>& inner, int steps = 1) {
   const Session fused(model, {.threads = 2});
   const Session plain(model, {.threads = 2, .disabled_passes = {"attention"}});
   const std::string plan = fused.explain(feeds);
   EXPECT_TRUE(is_by(plan, "attention")) << plan;
-  EXPECT_EQ(plan.rfind("1 steps", 0), 0U) << plan;
+  EXPECT_EQ(plan.rfind(std::to_string(steps) + " steps", 0), 0U) << plan;
   EXPECT_FALSE(is_by(plain.explain(feeds), "attention"));
   std::vector<std::string> all = {"y"};
   all.insert(all.end(), inner.begin(), inner.end());

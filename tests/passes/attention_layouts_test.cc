@@ -97,6 +97,59 @@ TEST(AttentionPass, SideBySideUntilASplit) {
   expect_near(fused.run(feeds)[0], plain.run(feeds)[0], 1e-5);
 }
 
+// Heads that are one axis with the batch, as BART's and CLIP's are exported: queries are scaled
+// ahead of the heads, and a mask is added to scores of four axes.
+G merged(bool with_mask, std::int64_t joined_heads = kHeads) {
+  G g;
+  const auto shape = [&](const std::string& name, const Shape& sizes) {
+    g.constant(name, Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
+  };
+  g.constant("factor", Tensor::scalar(0.5F));
+  shape("split", {kBatch, -1, kHeads, kSize});
+  shape("one_axis", {kBatch * kHeads, -1, kSize});
+  shape("four_axes", {kBatch, kHeads, kRows, kKeys});
+  shape("three_axes", {kBatch * kHeads, kRows, kKeys});
+  shape("parted", {kBatch * kHeads / joined_heads, joined_heads, kRows, kSize});
+  shape("y_shape", {kBatch, kRows, kHeads * kSize});
+  for (const std::string name : {"q", "k", "v"}) {
+    g.input(name, DType::f32, {kBatch, name == "q" ? kRows : kKeys, kHeads * kSize});
+    if (name == "q") g.node("Mul", {"q", "factor"}, {"qs"});
+    g.node("Reshape", {name == "q" ? "qs" : name, "split"}, {name + "4"});
+    g.node("Transpose", {name + "4"}, {name + "h"}, {G::ints("perm", {0, 2, 1, 3})});
+    g.node("Reshape", {name + "h", "one_axis"}, {name + "1"});
+  }
+  g.node("Transpose", {"k1"}, {"kt"}, {G::ints("perm", {0, 2, 1})});
+  g.node("MatMul", {"q1", "kt"}, {"scores"});
+  if (with_mask) {
+    g.input("mask", DType::f32, {kBatch, 1, kRows, kKeys});
+    g.node("Reshape", {"scores", "four_axes"}, {"scores4"});
+    g.node("Add", {"scores4", "mask"}, {"masked4"});
+    g.node("Reshape", {"masked4", "three_axes"}, {"masked"});
+  }
+  g.node("Softmax", {with_mask ? "masked" : "scores"}, {"weights"}, {G::number("axis", -1)});
+  g.node("MatMul", {"weights", "v1"}, {"mixed"});
+  g.node("Reshape", {"mixed", "parted"}, {"mixed4"});
+  g.node("Transpose", {"mixed4"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "y_shape"}, {"y"}).output("y");
+  return g;
+}
+
+TEST(AttentionPass, HeadsThatAreOneAxisWithTheBatch) {
+  for (const bool with_mask : {false, true}) {
+    Feeds feeds = {{"q", G::random({kBatch, kRows, kHeads * kSize}, 1)},
+                   {"k", G::random({kBatch, kKeys, kHeads * kSize}, 2)},
+                   {"v", G::random({kBatch, kKeys, kHeads * kSize}, 3)}};
+    if (with_mask) feeds.emplace_back("mask", G::random({kBatch, 1, kRows, kKeys}, 4));
+    std::vector<std::string> inner = {"q1", "kh", "kt", "scores", "weights", "mixed4"};
+    if (with_mask) inner.push_back("masked4");
+    // The queries' scale is a step of its own.
+    expect_attention(merged(with_mask).finish(), feeds, inner, 2);
+    // Joined in another way than they were split they are no heads.
+    const Session other(merged(with_mask, 1).finish(), {.threads = 1});
+    EXPECT_FALSE(is_by(other.explain(feeds), "attention"));
+  }
+}
+
 // A decoder's: keys by heads, as they come out of a cache, values by rows, both repeated for the
 // heads that share them; queries rotated or not. Sizes of the Expand can be wrong.
 G decoder(std::int64_t rows, bool rotated, const Shape& repeats) {
