@@ -176,53 +176,84 @@ Weights weights_of(const Program& program, int mix) {
   return weights;
 }
 
+// Where queries, keys and values come from, and what there is of them: [B, S, H, D].
+struct Heads {
+  Path queries, keys, values;
+  Shape q, k, v;
+
+  Shape scores() const { return {q[0], q[2], q[1], k[1]}; }
+  Shape mixed() const { return {q[0], q[2], q[1], v[3]}; }
+};
+
+bool heads_of(const Program& program, int product, int mix, Heads& heads) {
+  const Axes by_rows = {0, 2, 1, 3}, by_heads = {0, 1, 2, 3};
+  heads.queries = source_of(program, program.in(product, 0), by_rows, by_heads);
+  heads.keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
+  heads.values = source_of(program, program.in(mix, 1), by_rows, by_heads);
+  // A factor of the values would be one of the result.
+  if (heads.queries.slot < 0 || heads.keys.slot < 0 || heads.values.slot < 0 ||
+      heads.values.factor != 1) {
+    return false;
+  }
+  heads.q = rows_at(program, heads.queries);
+  heads.k = rows_at(program, heads.keys);
+  heads.v = rows_at(program, heads.values);
+  // Products repeat batch entries, too; FusedAttention does not.
+  const Shape &q = heads.q, &k = heads.k, &v = heads.v;
+  return k[0] == q[0] && v[0] == q[0] && v[2] == k[2] &&
+         q[2] % std::max<std::int64_t>(k[2], 1) == 0;
+}
+
+// Whether what lies between has the heads' shape, or as many elements where that does not matter:
+// heads that are one axis with the batch must be so in the same way everywhere.
+bool is_shaped(const Program& program, const Heads& heads, const Scores& scores, int softmax,
+               int join) {
+  const auto shape_of = [&](int slot) { return program.slot(slot).operand.shape; };
+  const Shape weighed = shape_of(program.in(softmax, 0));
+  return shape_of(program.in(join, 0)) == heads.mixed() && !weighed.empty() &&
+         weighed.back() == heads.k[1] && element_count(weighed) == element_count(heads.scores()) &&
+         (scores.mask.slot < 0 || shape_of(scores.masked) == heads.scores()) &&
+         (scores.condition.slot < 0 || shape_of(scores.chosen) == heads.scores());
+}
+
+// Queries, keys and values as inputs of the new step. False where some of them are packed, but not
+// all, one after the other.
+bool add_inputs(const Program& program, Heads& heads, Replacement& fused) {
+  const Shape &q = heads.q, &k = heads.k;
+  Path &queries = heads.queries, &keys = heads.keys, &values = heads.values;
+  if (k == q && heads.v == q) skip_split(program, queries, keys, values);
+  if (queries.part < 0 && keys.part < 0 && values.part < 0) {
+    fused.in = {queries.slot, keys.slot, values.slot};
+    fused.in_as = {
+        {0, taken(program, queries)}, {1, taken(program, keys)}, {2, taken(program, values)}};
+    if (k[2] != q[2]) fused.attributes.push_back(attribute("kv_num_heads", k[2]));
+    return true;
+  }
+  fused.in = {queries.slot, -1, -1};
+  fused.in_as = {{0, {q[0], q[1], 3 * q[2] * q[3]}}};
+  return queries.part == 0 && keys.part == 1 && values.part == 2 && keys.slot == queries.slot &&
+         values.slot == queries.slot;
+}
+
 // The weights, and their product with the values, whose heads `join` puts together.
 void recognise(Program& program, const Weights& weights, int mix, int join) {
   const int softmax = weights.softmax;
   Scores scores;
   if (!scores_of(program, softmax, scores)) return;
   const int product = scores.path.members.back();
-  const auto shape_of = [&](int slot) { return program.slot(slot).operand.shape; };
-  const Axes by_rows = {0, 2, 1, 3}, by_heads = {0, 1, 2, 3};
-  Path queries = source_of(program, program.in(product, 0), by_rows, by_heads);
-  Path keys = source_of(program, program.in(product, 1), {0, 2, 3, 1}, {0, 1, 3, 2});
-  Path values = source_of(program, program.in(mix, 1), by_rows, by_heads);
-  // A factor of the values would be one of the result.
-  if (queries.slot < 0 || keys.slot < 0 || values.slot < 0 || values.factor != 1) return;
-  const Shape q = rows_at(program, queries), k = rows_at(program, keys),
-              v = rows_at(program, values);
-  // Products repeat batch entries, too; FusedAttention does not.
-  if (k[0] != q[0] || v[0] != q[0] || v[2] != k[2] || q[2] % std::max<std::int64_t>(k[2], 1) != 0)
-    return;
-  // Heads that are one axis with the batch must be so in the same way everywhere.
-  const Shape all_scores = {q[0], q[2], q[1], k[1]}, mixed = {q[0], q[2], q[1], v[3]};
-  const Shape weighed = shape_of(program.in(softmax, 0));
-  if (shape_of(program.in(join, 0)) != mixed || weighed.empty() || weighed.back() != k[1]) return;
-  if ((scores.mask.slot >= 0 && shape_of(scores.masked) != all_scores) ||
-      (scores.condition.slot >= 0 && shape_of(scores.chosen) != all_scores)) {
+  Heads heads;
+  if (!heads_of(program, product, mix, heads) ||
+      !is_shaped(program, heads, scores, softmax, join)) {
     return;
   }
-  if (k == q && v == q) skip_split(program, queries, keys, values);
-  const double product_scale = scores.product_factor * queries.factor * keys.factor;
+  const double product_scale = scores.product_factor * heads.queries.factor * heads.keys.factor;
   const auto scale = static_cast<float>(product_scale * scores.path.factor);
   if (!std::isfinite(scale)) return;
 
   Replacement fused{.op_type = "FusedAttention", .domain = "mezzo", .opset = 1};
-  fused.attributes = {attribute("num_heads", q[2]), attribute("scale", scale),
+  fused.attributes = {attribute("num_heads", heads.q[2]), attribute("scale", scale),
                       attribute("product_scale", static_cast<float>(product_scale))};
-  fused.in = {queries.slot, keys.slot, values.slot};
-  if (queries.part >= 0 || keys.part >= 0 || values.part >= 0) {
-    if (queries.part != 0 || keys.part != 1 || values.part != 2 || keys.slot != queries.slot ||
-        values.slot != queries.slot) {
-      return;
-    }
-    fused.in = {queries.slot, -1, -1};
-    fused.in_as = {{0, {q[0], q[1], 3 * q[2] * q[3]}}};
-  } else {
-    fused.in_as = {
-        {0, taken(program, queries)}, {1, taken(program, keys)}, {2, taken(program, values)}};
-    if (k[2] != q[2]) fused.attributes.push_back(attribute("kv_num_heads", k[2]));
-  }
+  if (!add_inputs(program, heads, fused)) return;
   for (const Mask& mask : {scores.mask, scores.condition}) {
     if (mask.slot >= 0) fused.in_as.emplace_back(static_cast<int>(fused.in.size()), mask.shape);
     fused.in.push_back(mask.slot);
@@ -238,27 +269,28 @@ void recognise(Program& program, const Weights& weights, int mix, int join) {
     fused.of_any_type = true;  // IsNaN's
   }
   core.insert(core.end(), scores.path.members.begin(), scores.path.members.end());
-  const Members members(program, std::move(core), {&queries, &keys, &values});
+  const std::vector<const Path*> paths = {&heads.queries, &heads.keys, &heads.values};
+  const Members members(program, std::move(core), paths);
   const auto out = [&](int step) { return program.step(step).out[0]; };
   // Each once: without factors the product is what is scaled, without a condition that is what is
   // chosen, without a mask this is what the Softmax takes, and without a guard what that gives
   // stays.
   fused.out = {out(join)};
+  fused.out_as = {{0, {heads.q[0], heads.q[1], heads.q[2] * heads.v[3]}}};
   for (const int slot : {out(product), scores.scaled, scores.masked, out(softmax), out(mix),
                          scores.chosen, weights.where < 0 ? out(softmax) : out(weights.where)}) {
     const bool gives = members.is_wanted(slot) && !contains(fused.out, slot);
     if (gives) {
       fused.out_as.emplace_back(static_cast<int>(fused.out.size()),
-                                slot == out(mix) ? mixed : all_scores);
+                                slot == out(mix) ? heads.mixed() : heads.scores());
     }
     fused.out.push_back(gives ? slot : -1);
   }
-  fused.out_as.emplace_back(0, Shape{q[0], q[1], q[2] * v[3]});
   if (!program.fuse(members.all(), std::move(fused))) return;
   // What only led to it under another name.
   const int attention = *std::max_element(members.all().begin(), members.all().end());
   for (const int expand : scores.path.repeats) program.drop_unread(expand, attention);
-  for (const Path* path : {&queries, &keys, &values}) {
+  for (const Path* path : paths) {
     for (const int expand : path->repeats) program.drop_unread(expand, attention);
     for (const int member : path->members) program.drop_unread(member, attention);
   }
