@@ -82,7 +82,9 @@ bool Program::is_wanted(const std::vector<int>& members, int number) const {
       std::any_of(facts.users.begin(), facts.users.end(), reads)) {
     return true;
   }
-  for (int i = 0; facts.viewed >= 0 && i < static_cast<int>(slots_.size()); ++i) {
+  // Views may also be fetched without any step that reads them.
+  const bool has_views = facts.viewed >= 0 || facts.kept_for_views;
+  for (int i = 0; has_views && i < static_cast<int>(slots_.size()); ++i) {
     if (slot(i).view_of == number && is_wanted(members, i)) return true;
   }
   return false;

@@ -144,6 +144,15 @@ TEST(AttentionPass, HeadsThatAreOneAxisWithTheBatch) {
     if (with_mask) inner.push_back("masked4");
     // The queries' scale is a step of its own.
     expect_attention(merged(with_mask).finish(), feeds, inner, 2);
+    // Weights that are an output under another name, which no step reads.
+    G g = merged(with_mask);
+    g.node("Reshape", {"weights", "four_axes"}, {"weights4"}).output("weights4");
+    const Model model = g.finish();
+    const Session fused(model, {.threads = 1});
+    const Session plain(model, {.threads = 1, .disabled_passes = {"attention"}});
+    EXPECT_TRUE(is_by(fused.explain(feeds), "attention"));
+    const Outputs got = fused.run(feeds), expected = plain.run(feeds);
+    for (std::size_t i = 0; i < 2; ++i) expect_near(got[i], expected[i], 1e-5);
     // Joined in another way than they were split they are no heads.
     const Session other(merged(with_mask, 1).finish(), {.threads = 1});
     EXPECT_FALSE(is_by(other.explain(feeds), "attention"));
