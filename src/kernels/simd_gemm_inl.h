@@ -59,7 +59,7 @@ struct Fetch {
   const float* from = kZeros;
   std::int64_t step = 0;
 };
-// Lines at a time. Where vectors are narrow, tiles that fetch are apart: it takes a tenth of them.
+// Lines at a time. Where vectors are narrow, tiles that fetch are apart: a few of them are enough.
 inline constexpr int kFetchLines = kMaxRows >= 12 ? 4 : 1;
 inline constexpr bool kAlwaysFetch = kMaxRows >= 12;
 
