@@ -75,19 +75,28 @@ bool Program::is_read_besides(const std::vector<int>& members, int slot_number) 
                                           [&](int user) { return !contains(members, user); });
 }
 
+// A slot, and the views of it.
+std::vector<int> Program::names_of(int number) const {
+  std::vector<int> names = {number};
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    // Views may also be fetched without any step that reads them.
+    const Slot& facts = slot(names[k]);
+    const bool has_views = facts.viewed >= 0 || facts.kept_for_views;
+    for (int i = 0; has_views && i < static_cast<int>(slots_.size()); ++i) {
+      if (slot(i).view_of == names[k]) names.push_back(i);
+    }
+  }
+  return names;
+}
+
 bool Program::is_wanted(const std::vector<int>& members, int number) const {
-  const Slot& facts = slot(number);
-  const auto reads = [&](int user) { return !contains(members, user); };
-  if ((!facts.kept.empty() && !facts.kept_for_views) ||
-      std::any_of(facts.users.begin(), facts.users.end(), reads)) {
-    return true;
-  }
-  // Views may also be fetched without any step that reads them.
-  const bool has_views = facts.viewed >= 0 || facts.kept_for_views;
-  for (int i = 0; has_views && i < static_cast<int>(slots_.size()); ++i) {
-    if (slot(i).view_of == number && is_wanted(members, i)) return true;
-  }
-  return false;
+  const std::vector<int> names = names_of(number);
+  return std::any_of(names.begin(), names.end(), [&](int name) {
+    const Slot& facts = slot(name);
+    return (!facts.kept.empty() && !facts.kept_for_views) ||
+           std::any_of(facts.users.begin(), facts.users.end(),
+                       [&](int user) { return !contains(members, user); });
+  });
 }
 
 void Program::miss(int i, const std::string& reason) {
@@ -100,11 +109,10 @@ void Program::miss(int i, const std::string& reason) {
 std::string Program::obstacle(const std::vector<int>& members, const std::vector<int>& out) const {
   for (const int member : members) {
     for (const int number : step(member).out) {
-      if (number < 0 || contains(out, number)) continue;
+      if (number < 0 || contains(out, number) || !is_wanted(members, number)) continue;
       const Slot& inner = slot(number);
       const std::string name = "'" + host_.name_of(inner.operand.value) + "' ";
-      const bool only_by_members = inner.kept_for_views && !is_wanted(members, number);
-      if (!inner.kept.empty() && !only_by_members) return name + inner.kept;
+      if (!inner.kept.empty()) return name + inner.kept;
       for (const int reader : inner.users) {
         if (contains(members, reader)) continue;
         if (step(reader).op == nullptr) return name + "is " + step(reader).kind;
@@ -120,8 +128,10 @@ std::string Program::early_reader(const std::vector<int>& members,
                                   const std::vector<int>& out) const {
   for (const int number : out) {
     if (number < 0) continue;
-    std::vector<int> readers = slot(number).users;
-    if (slot(number).viewed >= 0) readers.push_back(slot(number).viewed);
+    std::vector<int> readers;
+    for (const int name : names_of(number))
+      readers.insert(readers.end(), slot(name).users.begin(), slot(name).users.end());
+    if (slot(number).captured >= 0) readers.push_back(slot(number).captured);
     for (const int reader : readers) {
       if (reader > members.back() || contains(members, reader)) continue;
       return "'" + host_.name_of(slot(number).operand.value) + "' is used in between";

@@ -31,6 +31,7 @@ struct Slot {
   int producer = -1;       ///< the step that writes it; -1: a feed, a constant, or a view
   std::vector<int> users;  ///< the steps that read it, each once
   int viewed = -1;         ///< the first step that reads its memory under another name; -1: none
+  int captured = -1;       ///< the first step with a body that reads it, under whatever name
   int view_of = -1;        ///< the slot whose memory it is under another name; -1: none
   bool kept_for_views = false;  ///< `kept` is so only because others are views of it
   std::string kept;             ///< why it must be there whoever reads it ("is fetched"), or empty
@@ -201,6 +202,7 @@ class Program {
  private:
   Slot& slot_at(int i) { return slots_[static_cast<std::size_t>(i)]; }
   Step& step_at(int i) { return steps_[static_cast<std::size_t>(i)]; }
+  std::vector<int> names_of(int number) const;
   std::string obstacle(const std::vector<int>& members, const std::vector<int>& out) const;
   std::string early_reader(const std::vector<int>& members, const std::vector<int>& out) const;
   // Takes the attributes.

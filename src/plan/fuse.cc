@@ -178,7 +178,12 @@ void Compiler::fuse() {
     for (const int slot : step.in) {
       if (slot >= 0) note_view(plan_->slots[at(slot)].alias_of);
     }
-    for (const int slot : step.captures) note_view(slot);
+    for (const int slot : step.captures) {
+      note_view(slot);
+      for (int source = slot; source >= 0; source = plan_->slots[at(source)].alias_of) {
+        if (slots[at(source)].captured < 0) slots[at(source)].captured = i;
+      }
+    }
     shown.in = std::move(step.in);
     shown.out = std::move(step.out);
   }

@@ -99,7 +99,7 @@ TEST(AttentionPass, SideBySideUntilASplit) {
 
 // Heads that are one axis with the batch, as BART's and CLIP's are exported: queries are scaled
 // ahead of the heads, and a mask is added to scores of four axes.
-G merged(bool with_mask, std::int64_t joined_heads = kHeads) {
+G merged(bool with_mask, std::int64_t joined_heads = kHeads, bool is_read_between = false) {
   G g;
   const auto shape = [&](const std::string& name, const Shape& sizes) {
     g.constant(name, Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
@@ -124,6 +124,7 @@ G merged(bool with_mask, std::int64_t joined_heads = kHeads) {
     g.input("mask", DType::f32, {kBatch, 1, kRows, kKeys});
     g.node("Reshape", {"scores", "four_axes"}, {"scores4"});
     g.node("Add", {"scores4", "mask"}, {"masked4"});
+    if (is_read_between) g.node("Neg", {"scores4"}, {"negative"}).output("negative");
     g.node("Reshape", {"masked4", "three_axes"}, {"masked"});
   }
   g.node("Softmax", {with_mask ? "masked" : "scores"}, {"weights"}, {G::number("axis", -1)});
@@ -157,6 +158,20 @@ TEST(AttentionPass, HeadsThatAreOneAxisWithTheBatch) {
     const Session other(merged(with_mask, 1).finish(), {.threads = 1});
     EXPECT_FALSE(is_by(other.explain(feeds), "attention"));
   }
+}
+
+// Scores that somebody else reads ahead of the last step, under another name that attention's own
+// steps have read by then.
+TEST(AttentionPass, AReaderInBetween) {
+  const Model model = merged(true, kHeads, true).finish();
+  const Feeds feeds = {{"q", G::random({kBatch, kRows, kHeads * kSize}, 1)},
+                       {"k", G::random({kBatch, kKeys, kHeads * kSize}, 2)},
+                       {"v", G::random({kBatch, kKeys, kHeads * kSize}, 3)},
+                       {"mask", G::random({kBatch, 1, kRows, kKeys}, 4)}};
+  const Session fused(model, {.threads = 1});
+  const Session plain(model, {.threads = 1, .disabled_passes = {"attention"}});
+  const Outputs got = fused.run(feeds), expected = plain.run(feeds);
+  for (std::size_t i = 0; i < 2; ++i) expect_near(got[i], expected[i], 1e-5);
 }
 
 // A decoder's: keys by heads, as they come out of a cache, values by rows, both repeated for the
