@@ -35,6 +35,8 @@ struct Rows {
 
   int64_t head(int r) const { return kv_head * a.group() + (first + r) / a.queries; }
   int64_t query(int r) const { return (first + r) % a.queries; }
+  // Which of all rows of [batch, heads, queries] that is.
+  int64_t row(int r) const { return (b * a.heads + head(r)) * a.queries + query(r); }
 };
 
 // Adds to sums[r][c] what `load` takes of query r and key c.
@@ -123,15 +125,14 @@ HWY_INLINE void mix_columns(const Rows& of, int64_t column, std::size_t rest) {
 
 // Gives the row of scores of query `r`, or what has become of them, to whoever wants it.
 void give_row(const Rows& of, int r, float* to) {
-  const AttentionArgs& a = of.a;
-  const int64_t row = (of.b * a.heads + of.head(r)) * a.queries + of.query(r);
-  if (to != nullptr) std::copy_n(of.scores + r * a.keys, a.keys, to + row * a.keys);
+  const int64_t keys = of.a.keys;
+  if (to != nullptr) std::copy_n(of.scores + r * keys, keys, to + of.row(r) * keys);
 }
 
 // From products to scores, and whatever is wanted on the way.
 void finish_scores(const Rows& of, int r) {
   const AttentionArgs& a = of.a;
-  const int64_t at = ((of.b * a.heads + of.head(r)) * a.queries + of.query(r)) * a.keys;
+  const int64_t at = of.row(r) * a.keys;
   float* scores = of.scores + r * a.keys;
   if (float* to = a.taps.product; to != nullptr) {
     for (int64_t key = 0; key < a.keys; ++key) to[at + key] = scores[key] * a.taps.product_scale;
@@ -155,10 +156,11 @@ void finish_scores(const Rows& of, int r) {
 // What is wanted of the weights, and NaNs that are not.
 void finish_weights(const Rows& of, int r) {
   give_row(of, r, of.a.taps.weights);
-  if (!of.a.guards) return;
   float* weights = of.scores + r * of.a.keys;
-  std::replace_if(
-      weights, weights + of.a.keys, [](float weight) { return std::isnan(weight); }, 0.0f);
+  if (of.a.guards) {
+    std::replace_if(
+        weights, weights + of.a.keys, [](float weight) { return std::isnan(weight); }, 0.0f);
+  }
   give_row(of, r, of.a.taps.guarded);
 }
 
@@ -178,9 +180,8 @@ void attend_rows(const Rows& of, ThreadPool& pool) {
   for (; column < a.value_size; column += kLanes)
     mix_columns<rows, 1>(of, column, std::min<std::size_t>(a.value_size - column, kLanes));
   for (int r = 0; r < rows && a.taps.mixed != nullptr; ++r) {
-    const int64_t at = (of.b * a.heads + of.head(r)) * a.queries + of.query(r);
     std::copy_n(a.y.at(of.b, of.head(r), of.query(r)), a.value_size,
-                a.taps.mixed + at * a.value_size);
+                a.taps.mixed + of.row(r) * a.value_size);
   }
 }
 

@@ -254,12 +254,8 @@ void run_channels_in_lanes(const ConvLayout& l, const int64_t* tap_offsets, cons
     const int64_t row = w * kTileCols, channels = std::min(kTileCols, l.rows - row);
     for (int64_t p = 0; p < panels; ++p, tile += kTileFloats) {
       const Panel panel = panel_at(l, r.panel_begin + p, l.height);
-      for (int64_t i = 0; i < panel.count; i += 4) {
-        for (int64_t j = 0; j < channels; j += 4) {
-          transpose_4x4(tile + i * kTileCols + j, kTileCols, turned + j * kTileRowsPadded + i,
-                        kTileRowsPadded);
-        }
-      }
+      for (int64_t i = 0; i < panel.count; i += 4)
+        transpose_4_rows(tile + i * kTileCols, kTileCols, channels, turned + i, kTileRowsPadded);
       const int64_t offset = row * l.pixels + panel.begin;
       float* y = g.y + panel.image * g.y_stride + offset;
       const float* add = g.add == nullptr ? nullptr : g.add + panel.image * g.add_stride + offset;

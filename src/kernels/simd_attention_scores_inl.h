@@ -8,6 +8,7 @@
 #define MEZZO_KERNELS_SIMD_ATTENTION_SCORES_INL
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -55,31 +56,31 @@ inline std::int64_t seen_keys(const ScoreMasks& masks, std::int64_t keys, std::i
       --end;
     return end > 0 ? end : keys;
   }
-  // Which of a vector of queries do not see a key. NaN hides nothing.
-  const auto blind = [&](std::int64_t key, std::int64_t q) HWY_ATTR {
+  // Which of a vector of queries see a key. NaN hides nothing.
+  const auto sees = [&](std::int64_t key, std::int64_t q) HWY_ATTR {
     const std::int64_t at = key * kTileCols + q;
-    auto is = hn::Ge(hn::Iota(d, static_cast<float>(q)), hn::Set(d, static_cast<float>(count)));
-    if (masks.fills != nullptr) is = hn::Or(is, hn::Le(hn::LoadU(d, masks.fills + at), hidden));
+    auto see = hn::Lt(hn::Iota(d, static_cast<float>(q)), hn::Set(d, static_cast<float>(count)));
+    if (masks.fills != nullptr)
+      see = hn::AndNot(hn::Le(hn::LoadU(d, masks.fills + at), hidden), see);
     if (masks.added != nullptr) {
       const VecF32 added = masks.dense ? hn::LoadU(d, masks.added + at)
                                        : hn::Set(d, masks.added[key * masks.key_stride]);
-      is = hn::Or(is, hn::Le(added, hidden));
+      see = hn::AndNot(hn::Le(added, hidden), see);
     }
-    return is;
+    return see;
   };
   const auto nobody_sees = [&](std::int64_t key) HWY_ATTR {
     for (std::int64_t q = 0; q < count; q += kLanes) {
-      if (!hn::AllTrue(d, blind(key, q))) return false;
+      if (!hn::AllFalse(d, sees(key, q))) return false;
     }
     return true;
   };
   while (end > 0 && nobody_sees(end - 1)) --end;
   for (std::int64_t q = 0; end < keys && q < count; q += kLanes) {
-    auto all = blind(0, q);
-    for (std::int64_t key = 1; key < end; ++key) all = hn::And(all, blind(key, q));
-    const auto real =
-        hn::Lt(hn::Iota(d, static_cast<float>(q)), hn::Set(d, static_cast<float>(count)));
-    if (!hn::AllFalse(d, hn::And(all, real))) return keys;
+    auto some = sees(0, q);
+    for (std::int64_t key = 1; key < end; ++key) some = hn::Or(some, sees(key, q));
+    const auto queries = std::min<std::int64_t>(count - q, kLanes);
+    if (static_cast<std::int64_t>(hn::CountTrue(d, some)) < queries) return keys;
   }
   return end > 0 ? end : keys;
 }
