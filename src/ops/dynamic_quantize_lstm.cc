@@ -164,9 +164,6 @@ struct QuantizedMath {
 
   void project_inputs(const Recurrence& r, std::int64_t rows, const float* x, float* out,
                       ThreadPool& pool) const {
-    if (lengths != nullptr && r.batch > 0) {
-      rows = std::min(rows, *std::max_element(lengths, lengths + r.batch) * r.batch);
-    }
     multiply(rows, r.gate_columns(), r.inputs, x, weights, out, r.gate_columns(), pool);
   }
 

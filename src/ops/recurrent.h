@@ -151,8 +151,9 @@ class Direction {
       load(data_.initial_h, b, h_);
       load(data_.initial_c, b, c_);
     }
-    math_.project_inputs(r_, r_.steps * r_.batch, data_.x, inputs_.data(), pool_);
-    for (std::int64_t step = 0; step < r_.steps; ++step) {
+    const std::int64_t steps = longest();
+    math_.project_inputs(r_, projected_rows(steps), data_.x, inputs_.data(), pool_);
+    for (std::int64_t step = 0; step < steps; ++step) {
       math_.recur(r_, step, 0, first_part(r_), h_.data(), products_.data(), columns_, pool_);
       switch (r_.cell) {
         case Recurrence::Cell::rnn:
@@ -167,6 +168,7 @@ class Direction {
       }
       emit(step);
     }
+    for (std::int64_t step = steps; step < r_.steps; ++step) emit(step);
     for (std::int64_t b = 0; b < r_.batch; ++b) {
       store(data_.last_h, b, h_);
       store(data_.last_c, b, c_);
@@ -176,6 +178,15 @@ class Direction {
  private:
   std::int64_t length(std::int64_t b) const {
     return data_.lengths != nullptr ? data_.lengths[b] : r_.steps;
+  }
+  // Steps that any batch row takes part in.
+  std::int64_t longest() const {
+    if (data_.lengths == nullptr || r_.batch == 0) return r_.steps;
+    return *std::max_element(data_.lengths, data_.lengths + r_.batch);
+  }
+  // The rows of X that hold these steps of all sequences.
+  std::int64_t projected_rows(std::int64_t steps) const {
+    return r_.batch_first && r_.batch > 1 ? r_.steps * r_.batch : steps * r_.batch;
   }
   // The time that batch row `b` is at in a step that it still takes part in.
   std::int64_t time(std::int64_t step, std::int64_t b) const {
