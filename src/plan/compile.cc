@@ -88,12 +88,27 @@ void Compiler::add_feed(int i) {
   const ValueId value = request_.feeds[at(i)];
   const Tensor& tensor = feeds_[at(i)];
   if (is_planned(value)) return;
+  if (const Tensor* constant = constant_of_feed(value)) {
+    Slot slot = constant_slot(value, borrowed(constant));
+    slot.of_file = true;
+    define(value, add_slot(std::move(slot)));
+    return;
+  }
   Slot slot = new_slot(value, tensor.dtype(), tensor.shape(), Slot::Place::feed);
   slot.feed = i;
   if (contents_used_.contains(value) && !patched_.contains(value)) {
     slot.constant = std::make_shared<Tensor>(tensor.owned());
   }
   define(value, add_slot(std::move(slot)));
+}
+
+const Tensor* Compiler::constant_of_feed(ValueId feed) const {
+  for (const auto& [value, source] : request_.constants) {
+    if (value != feed) continue;
+    const Tensor& initializer = graph_.value(source).initializer;
+    return initializer.has_value() ? &initializer : resources_.folded(source);
+  }
+  return nullptr;
 }
 
 Slot Compiler::new_slot(ValueId value, DType dtype, Shape shape, Slot::Place place) {

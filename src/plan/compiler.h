@@ -51,6 +51,7 @@ class Compiler {
   // One pass over the slice. False: a branch was decided, the slice must be taken anew.
   bool plan_forward();
   void add_feed(int i);
+  const Tensor* constant_of_feed(graph::ValueId feed) const;
   // Of a node's outputs some may be fed, and stay what was fed.
   bool is_fed(ValueId value) const { return fed_[at(value)]; }
   static Slot new_slot(ValueId value, DType dtype, Shape shape, Slot::Place place);

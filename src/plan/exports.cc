@@ -90,6 +90,7 @@ void Compiler::finish_continuation() {
   Request& rest = plan_->continuation;
   rest.body = request_.body;
   rest.feeds = request_.feeds;
+  rest.constants = request_.constants;
   for (const ValueId value : request_.patches) {
     if (!is_planned(value)) rest.patches.push_back(value);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <compare>
+#include <utility>
 #include <vector>
 
 #include "graph/graph.h"
@@ -18,6 +19,9 @@ struct Request {
   std::vector<graph::ValueId>
       patches;  ///< replaced by a function of the caller as soon as they are there
   std::vector<graph::ValueId> observed;  ///< shown to a function of the caller, after any patch
+  /// Feeds that are constants of the file, whatever is given, each with a value of an outer graph
+  /// that has its contents: an initializer, or computed from such when planning.
+  std::vector<std::pair<graph::ValueId, graph::ValueId>> constants;
 
   auto operator<=>(const Request&) const = default;
 };

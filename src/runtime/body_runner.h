@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "plan/plan.h"
 #include "runtime/engine.h"
 #include "runtime/frame.h"
+#include "runtime/loop_invariants.h"
 
 namespace mezzo::runtime {
 
@@ -25,16 +27,24 @@ class BodyRunner : public ops::Bodies {
   onnx::Type declared_output(graph::BodyId id, int i) const override;
 
  private:
+  // Where an output of the body comes from.
+  struct Output {
+    bool is_input = false;  // an input that it hands on; else a fetch
+    int position = 0;       // which of them
+  };
   // A body's request, the same for all iterations.
   struct Prepared {
-    plan::Request request;
-    std::vector<Tensor> outer;  // captures, and the caller's feeds inside the body
-    std::vector<int> outputs;   // where the body's outputs stand among the fetches
+    std::shared_ptr<PlanCache> plans;
+    std::vector<Tensor> outer;  // the feeds behind the body's inputs: they are the same each time
+    std::vector<Output> outputs;
     std::vector<std::pair<graph::ValueId, int>> collected;
   };
 
-  const Prepared& prepare(graph::BodyId id);
+  const Prepared& prepare(graph::BodyId id, const std::vector<Tensor>& inputs);
+  void compute_once(graph::BodyId id, const std::vector<KeptInput>& kept,
+                    const std::vector<Tensor>& inputs, plan::Request& request, Prepared& prepared);
   bool is_plain_initializer(graph::ValueId value) const;
+  const plan::Slot* constant_of_file(int slot) const;
   bool lies_in(graph::ValueId value, graph::BodyId body) const;
 
   const plan::Plan& plan_;

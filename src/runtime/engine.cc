@@ -8,7 +8,11 @@
 namespace mezzo::runtime {
 namespace {
 
-constexpr std::size_t kMaxPlans = 32;       // of one request
+// Of one request, plans that are kept in any case; more as long as those of the session are not too
+// large together, in slots and steps (about 250 bytes each): a loop may need one for each
+// iteration.
+constexpr std::size_t kPlansInAnyCase = 32;
+constexpr std::int64_t kMostInPlans = 200'000;
 constexpr std::size_t kMaxRequests = 1024;  // of one session, whose plans are kept
 // Of the memory: what runs may leave to later ones.
 constexpr std::size_t kKeepFreePart = 4;
@@ -72,18 +76,15 @@ std::string PlanCache::key_of(const std::vector<Tensor>& feeds) const {
   return key;
 }
 
-std::shared_ptr<CachedPlan> PlanCache::find_or_compile(const graph::Graph& graph,
+std::shared_ptr<CachedPlan> PlanCache::find_or_compile(Engine& engine,
                                                        const std::vector<Tensor>& feeds,
-                                                       plan::Resources& resources,
                                                        RunStats& stats) {
   const std::lock_guard lock(mutex_);
-  const std::string key = key_of(feeds);
-  for (const auto& [known, cached] : plans_) {
-    if (known == key) return cached;
-  }
+  const auto found = plans_.find(key_of(feeds));
+  if (found != plans_.end()) return found->second;
   std::set<graph::ValueId> contents = contents_;
   auto cached = std::make_shared<CachedPlan>();
-  cached->plan = plan::compile(graph, request_, feeds, resources, contents, undecided_);
+  cached->plan = plan::compile(engine.model().graph, request_, feeds, engine, contents, undecided_);
   ++stats.plans_compiled;
   if (!cached->plan->complete) {
     const auto& needed = cached->plan->needed_contents;
@@ -93,11 +94,25 @@ std::shared_ptr<CachedPlan> PlanCache::find_or_compile(const graph::Graph& graph
   if (contents != contents_) {
     // More contents matter than was known: plans made without them would be found for any.
     contents_ = std::move(contents);
-    plans_.clear();
+    forget_all();
   }
-  if (plans_.size() >= kMaxPlans) plans_.erase(plans_.begin());
-  plans_.emplace_back(key_of(feeds), cached);
+  keep(key_of(feeds), cached, engine);
   return cached;
+}
+
+void PlanCache::keep(std::string key, std::shared_ptr<CachedPlan> plan, Engine& engine) {
+  const auto size = static_cast<std::int64_t>(plan->plan->slots.size() + plan->plan->steps.size());
+  plan->counted = engine.plan_sizes().count(size);
+  while (plans_.size() >= kPlansInAnyCase && engine.plan_sizes().total() > kMostInPlans) {
+    plans_.erase(plans_.find(*oldest_first_.front()));
+    oldest_first_.pop_front();
+  }
+  oldest_first_.push_back(&plans_.emplace(std::move(key), std::move(plan)).first->first);
+}
+
+void PlanCache::forget_all() {
+  oldest_first_.clear();
+  plans_.clear();
 }
 
 Engine::Engine(std::shared_ptr<const LoadedModel> model, const SessionOptions& options)
@@ -125,8 +140,7 @@ std::vector<Tensor> Engine::run(const plan::Request& request, std::vector<Tensor
 std::vector<Tensor> Engine::run(PlanCache& plans, std::vector<Tensor> feeds, Call& call) {
   const std::vector<graph::ValueId>& fetches = plans.request().fetches;
   std::map<graph::ValueId, Tensor> known;
-  std::shared_ptr<CachedPlan> current =
-      plans.find_or_compile(model_->graph, feeds, *this, call.stats);
+  std::shared_ptr<CachedPlan> current = plans.find_or_compile(*this, feeds, call.stats);
   for (;;) {
     const plan::Plan& plan = *current->plan;
     ++call.stats.plans_run;
@@ -142,7 +156,7 @@ std::vector<Tensor> Engine::run(PlanCache& plans, std::vector<Tensor> feeds, Cal
     for (const graph::ValueId value : plan.continuation.feeds)
       next_feeds.push_back(known.at(value));
     feeds = std::move(next_feeds);
-    current = current->next->find_or_compile(model_->graph, feeds, *this, call.stats);
+    current = current->next->find_or_compile(*this, feeds, call.stats);
   }
   std::vector<Tensor> results;
   for (const graph::ValueId value : fetches) {
@@ -154,7 +168,7 @@ std::vector<Tensor> Engine::run(PlanCache& plans, std::vector<Tensor> feeds, Cal
 
 std::string Engine::explain(const plan::Request& request, const std::vector<Tensor>& feeds) {
   RunStats stats;
-  const auto cached = plans_of(request)->find_or_compile(model_->graph, feeds, *this, stats);
+  const auto cached = plans_of(request)->find_or_compile(*this, feeds, stats);
   return plan::to_text(*cached->plan, model_->graph);
 }
 

@@ -1,11 +1,14 @@
 // What all runs of a session share, and how a request is run.
 #pragma once
 
+#include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -31,32 +34,53 @@ struct Call {
 };
 
 struct CachedPlan;
+class Engine;
 
 /// Plans of one request by what they depend on: the types and shapes of the feeds, and the contents
-/// of those that decide shapes. Thread-safe. When there are too many, the oldest goes.
+/// of those that decide shapes. Thread-safe. When the session has too many, the oldest goes.
 class PlanCache {
  public:
   explicit PlanCache(plan::Request request, std::set<graph::ValueId> contents = {});
 
   const plan::Request& request() const { return request_; }
-  std::shared_ptr<CachedPlan> find_or_compile(const graph::Graph& graph,
-                                              const std::vector<Tensor>& feeds,
-                                              plan::Resources& resources, RunStats& stats);
+  std::shared_ptr<CachedPlan> find_or_compile(Engine& engine, const std::vector<Tensor>& feeds,
+                                              RunStats& stats);
 
  private:
+  void keep(std::string key, std::shared_ptr<CachedPlan> plan, Engine& engine);
+  void forget_all();
   std::string key_of(const std::vector<Tensor>& feeds) const;
 
   plan::Request request_;
   std::mutex mutex_;
   std::set<graph::ValueId> contents_;
   std::shared_ptr<const plan::Slice> undecided_;  // see plan::compile
-  std::vector<std::pair<std::string, std::shared_ptr<CachedPlan>>> plans_;  // the oldest first
+  std::unordered_map<std::string, std::shared_ptr<CachedPlan>> plans_;
+  std::deque<const std::string*> oldest_first_;  // the keys there
+};
+
+/// How much the plans of a session hold, in slots and steps. Each plan counts itself while it
+/// lives.
+class PlanSizes {
+ public:
+  using Total = std::atomic<std::int64_t>;
+
+  std::int64_t total() const { return *total_; }
+  /// Counts as many until what is returned is gone.
+  std::shared_ptr<const void> count(std::int64_t size) const {
+    *total_ += size;
+    return {nullptr, [total = total_, size](const void*) { *total -= size; }};
+  }
+
+ private:
+  std::shared_ptr<Total> total_ = std::make_shared<Total>(0);
 };
 
 /// A plan with those that continue it.
 struct CachedPlan {
   std::shared_ptr<plan::Plan> plan;
   std::unique_ptr<PlanCache> next;  ///< null where the plan is complete
+  std::shared_ptr<const void> counted;
 };
 
 class Engine : public plan::Resources {
@@ -76,6 +100,7 @@ class Engine : public plan::Resources {
 
   const LoadedModel& model() const { return *model_; }
   BufferPool& buffers() { return buffers_; }
+  const PlanSizes& plan_sizes() const { return plan_sizes_; }
   std::int64_t loop_iterations() const { return loop_iterations_; }
 
   Tensor packed(const ops::Operand& constant, const std::string& key,
@@ -103,6 +128,7 @@ class Engine : public plan::Resources {
   BufferPool buffers_;
   ConstantStore constants_;
   plan::Precedents precedents_;
+  PlanSizes plan_sizes_;
   std::mutex mutex_;
   std::map<plan::Request, std::shared_ptr<PlanCache>> plans_;
 };
