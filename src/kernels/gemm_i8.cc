@@ -12,8 +12,8 @@
 #include "kernels/simd.h"
 #include "kernels/simd_gemm_quads_inl.h"
 
-// Where the CPU multiplies bytes, a B that is packed ahead may stay bytes: see
-// simd_gemm_quads_inl.h; its first line says which of the two it is. Else packing widens the bytes
+// Where the CPU multiplies bytes, a B that is packed ahead stays bytes: see
+// simd_gemm_quads_inl.h; its first line says how it is packed. Else packing widens the bytes
 // to int16 and takes the zero points off, so that any mix of signs and zero points is the same
 // product afterwards. The differences are at most 255 in magnitude: the sum of two products fits
 // int32 easily, and sums wrap as int32 does.
@@ -47,7 +47,7 @@ constexpr int64_t kTaskWork = int64_t{1} << 19;
 
 // What a packed B begins with.
 constexpr int64_t kHeaderBytes = 64;
-constexpr int32_t kPairs = 0, kQuads = 1;
+enum Kind : int32_t { kPairs, kQuads, kWideQuads };
 
 struct ScratchA {};
 struct ScratchB {};
@@ -201,10 +201,9 @@ int64_t packed_a_size(int64_t m, int64_t k) {
 }
 
 int64_t packed_b_size(int64_t k, int64_t n, const GemmI8Operand* b) {
-  const int64_t pairs = checked_mul(packed_b_pairs(k, n), sizeof(int32_t)),
-                quads = quads_bytes(k, n);
-  if (b == nullptr) return kHeaderBytes + std::max(pairs, quads);
-  return kHeaderBytes + (suits_quads(*b, n) ? quads : pairs);
+  if (quad_sums() == QuadSums::kSlow)
+    return kHeaderBytes + checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
+  return kHeaderBytes + quads_bytes(k, n, b == nullptr || is_wide(*b, n));
 }
 
 void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, ThreadPool& pool) {
@@ -214,9 +213,9 @@ void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, Thre
 
 void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
   auto* kind = static_cast<int32_t*>(packed);
-  *kind = suits_quads(b, n) ? kQuads : kPairs;
+  *kind = quad_sums() == QuadSums::kSlow ? kPairs : is_wide(b, n) ? kWideQuads : kQuads;
   void* data = static_cast<char*>(packed) + kHeaderBytes;
-  if (*kind == kQuads) return pack_quads(k, n, b, data, pool);
+  if (*kind != kPairs) return pack_quads(k, n, b, data, pool);
   pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(data),
                pool);
 }
@@ -228,7 +227,8 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
                         kVnni = tile_kernels<kMayHaveVnni>(kHeights);
   const auto* header = static_cast<const int32_t*>(b.data);
   const void* data_b = header + kHeaderBytes / sizeof(int32_t);
-  if (b.packed && *header == kQuads) return gemm_quads(m, n, k, a, data_b, c, ldc, pool);
+  if (b.packed && *header != kPairs)
+    return gemm_quads(m, n, k, a, data_b, *header == kWideQuads, c, ldc, pool);
   const auto& tiles = has_vnni() ? kVnni : kPlain;
   const int64_t pairs = pairs_of(k), height = panel_height(m);
   const int32_t* packed_a = static_cast<const int32_t*>(a.data);

@@ -1,9 +1,10 @@
 // Products of bytes, four to a lane (simd_quads_inl.h): of an A that is read where it lies and a B
-// that was packed ahead, whose zero points int8 takes in: 0, or of uint8 128. Included per target,
-// like simd.h.
+// that was packed ahead, less its zero points. Included per target, like simd.h.
 //
 // B comes as [32 columns' sums...], then as panels of two vectors of columns, [step of four
-// k][column][4]. With the sums of its columns A's zero points are taken off.
+// k][column][4], then as rest steps (simd_quad_steps_inl.h): of what int8 does not take, where the
+// zero points are others than 0, or of uint8 128. With the sums of its columns A's zero points are
+// taken off.
 
 #if defined(MEZZO_KERNELS_SIMD_GEMM_QUADS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_GEMM_QUADS_INL
@@ -32,27 +33,28 @@ inline constexpr int kMostQuadRows = 14;
 #else
 inline constexpr int kMostQuadRows = 6;
 #endif
+// A single row asks for B so far ahead.
+inline constexpr std::int64_t kQuadBytesAhead = 4096;
 
 inline std::int64_t quad_steps(std::int64_t k) { return ceil_div(k, std::int64_t{4}); }
 inline std::int64_t quad_columns(std::int64_t n) { return round_up(n, kQuadColumns); }
-inline std::int64_t quad_rests_bytes(std::int64_t k) {
-  return rests_bytes(quad_steps(k), most_rests(false));
+inline std::int64_t quad_rests_bytes(std::int64_t k, bool wide) {
+  return rests_bytes(quad_steps(k), most_rests(wide));
 }
-inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n) {
+inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n, bool wide) {
   return checked_add(checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4)),
-                     checked_mul(quad_columns(n) / kQuadColumns, quad_rests_bytes(k)));
+                     checked_mul(quad_columns(n) / kQuadColumns, quad_rests_bytes(k, wide)));
 }
 
-// Whether a B [k, n] is to be packed so.
-inline bool suits_quads(const GemmI8Operand& b, std::int64_t n) {
+// Whether the differences of a B [k, n] and its zero points need more than int8.
+inline bool is_wide(const GemmI8Operand& b, std::int64_t n) {
   const std::int32_t natural = b.is_signed ? 0 : 128;
-  if (quad_sums() == QuadSums::kSlow) return false;
-  if (b.zero_points == nullptr) return b.zero_point == natural;
-  return std::all_of(b.zero_points, b.zero_points + n,
-                     [&](std::int32_t zero) { return b.zero_point + zero == natural; });
+  if (b.zero_points == nullptr) return b.zero_point != natural;
+  return std::any_of(b.zero_points, b.zero_points + n,
+                     [&](std::int32_t zero) { return b.zero_point + zero != natural; });
 }
 
-// One panel, of `valid` columns.
+// One panel, of `valid` columns, of a B that is not wide.
 inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid,
                              std::int64_t k, std::int32_t* sums, std::uint8_t* to) {
   const auto* data = static_cast<const std::uint8_t*>(b.data) + first * b.col_stride;
@@ -114,8 +116,31 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
   });
 }
 
+// The same of any B, in steps and their rests, which go to `rests`.
+template <class Byte>
+void pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid, std::int64_t k,
+                     std::int32_t* sums, std::uint8_t* to, std::uint8_t* rests) {
+  const auto* data = static_cast<const Byte*>(b.data) + first * b.col_stride;
+  std::int32_t zeros[kQuadColumns];
+  for (std::int64_t j = 0; j < valid; ++j)
+    zeros[j] = b.zero_point + (b.zero_points == nullptr ? 0 : b.zero_points[first + j]);
+  std::fill_n(sums, kQuadColumns, 0);
+  pack_steps(quad_steps(k), most_rests(true), to, rests,
+             [&](std::int64_t s, std::int16_t* weights) {
+               std::fill_n(weights, kQuadStepBytes, std::int16_t{0});
+               for (std::int64_t p = 4 * s; p < std::min(k, 4 * s + 4); ++p) {
+                 for (std::int64_t j = 0; j < valid; ++j) {
+                   const std::int32_t weight = data[p * b.row_stride + j * b.col_stride] - zeros[j];
+                   weights[4 * j + p % 4] = static_cast<std::int16_t>(weight);
+                   sums[j] += weight;
+                 }
+               }
+             });
+}
+
 inline void pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
                        ThreadPool& pool) {
+  const bool wide = is_wide(b, n);
   auto* sums = static_cast<std::int32_t*>(packed);
   auto* panels = reinterpret_cast<std::uint8_t*>(sums + quad_columns(n));
   const std::int64_t steps = quad_steps(k), count = quad_columns(n) / kQuadColumns;
@@ -125,9 +150,18 @@ inline void pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, v
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t first = i * kQuadColumns;
       std::uint8_t* const panel = panels + i * steps * kQuadStepBytes;
-      pack_quads_panel(b, first, std::min(kQuadColumns, n - first), k, sums + first, panel);
+      std::uint8_t* const rests_of_panel = rests + i * quad_rests_bytes(k, wide);
+      const std::int64_t valid = std::min(kQuadColumns, n - first);
+      if (wide) {
+        b.is_signed
+            ? pack_wide_panel<std::int8_t>(b, first, valid, k, sums + first, panel, rests_of_panel)
+            : pack_wide_panel<std::uint8_t>(b, first, valid, k, sums + first, panel,
+                                            rests_of_panel);
+        continue;
+      }
+      pack_quads_panel(b, first, valid, k, sums + first, panel);
       if (most_rests(false) == 0) continue;
-      pack_steps(steps, most_rests(false), panel, rests + i * quad_rests_bytes(k),
+      pack_steps(steps, most_rests(false), panel, rests_of_panel,
                  [&](std::int64_t s, std::int16_t* weights) {
                    const auto* from = reinterpret_cast<const std::int8_t*>(panel);
                    std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
@@ -156,12 +190,25 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
     return [&bases, lda, at](int i)
                HWY_ATTR { return broadcast_quad<kSigned>(bases[i / 3] + i % 3 * lda + at); };
   };
-  if constexpr (kSums == QuadSums::kPairs)
-    add_rests<kSums>(rests, sums, [&](std::int64_t step) { return rows(4 * step); });
-  for (std::int64_t s = 0; s < steps; ++s, b += kQuadStepBytes) {
-    add_step<kSums>(b, sums, rows(0));
-    MEZZO_UNROLL
-    for (int i = 0; i < kBases; ++i) bases[i] += 4;
+  add_rests<kSums>(rests, sums, [&](std::int64_t step) { return rows(4 * step); });
+  if constexpr (R == 1) {
+    // GCC keeps an array of one row in memory.
+    VecQuads first = sums[0][0], second = sums[0][1];
+    for (std::int64_t s = 0; s < steps; ++s, a += 4, b += kQuadStepBytes) {
+      __builtin_prefetch(b + kQuadBytesAhead);
+      const QuadU8 d8;
+      const VecQuads x = broadcast_quad<kSigned>(a);
+      add_quads<kSums>(first, x, hn::BitCast(d, hn::LoadU(d8, b)));
+      add_quads<kSums>(second, x, hn::BitCast(d, hn::LoadU(d8, b + kQuadStepBytes / 2)));
+    }
+    sums[0][0] = first;
+    sums[0][1] = second;
+  } else {
+    for (std::int64_t s = 0; s < steps; ++s, b += kQuadStepBytes) {
+      add_step<kSums>(b, sums, rows(0));
+      MEZZO_UNROLL
+      for (int i = 0; i < kBases; ++i) bases[i] += 4;
+    }
   }
   const VecQuads first = hn::LoadU(d, column_sums), second = hn::LoadU(d, column_sums + kQuadLanes);
   MEZZO_UNROLL
@@ -186,7 +233,8 @@ struct ScratchQuadsA {};
 struct ScratchQuadsZeros {};
 
 inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
-                       const void* packed_b, std::int32_t* c, std::int64_t ldc, ThreadPool& pool) {
+                       const void* packed_b, bool wide, std::int32_t* c, std::int64_t ldc,
+                       ThreadPool& pool) {
   const QuadsKernels& tiles = with_quad_sums([&](auto kind) -> const QuadsKernels& {
     constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
     static constexpr QuadsKernels kUnsigned = quads_kernels<kind(), false>(kHeights),
@@ -229,7 +277,7 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
                              columns = std::min(kQuadColumns, n - column);
           const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
           const RestSteps of_panel =
-              rests_at(rests + panel * quad_rests_bytes(k), quad_rests_bytes(k));
+              rests_at(rests + panel * quad_rests_bytes(k, wide), quad_rests_bytes(k, wide));
           for (std::int64_t tile = row_tiles * group / groups;
                tile < row_tiles * (group + 1) / groups; ++tile) {
             const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);

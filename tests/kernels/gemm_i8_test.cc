@@ -1,5 +1,7 @@
 #include "kernels/gemm_i8.h"
 
+#include <array>
+
 #include "kernels/kernel_test.h"
 
 namespace mezzo::kernels {
@@ -28,7 +30,7 @@ int value(const std::vector<std::uint8_t>& bytes, bool is_signed, std::int64_t a
 TEST(GemmI8, EverySignLayoutAndZeroPoint) {
   for_each_target([] {
     for (const Case& c : kCases) {
-      for (int variant = 0; variant < 66; ++variant) {
+      for (int variant = 0; variant < 72; ++variant) {
         SCOPED_TRACE(std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) +
                      " variant " + std::to_string(variant));
         const std::vector<std::uint8_t> a = random_bytes(c.m * c.k, 1),
@@ -44,17 +46,17 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
         if ((variant & 8) != 0) ob = {b.data(), ob.is_signed, 1, c.k};
         if ((variant & 16) != 0) {
           oa.zero_point = 20;
-          ob.zero_point = -28;
+          ob.zero_point = ob.is_signed ? -28 : 28;
         }
         if ((variant & 32) != 0) {
           oa.zero_points = zeros_a.data();
           ob.zero_points = zeros_b.data();
         }
-        // uint8 around 128, in the last two.
+        // The last ones: uint8 around 128, and zero points at the ends of the types.
         if (variant >= 64) {
           oa.zero_points = ob.zero_points = nullptr;
-          ob.zero_point = 128;
-          ob.is_signed = false;
+          ob.zero_point = std::array{128, 255, 0, -128}[static_cast<std::size_t>(variant - 64) / 2];
+          ob.is_signed = ob.zero_point < 0;
         }
         const std::int64_t ldc = c.n + 2;
         std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77);
