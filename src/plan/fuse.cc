@@ -43,7 +43,8 @@ class Compiler::PassHost : public passes::Host {
     Compiler& c = compiler_;
     std::vector<int> sources = {base};
     sources.insert(sources.end(), others.begin(), others.end());
-    const std::optional<std::string> full_key = key_of(sources, key);
+    // A number may be made into constants of several shapes.
+    const std::optional<std::string> full_key = key_of(sources, key + " as " + to_string(shape));
     if (!full_key) return std::nullopt;
     const Slot& source = c.plan_->slots[at(base)];
     const ValueId value = c.resources_.derived(*full_key);

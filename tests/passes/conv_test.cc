@@ -94,6 +94,19 @@ TEST(ConvPasses, ArithmeticWithConstants) {
   }
 }
 
+// One number, which two convolutions add to their results: of each channel, and there are 8 of one
+// and 5 of the other.
+TEST(ConvPasses, ANumberThatConvolutionsShare) {
+  G g = convolution(false);
+  g.weight("w2", {5, 8, 1, 1}).constant("number", Tensor::scalar(3.0F));
+  g.node("Add", {"c", "number"}, {"c3"}).node("Conv", {"c3", "w2"}, {"d"});
+  g.node("Add", {"d", "number"}, {"y"}).output("y");
+  const Model model = g.finish();
+  const Tensor expected =
+      Session(model, {.threads = 1, .disabled_passes = {"all"}}).run(picture())[0];
+  expect_near(Session(model, {.threads = 1}).run(picture())[0], expected, 1e-5);
+}
+
 TEST(ConvPasses, WhatIsNotByChannelStays) {
   for (const Shape& shape :
        {Shape{7}, Shape{9, 1}, Shape{8, 9, 7}, Shape{2, 1, 1, 1}, Shape{2, 8, 1, 1}}) {
