@@ -74,6 +74,7 @@ const std::vector<Pass>& all() {
       {"gelu", gelu},
       {"hard_swish", hard_swish},
       {"swish", swish},
+      {"transposes", transposes},
       {"byte_table", byte_table},
       {"integers", integers},
       {"fake_quantize", fake_quantize},

@@ -37,6 +37,7 @@ void attention(Program& program);
 void gelu(Program& program);
 void swish(Program& program);
 void hard_swish(Program& program);
+void transposes(Program& program);
 void integers(Program& program);
 void byte_table(Program& program);
 void fake_quantize(Program& program);

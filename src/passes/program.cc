@@ -275,10 +275,47 @@ void Program::drop_unread(int i, int other) {
   Step& unread = step_at(i);
   const bool read = std::any_of(unread.out.begin(), unread.out.end(),
                                 [&](int number) { return number >= 0 && is_wanted({}, number); });
-  if (unread.removed || read) return;
+  if (!unread.removed && !read) drop(i, other);
+}
+
+void Program::drop(int i, int other) {
   remove(i);
   std::vector<graph::NodeId>& nodes = step_at(other).nodes;
-  nodes.insert(nodes.end(), unread.nodes.begin(), unread.nodes.end());
+  nodes.insert(nodes.end(), step(i).nodes.begin(), step(i).nodes.end());
+}
+
+void Program::read_instead(int slot, int other) {
+  if (slot == other) return;
+  std::vector<int>& users = slot_at(other).users;
+  for (const int user : std::exchange(slot_at(slot).users, {})) {
+    std::replace(step_at(user).in.begin(), step_at(user).in.end(), slot, other);
+    if (!contains(users, user)) users.push_back(user);
+  }
+}
+
+void Program::insert(int i, Replacement replacement, int of) {
+  Step added = made(replacement);
+  added.nodes = step(of).nodes;
+  added.passes = {pass_};
+  const auto move_on = [&](int& number) {
+    if (number >= i) ++number;
+  };
+  for (Slot& slot : slots_) {
+    for (int* number : {&slot.producer, &slot.viewed, &slot.captured}) move_on(*number);
+    for (int& user : slot.users) move_on(user);
+  }
+  for (const int number : added.in) slot_at(number).users.push_back(i);
+  for (const int number : added.out) slot_at(number).producer = i;
+  steps_.insert(steps_.begin() + i, std::move(added));
+}
+
+Step Program::made(Replacement& replacement) const {
+  Step step;
+  step.node = node_of(replacement);
+  step.op = make(*step.node, replacement);
+  step.in = std::move(replacement.in);
+  step.out = std::move(replacement.out);
+  return step;
 }
 
 int Program::add_slot(int of, Shape shape) {
@@ -298,14 +335,6 @@ int Program::add_slot_inside(int whole, std::int64_t begin, int of) {
 
 void Program::replace(const std::vector<int>& members, Replacement replacement,
                       std::vector<Replacement> before, std::vector<Replacement> after) {
-  const auto made = [&](Replacement& wanted) {
-    Step made;
-    made.node = node_of(wanted);
-    made.op = make(*made.node, wanted);
-    made.in = std::move(wanted.in);
-    made.out = std::move(wanted.out);
-    return made;
-  };
   const auto around = [&](std::vector<Replacement>& list) {
     std::vector<Step> steps;
     for (Replacement& wanted : list) {

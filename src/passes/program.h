@@ -48,6 +48,7 @@ struct Step {
   std::shared_ptr<const graph::Node> node;  ///< what `op` is of, where a pass made it
   std::vector<std::string> passes;          ///< those that made it
   std::vector<std::string> misses;          ///< which other did not apply, and why
+  int planned = -1;  ///< which of the plan's steps it was; -1: a pass has put it in
   bool removed = false;
   bool placed = false;  ///< all inputs are written where the output lies: nothing is left to do
   std::vector<Step> before, after;  ///< that run just ahead of it and behind it; no pass sees them
@@ -158,6 +159,17 @@ class Program {
   /// nodes among those of step `other`. Where somebody does, nothing happens.
   void drop_unread(int i, int other);
 
+  /// Drops step `i`, whose results another step is to give, and counts its nodes among those of
+  /// step `other`.
+  void drop(int i, int other);
+
+  /// Has the steps that read slot `slot` read `other`, which holds the same.
+  void read_instead(int slot, int other);
+
+  /// Puts a step in ahead of step `i`, which moves on with those behind it, for the nodes of step
+  /// `of` (as numbered before).
+  void insert(int i, Replacement replacement, int of);
+
   /// A new slot: another form of what slot `of` holds, of that shape.
   int add_slot(int of, Shape shape);
   /// The same in the same shape, `begin` bytes behind where slot `whole` begins.
@@ -208,6 +220,7 @@ class Program {
   // Takes the attributes.
   std::shared_ptr<const graph::Node> node_of(Replacement& replacement) const;
   std::shared_ptr<ops::Op> make(const graph::Node& node, const Replacement& replacement) const;
+  Step made(Replacement& replacement) const;
   // Step `i` neither reads nor writes a slot from here on.
   void remove(int i);
   // Puts `fused` in the place of the last of `members`, and notes who reads and writes what.

@@ -158,6 +158,7 @@ void Compiler::fuse() {
   for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
     Step& step = plan_->steps[at(i)];
     passes::Step& shown = steps[at(i)];
+    shown.planned = i;
     shown.op = step.op;
     shown.kind = step.kind == Step::Kind::convert ? "converted"
                  : step.kind == Step::Kind::patch ? "patched"
@@ -226,7 +227,9 @@ void Compiler::take_over(passes::Program& program) {
     passes::Step& shown = program.steps()[at(i)];
     if (shown.removed) continue;
     add(shown.before);
-    adopt(steps.emplace_back(std::move(plan_->steps[at(i)])), shown);
+    adopt(
+        steps.emplace_back(shown.planned < 0 ? Step() : std::move(plan_->steps[at(shown.planned)])),
+        shown);
     add(shown.after);
   }
   plan_->steps = std::move(steps);
