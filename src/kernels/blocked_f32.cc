@@ -91,6 +91,17 @@ void run_panel_stages(const BlockedLayout& l, const ConvArgs& args, int64_t y_st
   }
 }
 
+// The segments of a part of a row of results whose taps lie inside: runs that follow each other in
+// the weights. Calls visit(begin, end) for each; for once with nothing where there are none.
+template <class Visit>
+void each_run_inside(const BlockedLayout& l, Taps rows, Taps columns, const Visit& visit) {
+  const int64_t k_w = l.shape.k_w;
+  if (rows.count() == 0 || columns.count() == 0) return visit(0, 0);
+  if (columns.count() == k_w) return visit(rows.begin * k_w * l.planes, rows.end * k_w * l.planes);
+  for (int64_t kh = rows.begin; kh < rows.end; ++kh)
+    visit((kh * k_w + columns.begin) * l.planes, (kh * k_w + columns.end) * l.planes);
+}
+
 // `images` is the x, or its copy, of image first_image and those behind it.
 void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
                int64_t first_image, const int64_t* offsets, int64_t y_stride,
@@ -139,30 +150,60 @@ void run_range(const BlockedLayout& l, const ConvArgs& all, const float* images,
         const int64_t row = stretch / l.row_stretches % l.rows,
                       n = stretch / l.row_stretches / l.rows;
         const int64_t count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
-        const float* x =
-            images + (n - first_image) * l.image_floats + row * l.row_floats + begin * l.step;
+        const float* x = images + (n - first_image) * l.image_floats + row * l.row_floats +
+                         begin * l.step + l.image_origin;
         const int64_t pixel = row * l.row_pixels + begin;
         float* y = args.y + n * y_stride + pixel * kBlockChannels + channel * s.y_plane();
         const float* add = args.add == nullptr
                                ? nullptr
                                : args.add + n * l.out_blocks * add_block_floats +
                                      pixel * kBlockChannels + channel * s.add_plane();
-        for_tiles(count, kTilePixels[groups - 1], 1,
-                  [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
-                    out.y = y + first * kBlockChannels;
-                    out.add = add == nullptr ? nullptr : add + first * kBlockChannels;
-                    out.tiles = tiles;
-                    out.fetches = to_fetch > 0;
-                    out.fetch = next;
-                    if (out.fetches) {
-                      const int64_t fetched =
-                          tiles * segments * blocked_fetch_lines<0> * kCacheLine;
-                      next += fetched;
-                      to_fetch -= fetched;
-                    }
-                    l.kernel(pixels, groups, half)(x + first * l.step, offsets + s0, segments,
-                                                   weights, out);
-                  });
+        // Segments [from, end) of the pixels [begin_pixel, end_pixel) of the stretch.
+        const auto run_tiles = [&](int64_t begin_pixel, int64_t end_pixel, int64_t from,
+                                   int64_t end, const float* panel_from) HWY_ATTR {
+          for_tiles(end_pixel - begin_pixel, kTilePixels[groups - 1], 1,
+                    [&](int64_t at, int64_t pixels, int64_t tiles) HWY_ATTR {
+                      const int64_t first = begin_pixel + at;
+                      out.y = y + first * kBlockChannels;
+                      out.add = add == nullptr ? nullptr : add + first * kBlockChannels;
+                      out.tiles = tiles;
+                      out.fetches = to_fetch > 0;
+                      out.fetch = next;
+                      if (out.fetches) {
+                        const int64_t fetched =
+                            tiles * (end - from) * blocked_fetch_lines<0> * kCacheLine;
+                        next += fetched;
+                        to_fetch -= fetched;
+                      }
+                      l.kernel(pixels, groups, half)(x + first * l.step, offsets + from, end - from,
+                                                     panel_from, out);
+                    });
+        };
+        if (!l.by_tap) {
+          run_tiles(0, count, s0, s0 + segments, weights);
+          continue;
+        }
+        const Taps taps = taps_inside(row * s.stride_h - s.pad_top, s.in_h, s.k_h, s.dilation_h);
+        for (const TapPart& columns : l.columns) {
+          // The sums begin with the bias and end with the bounds.
+          int64_t first_of_all = -1, end_of_all = 0;
+          each_run_inside(l, taps, columns.taps, [&](int64_t from, int64_t end) {
+            if (first_of_all < 0) first_of_all = from;
+            end_of_all = end;
+          });
+          each_run_inside(l, taps, columns.taps, [&](int64_t from, int64_t end) HWY_ATTR {
+            const int64_t begin = std::max(from, s0), stop = std::min(end, s0 + segments);
+            const bool is_empty = from == end && s0 == 0;
+            if (begin >= stop && !is_empty) return;
+            const bool is_first = begin == first_of_all || is_empty,
+                       is_last = stop == end_of_all || is_empty;
+            out.bias = !is_first ? nullptr : args.bias == nullptr ? kNoBias : args.bias + channel;
+            out.min = is_last ? args.min : -kInfinity;
+            out.max = is_last ? args.max : kInfinity;
+            run_tiles(columns.begin, columns.end, begin, std::max(begin, stop),
+                      weights_at(panel, begin));
+          });
+        }
       }
       if (last && all.stages.wanted()) run_panel_stages(l, all, y_stride, r, panel, stage_planes);
     }
@@ -191,12 +232,16 @@ void run_pack_blocked(const ConvShape& s, const float* weights, float* packed, T
       const int64_t lanes = is_depthwise(s) ? 1 : l.lanes;
       float* to = packed + channel * depth * taps;
       const float* from = weights + channel * depth * taps;
-      // Steps of k are in the order of the file but where blocks of channels come between taps.
+      // Steps of k are in the order of the file but where blocks of channels come between taps, or
+      // taps one after the other.
       const bool as_they_are = lanes == 1 || taps == 1;
       const int64_t parts = as_they_are ? 1 : depth / lanes * taps, steps = depth * taps / parts;
       for (int64_t i = 0; i < parts; ++i, to += steps * width) {
-        pack_panel(from + i / taps * lanes * taps + i % taps, depth * taps, as_they_are ? 1 : taps,
-                   valid, width, steps, to);
+        const bool by_tap = !as_they_are && l.by_tap;
+        const int64_t plane = by_tap ? i % l.planes : i / taps,
+                      tap = by_tap ? i / l.planes : i % taps;
+        pack_panel(from + plane * lanes * taps + tap, depth * taps, as_they_are ? 1 : taps, valid,
+                   width, steps, to);
       }
     }
   });

@@ -29,7 +29,7 @@ bool blocked_conv_takes_blocked(const ConvShape& shape);
 /// Bytes of the packed weights.
 std::size_t blocked_weights_bytes(const ConvShape& shape);
 /// Packs weights [out_c, in_c / groups, k_h, k_w]. The layout depends on the active target, on the
-/// channels and on the window alone.
+/// channels, on the window and on whether taps_lie_apart.
 void pack_blocked_weights(const ConvShape& shape, const float* weights, float* packed,
                           ThreadPool& pool);
 /// Bytes of scratch memory that `blocked_conv` needs (a padded copy of x); may be 0. Throws

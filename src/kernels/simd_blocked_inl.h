@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "kernels/blocked_f32.h"
+#include "kernels/conv_taps.h"
 #include "kernels/simd_gemm_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -99,16 +100,6 @@ struct ChannelVector {
   std::int64_t y_second, add_second;  // from the first block to the second
   VecPair lo, hi, bias;
 };
-
-// The taps [begin, end) of a window that begins at position `first` that lie inside an image.
-struct Taps {
-  std::int64_t begin, end;
-};
-inline Taps taps_inside(std::int64_t first, std::int64_t in, std::int64_t k,
-                        std::int64_t dilation) {
-  const std::int64_t begin = first >= 0 ? 0 : std::min(k, ceil_div(-first, dilation));
-  return {begin, first >= in ? begin : std::clamp(ceil_div(in - first, dilation), begin, k)};
-}
 
 // The most groups of a tile, and the pixels of tiles with 1, 2, ... of them: as many sums as there
 // are registers, but for those of the operands.

@@ -41,7 +41,12 @@ struct BlockedLayout {
                        window_w = checked_mul(s.k_w - 1, s.dilation_w) + 1;
     image_h = checked_add(checked_mul(s.out_h - 1, s.stride_h), window_h);
     image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w), window_w);
-    copies = s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
+    by_tap = blocked && taps_lie_apart(s);
+    if (by_tap) {
+      columns = tap_parts(s.out_w, s.stride_w, s.pad_left, s.in_w, s.k_w, s.dilation_w);
+      image_origin = -(s.pad_top * s.in_w + s.pad_left) * lanes;
+    }
+    copies = !by_tap && (s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w);
     if (!copies) {
       image_h = s.in_h;
       image_w = s.in_w;
@@ -64,8 +69,8 @@ struct BlockedLayout {
     panels = ceil_div(groups, kTileGroups);
     pixels = checked_mul(s.out_h, s.out_w);
     // A window of one pixel at every pixel does not mind the ends of rows.
-    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
-                      s.out_h == s.in_h && s.out_w == s.in_w;
+    const bool flat = !copies && !by_tap && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 &&
+                      s.stride_w == 1 && s.out_h == s.in_h && s.out_w == s.in_w;
     rows = flat ? 1 : s.out_h;
     row_pixels = flat ? pixels : s.out_w;
     // The last stretch takes what is left, so that none is much shorter.
@@ -121,11 +126,18 @@ struct BlockedLayout {
   std::vector<std::int64_t> offsets() const {
     std::vector<std::int64_t> list;
     list.reserve(static_cast<std::size_t>(segments));
+    const auto offset = [&](std::int64_t p, std::int64_t kh, std::int64_t kw) {
+      return p * plane_floats + (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes;
+    };
+    for (std::int64_t tap = 0; by_tap && tap < shape.k_h * shape.k_w; ++tap) {
+      for (std::int64_t p = 0; p < planes; ++p)
+        list.push_back(offset(p, tap / shape.k_w, tap % shape.k_w));
+    }
+    if (by_tap) return list;
     for (std::int64_t p = 0; p < planes; ++p) {
       for (std::int64_t kh = 0; kh < shape.k_h; ++kh) {
         for (std::int64_t kw = 0; kw < shape.k_w; kw += lanes == 1 ? length : 1) {
-          list.push_back(p * plane_floats +
-                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * lanes);
+          list.push_back(offset(p, kh, kw));
         }
       }
     }
@@ -133,8 +145,11 @@ struct BlockedLayout {
   }
 
   const ConvShape& shape;
-  std::int64_t lanes, planes;  // of x: channels of a block or 1, and how many such planes
-  bool copies;                 // x is copied with its padding
+  std::int64_t lanes, planes;     // of x: channels of a block or 1, and how many such planes
+  bool copies;                    // x is copied with its padding
+  bool by_tap;                    // segments go tap by tap, those that lie inside
+  std::vector<TapPart> columns;   // then: of a row of results
+  std::int64_t image_origin = 0;  // then: where the first window begins in x, or would
   std::int64_t image_h, image_w, plane_floats, image_floats;
   std::int64_t images;                                  // that are taken at a time
   std::int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment

@@ -5,6 +5,7 @@
 
 #include "base/shape.h"
 #include "kernels/conv_groups.h"
+#include "kernels/conv_taps.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/winograd_f32.cc"
@@ -332,7 +333,8 @@ bool winograd_pays(const ConvShape& shape) {
 }
 
 bool blocked_winograd_pays(const ConvShape& shape) {
-  return has_channels(shape) && blocked_winograd_work(shape) < multiply_adds(shape);
+  return has_channels(shape) &&
+         blocked_winograd_work(shape) < multiply_adds(shape) * taken_taps(shape);
 }
 
 std::size_t winograd_weights_bytes(const ConvShape& shape) {

@@ -8,6 +8,7 @@
 #include "kernels/blocked_f32.h"
 #include "kernels/blocked_i8.h"
 #include "kernels/conv_bf16x3.h"
+#include "kernels/conv_taps.h"
 #include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
@@ -114,7 +115,8 @@ Choice direct(Op& op) {
   if (conv.empty()) return refuse("an empty tensor");
   const kernels::ConvShape shape = banded_conv_shape(op, conv);
   const std::string key = "blocked " + std::string(kernels::name_of(kernels::active_target())) +
-                          " " + std::to_string(conv.groups);
+                          " " + std::to_string(conv.groups) +
+                          (kernels::taps_lie_apart(shape) ? " tap by tap" : "");
   const Tensor packed = packed_weights(op, key, shape, kernels::blocked_weights_bytes(shape),
                                        kernels::pack_blocked_weights);
   op.set_scratch(static_cast<std::int64_t>(kernels::blocked_scratch_bytes(shape)));
@@ -286,7 +288,8 @@ double blocked_gain(const Op& op) {
     return 2e-3 * (winograd ? winograd_work / kWinograd : work / direct);
   };
   return microseconds(plain_winograd, kernels::winograd_work(shape), plain) -
-         microseconds(blocked_winograd, kernels::blocked_winograd_work(shape), blocked);
+         microseconds(blocked_winograd, kernels::blocked_winograd_work(shape),
+                      blocked / kernels::taken_taps(shape));
 }
 
 double reorder_cost(const Operand& plain) {
