@@ -302,7 +302,10 @@ void attention(Program& program) {
   for (int i = 0; i < program.size(); ++i) {
     if (!program.is(i, "Transpose")) continue;
     const ops::Op& join = program.op(i);
-    if (join.attr_ints("perm") != Axes{0, 2, 1, 3}) continue;
+    const Axes perm = join.attr_ints("perm");
+    // The batch may come second, if it is of one.
+    const bool is_second = perm == Axes{2, 0, 1, 3} && join.in_shape(0)[0] == 1;
+    if (perm != Axes{0, 2, 1, 3} && !is_second) continue;
     const int mix = program.maker_of(whole(program, program.in(i, 0)), "MatMul");
     if (mix < 0) continue;
     const Weights weights = weights_of(program, mix);

@@ -32,13 +32,16 @@ bool skip_packing(const Program& program, Path& path, Axes& now) {
   return true;
 }
 
-// From heads that are repeated, a Reshape of an Expand [B, G, n, S, D], back to each once.
+// From heads that are repeated, an Expand [B, G, n, S, D] or a Reshape of it, back to each once.
 void skip_repeat(const Program& program, Path& path) {
-  const int expand = program.maker_of(program.slot(path.slot).view_of, "Expand");
-  if (expand < 0 || !path.repeats.empty()) return;
   const Shape& heads = program.slot(path.slot).operand.shape;
+  const int repeated = heads.size() == 5 ? path.slot : program.slot(path.slot).view_of;
+  const int expand = program.maker_of(repeated, "Expand");
+  if (expand < 0 || !path.repeats.empty()) return;
   Shape once = program.op(expand).out_shape(0);
-  if (once.size() != 5 || heads != Shape{once[0], once[1] * once[2], once[3], once[4]}) return;
+  if (once.size() != 5 ||
+      (heads != once && heads != Shape{once[0], once[1] * once[2], once[3], once[4]}))
+    return;
   once[2] = 1;
   if (program.op(expand).in_shape(0) != once) return;
   path.slot = program.in(expand, 0);
@@ -66,6 +69,48 @@ void skip_merging(const Program& program, Path& path, Axes& now) {
     const Shape& four = program.slot(path.slot).operand.shape;
     if (four.size() == 4 && Shape{four[0] * four[1], four[2], four[3]} == three) return;
   }
+}
+
+// The slot, or one that it is a view of, of that shape; else -1.
+int known_as(const Program& program, int slot, const Shape& shape) {
+  while (slot >= 0 && program.slot(slot).operand.shape != shape) slot = program.slot(slot).view_of;
+  return slot;
+}
+
+// Over a Transpose of heads that were one axis with the batch just for that: [B, H, D, S] is
+// [B * H, D, S], turned from [B * H, S, D], which is [B, H, S, D], or an Expand [B, G, n, S, D].
+bool skip_turning(const Program& program, Path& path, Axes& now) {
+  const Shape heads = program.slot(path.slot).operand.shape;
+  if (heads.size() != 4) return false;
+  const int turned = known_as(program, path.slot, {heads[0] * heads[1], heads[2], heads[3]});
+  const int transpose = turned < 0 ? -1 : program.maker_of(turned, "Transpose");
+  if (transpose < 0 || program.op(transpose).attr_ints("perm") != Axes{0, 2, 1}) return false;
+  const int rows = program.in(transpose, 0), written = whole(program, rows);
+  int source = known_as(program, rows, {heads[0], heads[1], heads[3], heads[2]});
+  if (source < 0 && program.maker_of(written, "Expand") >= 0) {
+    const Shape& five = program.slot(written).operand.shape;
+    if (five.size() == 5 && five[0] == heads[0] && five[1] * five[2] == heads[1]) source = written;
+  }
+  if (source < 0 && heads[0] == 1) source = rows;
+  if (source < 0) return false;
+  for (std::int64_t& axis : now) axis = axis < 2 ? axis : 5 - axis;
+  path.members.push_back(transpose);
+  path.slot = source;
+  return true;
+}
+
+// From heads of a batch of one that were turned without its axis, [H, S, D] or [1, H, S, D], to the
+// rows [S, H, D]: torch.nn.MultiheadAttention puts the batch second.
+bool skip_rows_ahead(const Program& program, Path& path, Axes& now) {
+  Shape heads = program.slot(path.slot).operand.shape;
+  if (heads.size() == 4 && heads[0] == 1) heads.erase(heads.begin());
+  const int three = heads.size() == 3 ? known_as(program, path.slot, heads) : -1;
+  const int transpose = three < 0 ? -1 : program.maker_of(three, "Transpose");
+  if (transpose < 0 || program.op(transpose).attr_ints("perm") != Axes{1, 0, 2}) return false;
+  for (std::int64_t& axis : now) axis = axis == 1 || axis == 2 ? 3 - axis : axis;
+  path.members.push_back(transpose);
+  path.slot = program.in(transpose, 0);
+  return true;
 }
 
 }  // namespace
@@ -103,10 +148,14 @@ Path source_of(const Program& program, int heads, const Axes& axes, const Axes& 
     if (now == axes) return path;
     if (now == heads_axes) {
       skip_repeat(program, path);
+      // Repeated in another way.
+      if (path.repeats.empty() && program.slot(path.slot).operand.shape.size() > 4) return made;
       made = path;
       made.by_heads = true;
     }
     if (path.repeats.empty() && skip_packing(program, path, now)) return now == axes ? path : made;
+    if (skip_turning(program, path, now)) continue;
+    if (skip_rows_ahead(program, path, now)) return now == axes ? path : made;
     const int transpose = program.maker_of(path.slot, "Transpose");
     if (transpose < 0 || program.op(transpose).in_rank(0) != 4) return made;
     Axes perm = program.op(transpose).attr_ints("perm");
@@ -140,6 +189,7 @@ void skip_split(const Program& program, Path& queries, Path& keys, Path& values)
 Shape rows_at(const Program& program, const Path& path) {
   Shape shape = program.slot(path.slot).operand.shape;
   if (shape.size() == 5) shape.erase(shape.begin() + 2);
+  if (shape.size() == 3) shape.insert(shape.begin(), 1);
   if (path.by_heads) std::swap(shape[1], shape[2]);
   return shape;
 }

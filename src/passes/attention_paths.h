@@ -29,8 +29,8 @@ void skip_factors(const Program& program, Path& path);
 
 /// From heads back to the rows [B, S, H, D] that they were split from, or to where they were made:
 /// `axes` says which axes of the rows the product takes, in its order, `heads_axes` which of the
-/// heads. Heads may be one axis with the batch, [B * H, S, D]. The slot is -1 where that is not how
-/// they were made.
+/// heads. Heads may be one axis with the batch, [B * H, S, D], and rows without a batch of one,
+/// [S, H, D]. The slot is -1 where that is not how they were made.
 Path source_of(const Program& program, int heads, const Axes& axes, const Axes& heads_axes);
 
 /// From rows that a Split took side by side, [B, S, 3 * H * D], back to those.

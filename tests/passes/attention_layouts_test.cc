@@ -160,6 +160,108 @@ TEST(AttentionPass, HeadsThatAreOneAxisWithTheBatch) {
   }
 }
 
+// As PyTorch's newer exporter has it: keys are turned while their heads are one axis with the
+// batch, queries and keys are scaled behind that, and weights guarded where a mask is added.
+TEST(AttentionPass, KeysThatAreTurnedAsOneAxis) {
+  for (const bool with_mask : {false, true}) {
+    for (const bool is_other : {false, true}) {
+      G g;
+      const auto shape = [&](const std::string& name, const Shape& sizes) {
+        g.constant(name,
+                   Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
+      };
+      g.constant("factor", Tensor::scalar(0.6F)).constant("zero", Tensor::scalar(0.0F));
+      shape("split", {kBatch, -1, kHeads, kSize});
+      shape("one_axis", {-1, kKeys, kSize});
+      shape("four_axes", {kBatch, kHeads, kSize, kKeys});
+      shape("y_shape", {kBatch, kRows, -1});
+      Feeds feeds;
+      for (const std::string name : {"q", "k", "v"}) {
+        const Shape rows = {kBatch, name == "q" ? kRows : kKeys, kHeads * kSize};
+        g.input(name, DType::f32, rows).node("Reshape", {name, "split"}, {name + "4"});
+        g.node("Transpose", {name + "4"}, {name + "h"}, {G::ints("perm", {0, 2, 1, 3})});
+        feeds.emplace_back(name, G::random(rows, static_cast<int>(name[0])));
+      }
+      // Not turned, though given the turned ones' shape, they are no keys.
+      g.node("Reshape", {"kh", "one_axis"}, {"k3"});
+      if (is_other) {
+        g.node("Identity", {"k3"}, {"kt3"});
+      } else {
+        g.node("Transpose", {"k3"}, {"kt3"}, {G::ints("perm", {0, 2, 1})});
+      }
+      g.node("Reshape", {"kt3", "four_axes"}, {"kt"}).node("Mul", {"kt", "factor"}, {"kf"});
+      g.node("Mul", {"qh", "factor"}, {"qf"}).node("MatMul", {"qf", "kf"}, {"scores"});
+      std::vector<std::string> inner = {"qf", "kh", "kt3", "kt", "kf", "scores", "weights"};
+      std::string taken = "scores", weights = "weights";
+      if (with_mask) {
+        g.input("mask", DType::f32, {1, 1, kRows, kKeys});
+        g.node("Add", {"scores", "mask"}, {"masked"});
+        feeds.emplace_back("mask", G::random({1, 1, kRows, kKeys}, 4));
+        taken = "masked";
+        inner.push_back("masked");
+      }
+      g.node("Softmax", {taken}, {"weights"}, {G::number("axis", -1)});
+      if (with_mask) {
+        g.node("IsNaN", {"weights"}, {"nan"})
+            .node("Where", {"nan", "zero", "weights"}, {"guarded"});
+        weights = "guarded";
+        inner.push_back("guarded");
+      }
+      g.node("MatMul", {weights, "vh"}, {"mixed"});
+      g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+      g.node("Reshape", {"joined", "y_shape"}, {"y"}).output("y");
+      if (is_other) {
+        const Model model = g.finish();
+        const Session session(model, {.threads = 1});
+        EXPECT_FALSE(is_by(session.explain(feeds), "attention"));
+        const Session plain(model, {.threads = 1, .disabled_passes = {"all"}});
+        expect_near(session.run(feeds)[0], plain.run(feeds)[0], 1e-5);
+      } else {
+        expect_attention(g.finish(), feeds, inner);
+      }
+    }
+  }
+}
+
+// torch.nn.MultiheadAttention: the batch comes second, and one of one image is not there at all
+// while heads are put in front.
+TEST(AttentionPass, ABatchOfOneThatComesSecond) {
+  for (const std::int64_t batch : {1, 2}) {
+    G g;
+    const auto shape = [&](const std::string& name, const Shape& sizes) {
+      g.constant(name, Tensor::of<std::int64_t>({static_cast<std::int64_t>(sizes.size())}, sizes));
+    };
+    Feeds feeds;
+    for (const std::string name : {"q", "k", "v"}) {
+      const std::int64_t rows = name == "q" ? kRows : kKeys;
+      g.input(name, DType::f32, {rows, batch, kHeads * kSize});
+      feeds.emplace_back(name, G::random({rows, batch, kHeads * kSize}, static_cast<int>(name[0])));
+      shape(name + "_split", {rows, batch * kHeads, kSize});
+      shape(name + "_four",
+            name == "k" ? Shape{batch, kHeads, kSize, rows} : Shape{batch, kHeads, rows, kSize});
+      g.node("Reshape", {name, name + "_split"}, {name + "3"});
+      g.node("Transpose", {name + "3"}, {name + "h"}, {G::ints("perm", {1, 0, 2})});
+      if (name == "k") g.node("Transpose", {"kh"}, {"kt3"}, {G::ints("perm", {0, 2, 1})});
+      g.node("Reshape", {name == "k" ? "kt3" : name + "h", name + "_four"}, {name + "f"});
+    }
+    g.node("MatMul", {"qf", "kf"}, {"scores"});
+    g.node("Softmax", {"scores"}, {"weights"}, {G::number("axis", -1)});
+    g.node("MatMul", {"weights", "vf"}, {"mixed"});
+    g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {2, 0, 1, 3})});
+    shape("y_shape", {kRows * batch, kHeads * kSize});
+    g.node("Reshape", {"joined", "y_shape"}, {"y"}).output("y");
+    const Model model = g.finish();
+    if (batch == 1) {
+      expect_attention(model, feeds, {"qh", "kh", "kt3", "kf", "vf", "scores", "weights", "mixed"});
+      continue;
+    }
+    const Session session(model, {.threads = 1}),
+        plain(model, {.threads = 1, .disabled_passes = {"all"}});
+    EXPECT_FALSE(is_by(session.explain(feeds), "attention"));
+    expect_near(session.run(feeds)[0], plain.run(feeds)[0], 1e-5);
+  }
+}
+
 // Scores that somebody else reads ahead of the last step, under another name that attention's own
 // steps have read by then.
 TEST(AttentionPass, AReaderInBetween) {
@@ -176,7 +278,7 @@ TEST(AttentionPass, AReaderInBetween) {
 
 // A decoder's: keys by heads, as they come out of a cache, values by rows, both repeated for the
 // heads that share them; queries rotated or not. Sizes of the Expand can be wrong.
-G decoder(std::int64_t rows, bool rotated, const Shape& repeats) {
+G decoder(std::int64_t rows, bool rotated, const Shape& repeats, bool turned_as_one = false) {
   constexpr std::int64_t kGroups = 2, kAll = 6;
   G g;
   g.input("q", DType::f32, {kBatch, rows, kAll * kSize});
@@ -199,9 +301,18 @@ G decoder(std::int64_t rows, bool rotated, const Shape& repeats) {
   for (const auto& [from, name] : {std::pair<std::string, std::string>{"k", "k"}, {"vh", "v"}}) {
     g.node("Unsqueeze", {from, "two"}, {name + "u"});
     g.node("Expand", {name + "u", "repeats"}, {name + "e"});
+    if (name == "k" && turned_as_one) continue;
     g.node("Reshape", {name + "e", "repeated"}, {name + "r"});
   }
-  g.node("Transpose", {"kr"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  if (turned_as_one) {
+    shape("one_axis", {kBatch * kAll, kKeys, kSize});
+    shape("turned", {kBatch, kAll, kSize, kKeys});
+    g.node("Reshape", {"ke", "one_axis"}, {"k3"});
+    g.node("Transpose", {"k3"}, {"kt3"}, {G::ints("perm", {0, 2, 1})});
+    g.node("Reshape", {"kt3", "turned"}, {"kt"});
+  } else {
+    g.node("Transpose", {"kr"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})});
+  }
   g.node("MatMul", {rotated ? "qr" : "qh", "kt"}, {"scores"});
   g.constant("factor", Tensor::scalar(0.5F)).node("Mul", {"scores", "factor"}, {"scaled"});
   g.weight("mask", {rows, kKeys}).node("Add", {"scaled", "mask"}, {"masked"});
@@ -225,6 +336,8 @@ TEST(AttentionPass, HeadsThatShareKeysAndValues) {
                      decoder_feeds(rows),
                      {"qh", "ke", "kr", "kt", "vh", "ve", "vr", "scores", "scaled", "masked",
                       "weights", "mixed"});
+    expect_attention(decoder(rows, false, {kBatch, 2, 3, kKeys, kSize}, true).finish(),
+                     decoder_feeds(rows), {"ke", "k3", "kt3", "kt", "ve", "scores", "weights"});
     const Model model = decoder(rows, true, {kBatch, 2, 3, kKeys, kSize}).finish();
     const std::string plan = Session(model, {.threads = 1}).explain(decoder_feeds(rows));
     EXPECT_TRUE(is_by(plan, "attention")) << plan;
