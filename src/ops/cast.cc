@@ -225,6 +225,8 @@ Choice cast(Op& op) {
   });
 }
 
+bool keeps_type(const Op& op) { return op.in(0).dtype == op.out(0).dtype; }
+
 Row& declare_cast(Registry& op, TypeSet types, Kind to) {
   return op("Cast")
       .required("to", to)
@@ -232,7 +234,8 @@ Row& declare_cast(Registry& op, TypeSet types, Kind to) {
       .out("output", types)
       .infer(infer_cast)
       .simd_kernel("simd convert", cast_vectors)
-      .kernel("reference", cast);
+      .kernel("reference", cast)
+      .view_where(keeps_type);
 }
 
 Row& declare_cast_like(Registry& op, TypeSet types) {
@@ -242,7 +245,8 @@ Row& declare_cast_like(Registry& op, TypeSet types) {
       .out("output", like(1))
       .infer(infer_cast_like)
       .simd_kernel("simd convert", cast_vectors)
-      .kernel("reference", cast);
+      .kernel("reference", cast)
+      .view_where(keeps_type);
 }
 
 }  // namespace

@@ -159,5 +159,6 @@ MEZZO_FAMILY(dropout) {
       .kernel("inference", inference)
       .kernel("reference", reference)
       .in_place(0)
-      .random();
+      .random()
+      .view_where(is_inference);
 }

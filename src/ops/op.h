@@ -158,6 +158,8 @@ class Row {
   // What passes and the planner must know.
   /// Output 0 has the bytes of input 0, under another shape at most: no step is needed.
   Row& view();
+  /// The same of nodes that `where` holds for.
+  Row& view_where(bool (*where)(const Op&));
   /// Output 0 may lie where input `i` lies, when they have the same shape and type.
   Row& in_place(int i);
   /// The first axis is a batch: each image of the outputs depends on the same image of these
@@ -187,6 +189,7 @@ class Row {
   const std::vector<Formal>& inputs() const { return inputs_; }
   const std::vector<Formal>& outputs() const { return outputs_; }
   bool is_view() const { return view_; }
+  bool is_view(const Op& op) const { return view_ || (view_where_ != nullptr && view_where_(op)); }
   /// Whether the outputs' elements are those of inputs, as they are: a view, or what is done by
   /// size.
   bool moves_elements() const { return view_ || by_size_; }
@@ -232,6 +235,7 @@ class Row {
   std::vector<Formal> inputs_, outputs_;
   Infer infer_;
   std::vector<NamedChooser> kernels_;
+  bool (*view_where_)(const Op&) = nullptr;
   bool view_ = false, by_size_ = false, random_ = false, from_shapes_ = false,
        batched_by_shape_ = false;
   std::vector<int> in_place_, batched_;

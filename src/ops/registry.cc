@@ -163,6 +163,11 @@ Row& Row::view() {
   return *this;
 }
 
+Row& Row::view_where(bool (*where)(const Op&)) {
+  view_where_ = where;
+  return *this;
+}
+
 Row& Row::in_place(int i) {
   in_place_.push_back(i);
   return *this;

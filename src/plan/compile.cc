@@ -320,7 +320,7 @@ void Compiler::add_step(NodeId id, std::shared_ptr<ops::Op> op, std::vector<int>
                         std::vector<int> captures, bool as_before) {
   const graph::Node& node = graph_.node(id);
   const ops::Row& row = op->row();
-  const bool view = row.is_view() && !op->has_out(1) && op->out(0).known;
+  const bool view = row.is_view(*op) && !op->has_out(1) && op->out(0).known;
   int next = static_cast<int>(plan_->slots.size());
   std::vector<int> outs(at(op->outputs()), -1);
   for (int i = 0; i < op->outputs(); ++i) {

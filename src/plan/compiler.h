@@ -134,6 +134,7 @@ class Compiler {
   void finish_continuation();
 
   // fuse.cc
+  void read_through();
   void fuse();
   struct Kept {
     std::string reason;

@@ -95,7 +95,7 @@ Compiler::Results Compiler::results_of(NodeId id, ops::Op& op, bool of_file) {
   const graph::Node& node = graph_.node(id);
   Results results = of_file ? folded_before(node) : Results();
   if (results.empty()) {
-    const bool view = op.row().is_view() && op.outputs() == 1;
+    const bool view = op.row().is_view(op) && op.outputs() == 1;
     std::vector<Tensor> tensors = view ? std::vector{op.constant(0)->reshaped(op.out_shape(0))}
                                        : evaluate(op, resources_.pool());
     for (Tensor& tensor : tensors) results.push_back(std::make_shared<Tensor>(std::move(tensor)));

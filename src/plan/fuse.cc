@@ -141,8 +141,26 @@ bool Compiler::has_pass(std::string_view name) const {
                      [&](const passes::Pass& pass) { return pass.name == name; });
 }
 
+// Steps read what an Identity is of, or a Cast to the same type, rather than that: passes look for
+// who computes a value.
+void Compiler::read_through() {
+  const auto is_same = [&](const Slot& view) {
+    const Slot& source = plan_->slots[at(view.alias_of)];
+    return view.alias_begin == 0 && view.dtype == source.dtype && view.shape == source.shape &&
+           view.kept_for == source.kept_for;
+  };
+  for (Step& step : plan_->steps) {
+    if (step.kind != Step::Kind::kernel) continue;
+    for (int& slot : step.in) {
+      while (slot >= 0 && plan_->slots[at(slot)].alias_of >= 0 && is_same(plan_->slots[at(slot)]))
+        slot = plan_->slots[at(slot)].alias_of;
+    }
+  }
+}
+
 void Compiler::fuse() {
   if (resources_.passes().empty()) return;
+  read_through();
   std::vector<Kept> kept = reasons_to_keep();
   std::vector<passes::Slot> slots(plan_->slots.size());
   // Shapes, and the lists of what steps take and give, are lent to the program.

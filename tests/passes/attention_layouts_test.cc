@@ -262,6 +262,45 @@ TEST(AttentionPass, ABatchOfOneThatComesSecond) {
   }
 }
 
+// What changes nothing lies between: a Cast to the same type, an Identity, a Dropout of inference.
+TEST(AttentionPass, StepsThatChangeNothing) {
+  const Shape rows = {kBatch, kHeads, kRows, kSize}, keys = {kBatch, kHeads, kKeys, kSize};
+  G g;
+  g.input("q", DType::f32, rows).input("k", DType::f32, keys).input("v", DType::f32, keys);
+  g.constant("factor", Tensor::scalar(0.5F)).constant("ratio", Tensor::scalar(0.1F));
+  g.constant("y_shape", Tensor::of<std::int64_t>({3}, {kBatch, kRows, kHeads * kSize}));
+  const G::Attributes to_float = {G::number("to", 1)};
+  g.node("Transpose", {"k"}, {"kt"}, {G::ints("perm", {0, 1, 3, 2})})
+      .node("Cast", {"kt"}, {"kc"}, to_float);
+  g.node("MatMul", {"q", "kc"}, {"scores"}).node("Cast", {"scores"}, {"scores_cast"}, to_float);
+  g.node("Mul", {"scores_cast", "factor"}, {"scaled"}).node("Identity", {"scaled"}, {"same"});
+  g.node("Softmax", {"same"}, {"weights"}, {G::number("axis", -1)});
+  g.node("Dropout", {"weights", "ratio"}, {"dropped"}).node("MatMul", {"dropped", "v"}, {"mixed"});
+  g.node("Transpose", {"mixed"}, {"joined"}, {G::ints("perm", {0, 2, 1, 3})});
+  g.node("Reshape", {"joined", "y_shape"}, {"y"}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds = {
+      {"q", G::random(rows, 1)}, {"k", G::random(keys, 2)}, {"v", G::random(keys, 3)}};
+  expect_attention(model, feeds, {"kc", "scores_cast", "same", "dropped", "mixed"});
+  // Under both names at once: tensors of their own.
+  const Session session(model, {.threads = 1});
+  const Tensor expected = session.run(feeds, {"weights"})[0];
+  Outputs both = session.run(feeds, {"weights", "dropped", "y"});
+  Tensor weights = both[0];
+  weights.mutable_values<float>()[0] = 7;
+  expect_near(both[1], expected, 1e-6);
+  // A Dropout of training is none of these.
+  G training;
+  training.input("x", DType::f32, {4000}).constant("ratio", Tensor::scalar(0.5F));
+  training.constant("yes", Tensor::scalar(true));
+  training.node("Dropout", {"x", "ratio", "yes"}, {"d"}).node("Neg", {"d"}, {"y"}).output("y");
+  const Tensor ones = Tensor::of<float>({4000}, std::vector<float>(4000, 1.0F));
+  const Tensor y = Session(training.finish(), {.threads = 1}).run({{"x", ones}})[0];
+  const auto dropped = std::count(y.values<float>().begin(), y.values<float>().end(), 0.0F);
+  EXPECT_GT(dropped, 1000);
+  EXPECT_LT(dropped, 3000);
+}
+
 // Scores that somebody else reads ahead of the last step, under another name that attention's own
 // steps have read by then.
 TEST(AttentionPass, AReaderInBetween) {
