@@ -316,6 +316,7 @@ class Groups {
         known->second = program_.add_slot(slot, turned(program_.slot(slot).operand.shape));
       return known->second;
     };
+    std::map<int, int> readers;  // by taken slot: what a step gives that reads it
     for (auto i = group.rbegin(); i != group.rend(); ++i) {
       Member& member = members_.at(*i);
       Replacement& step = member.replacement;
@@ -328,6 +329,7 @@ class Groups {
         }
       }
       if (member.gives_image) step.out = {image_of(out)};
+      for (const int slot : member.images) readers[slot] = step.out[0];
       program_.replace({*i}, std::move(step), {}, {});
       if (edges.wanted.contains(out))
         program_.insert(*i + 1, transpose(perm_, image_of(out), out), *i);
@@ -338,7 +340,7 @@ class Groups {
       program_.insert(first, transpose(inverse_, slot, images.at(slot)), first);
     }
     for (const int slot : edges.taken)
-      program_.drop_unread(program_.slot(slot).producer, program_.slot(images.at(slot)).users[0]);
+      program_.drop_unread(program_.slot(slot).producer, program_.slot(readers.at(slot)).producer);
   }
 
   // Numbers along one of the last axes, along the same one in the other order.

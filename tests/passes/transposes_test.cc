@@ -44,8 +44,12 @@ int transposes_left(G& g, std::vector<std::string> names) {
   }
   names.emplace_back("y");
   compare(names);
+  // Nodes are counted, not kernels.
+  RunStats stats, plain_stats;
   std::vector<StepTime> times;
-  with.run(picture(), {"y"}, {.times = &times});
+  with.run(picture(), {"y"}, {.stats = &stats, .times = &times});
+  without.run(picture(), {"y"}, {.stats = &plain_stats});
+  EXPECT_EQ(stats.nodes_executed, plain_stats.nodes_executed);
   return static_cast<int>(std::count_if(times.begin(), times.end(), [](const StepTime& time) {
     return time.kernel == "moving elements" && time.op_type == "Transpose";
   }));
