@@ -1,4 +1,6 @@
 // A Pad with zeros along the spatial axes, and the Conv behind it, which pads itself.
+#include "passes/pad.h"
+
 #include <algorithm>
 
 #include "passes/passes.h"
@@ -12,14 +14,6 @@ bool pads_with_zeros(const Program& program, int pad) {
   if (op.attr_string("mode") != "constant") return false;
   if (op.opset() < 11) return op.attr_float("value") == 0;
   return program.in(pad, 2) < 0 || program.number(program.in(pad, 2)) == 0.0F;
-}
-
-// What is put before and behind each axis; empty where that is not known.
-std::vector<std::int64_t> pads_of(const Program& program, int pad) {
-  const ops::Op& op = program.op(pad);
-  if (op.opset() < 2 || op.has_in(3)) return {};
-  if (op.opset() < 11) return op.attr_ints("pads");
-  return op.is_constant(1) ? op.ints(1) : std::vector<std::int64_t>();
 }
 
 void join(Program& program, int pad, int conv) {
@@ -51,6 +45,13 @@ void join(Program& program, int pad, int conv) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> pads_of(const Program& program, int pad) {
+  const ops::Op& op = program.op(pad);
+  if (op.opset() < 2 || op.has_in(3)) return {};
+  if (op.opset() < 11) return op.attr_ints("pads");
+  return op.is_constant(1) ? op.ints(1) : std::vector<std::int64_t>();
+}
 
 void pad(Program& program) {
   for (int i = 0; i < program.size(); ++i) {

@@ -9,6 +9,7 @@
 
 #include "base/shape.h"
 #include "passes/elementwise.h"
+#include "passes/pad.h"
 #include "passes/passes.h"
 
 namespace mezzo::passes {
@@ -144,11 +145,10 @@ class Groups {
 
   bool pad(int i, Member& member) const {
     const ops::Op& op = program_.op(i);
-    if (op.opset() < 11 || op.has_in(3) || !op.is_constant(1) || !is_image(program_.in(i, 0)))
-      return false;
+    if (op.opset() < 11 || !is_image(program_.in(i, 0))) return false;
     const int value = program_.in(i, 2);
     if (value >= 0 && !program_.number(value)) return false;
-    const Axes before = op.ints(1);
+    const Axes before = pads_of(program_, i);
     const std::size_t rank = perm_.size();
     if (before.size() != 2 * rank) return false;
     Axes pads(before.size());
@@ -170,9 +170,9 @@ class Groups {
     const std::vector<int>& parts = program_.step(i).in;
     if (!std::all_of(parts.begin(), parts.end(), [&](int slot) { return is_image(slot); }))
       return false;
-    const std::int64_t axis = program_.op(i).attr_int("axis");
-    const auto rank = static_cast<std::int64_t>(perm_.size());
-    member.replacement.attributes = {attribute("axis", perm_[at(axis < 0 ? axis + rank : axis)])};
+    const std::int64_t axis =
+        normalize_axis(program_.op(i).attr_int("axis"), static_cast<int>(perm_.size()));
+    member.replacement.attributes = {attribute("axis", perm_[at(axis)])};
     member.images = parts;
     return true;
   }
@@ -182,10 +182,9 @@ class Groups {
     const bool by_input = op.opset() >= 18;
     if (!is_image(program_.in(i, 0)) || (by_input && (!op.has_in(1) || !op.is_constant(1))))
       return false;
-    const auto rank = static_cast<std::int64_t>(perm_.size());
     std::set<std::int64_t> dropped;
     for (const std::int64_t axis : by_input ? op.ints(1) : op.attr_ints("axes"))
-      dropped.insert(axis < 0 ? axis + rank : axis);
+      dropped.insert(normalize_axis(axis, static_cast<int>(perm_.size())));
     if (dropped.empty()) return false;
     Axes axes;
     for (const std::int64_t axis : dropped) axes.push_back(perm_[at(axis)]);
