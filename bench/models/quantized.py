@@ -2,7 +2,8 @@
 
 Those of generate.py and families.py, quantised as users do it: ONNX Runtime folds what can be folded, measures the ranges of all
 tensors on a few random inputs, and writes QuantizeLinear and DequantizeLinear around what it quantises. Activations are uint8,
-weights int8 with a scale for each channel.
+weights int8 with a scale for each channel; of those called `default`, as the tool does it by default, activations are int8 and
+each weight has one scale.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import onnx
 from generate import write as write_float
 
 _NETWORKS = ("squeezenet1.1", "mobilenet_v2", "resnet50", "mobilenet_v3", "efficientnet_b0", "yolov8n", "minilm")
-INT8 = {f"{name}_int8": name for name in _NETWORKS}
+_BY_DEFAULT = {f"{name}_int8_default": name for name in ("mobilenet_v2", "resnet50", "minilm")}
+INT8 = {f"{name}_int8": name for name in _NETWORKS} | _BY_DEFAULT
 
 
 class _Inputs:
@@ -51,15 +53,18 @@ def write(folder: pathlib.Path, name: str) -> pathlib.Path:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = os.fspath(folded)
     onnxruntime.InferenceSession(os.fspath(write_float(folder, INT8[name])), options, providers=["CPUExecutionProvider"])
+    types = {
+        "activation_type": quantization.QuantType.QUInt8,
+        "weight_type": quantization.QuantType.QInt8,
+        "per_channel": True,
+    }
     logging.disable(logging.WARNING)  # it advises to fold first
     quantization.quantize_static(
         folded,
         path,
         _Inputs(folded),
         quant_format=quantization.QuantFormat.QDQ,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        per_channel=True,
+        **({} if name in _BY_DEFAULT else types),
     )
     logging.disable(logging.NOTSET)
     folded.unlink()

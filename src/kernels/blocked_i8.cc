@@ -19,7 +19,8 @@
 // Output channels come in units: as many blocks as a vector has parts of 128 bits, in two vectors.
 // A tile of pixels and one unit is held in registers while all taps of all input channels run, four
 // of them a step. Weights come as panels [unit][step][two vectors]. An image whose windows reach
-// beyond it is copied first with its padding, and a plain one to pixels of four bytes.
+// beyond it is copied first with its padding, and a plain one to pixels of four bytes. Signed bytes
+// are copied as unsigned ones, of 128 more.
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -32,7 +33,7 @@ using std::uint8_t;
 // Bytes of x that a task reads for each unit of weights: a part of the second-level cache.
 constexpr int64_t kTaskBytes = 256 << 10;
 
-// What packed weights begin with: the bytes of each unit's rest steps, which follow the panels.
+// What packed weights begin with: the bytes that are kept for rests, which follow the panels.
 constexpr int64_t kHeaderBytes = 64;
 
 // Where a unit's pixels go.
@@ -42,12 +43,12 @@ struct ByteTile {
   int blocks;           // of the unit that there are
   const int32_t* offsets;
   const float *multipliers, *addends;
-  RestSteps rests;
+  Rests rests;
   int64_t tiles = 1;  // beside each other
 };
 
 // Tiles of P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
-template <QuadSums kSums, int P, int Step, int Length, bool kSigned>
+template <QuadSums kSums, int P, int Step, int Length>
 HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* offsets,
                                int64_t segments, const uint8_t* HWY_RESTRICT weights,
                                const ByteTile& out, const QuadFinish& finish) {
@@ -66,17 +67,19 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
       }
     }
     const auto pixels = [](const uint8_t* from) {
-      return [from](int p) HWY_ATTR { return broadcast_quad<kSigned>(from + p * Step); };
+      return [from](int p) HWY_ATTR { return from + p * Step; };
     };
-    add_rests<kSums>(out.rests, sums, [&](int64_t step) {
-      return pixels(x + offsets[step / Length] + 4 * (step % Length));
-    });
+    add_rests<kSums>(out.rests, sums, [&](int64_t at) { return pixels(x + at); });
     const uint8_t* step = weights;
     for (int64_t s = 0; s < segments; ++s) {
       const uint8_t* xs = x + offsets[s];
-      MEZZO_UNROLL
-      for (int c = 0; c < Length; ++c, step += kQuadStepBytes)
-        add_step<kSums>(step, sums, pixels(xs + 4 * c));
+      if constexpr (Length == 2) {
+        add_steps<kSums>(step, sums, pixels(xs), pixels(xs + 4));
+        step += 2 * kQuadStepBytes;
+      } else {
+        add_step<kSums>(step, sums, pixels(xs));
+        step += kQuadStepBytes;
+      }
     }
     const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
                                             hn::LoadU(df, out.multipliers + kQuadLanes)},
@@ -101,17 +104,17 @@ using TileKernel = void (*)(const uint8_t*, const int64_t*, int64_t, const uint8
                             const ByteTile&, const QuadFinish&);
 using TileKernels = std::array<TileKernel, kMostPixels>;
 
-template <QuadSums kSums, int Step, int Length, bool kSigned, int... P>
+template <QuadSums kSums, int Step, int Length, int... P>
 constexpr TileKernels tile_kernels(std::integer_sequence<int, P...>) {
-  return {compute_tile<kSums, P + 1, Step, Length, kSigned>...};
+  return {compute_tile<kSums, P + 1, Step, Length>...};
 }
 
-template <QuadSums kSums, bool kSigned>
+template <QuadSums kSums>
 const TileKernels& kernels_of(const ByteLayout& l) {
   constexpr std::make_integer_sequence<int, kMostPixels> kPixels;
   static constexpr TileKernels kKernels[] = {
-      tile_kernels<kSums, 8, 2, kSigned>(kPixels), tile_kernels<kSums, 16, 2, kSigned>(kPixels),
-      tile_kernels<kSums, 4, 1, kSigned>(kPixels), tile_kernels<kSums, 8, 1, kSigned>(kPixels)};
+      tile_kernels<kSums, 8, 2>(kPixels), tile_kernels<kSums, 16, 2>(kPixels),
+      tile_kernels<kSums, 4, 1>(kPixels), tile_kernels<kSums, 8, 1>(kPixels)};
   return kKernels[(l.pixel == 4 ? 2 : 0) + l.shape.stride_w - 1];
 }
 
@@ -124,10 +127,13 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                const uint8_t* image, const int64_t* offsets, uint8_t* y, const ByteRange& r) {
   const QuadFinish finish(args);
   const int64_t out_blocks = l.shape.out_c / kBlockChannels;
-  const int64_t row_bytes = l.shape.stride_h * l.image_w * l.pixel;
+  const int64_t row_bytes = l.shape.stride_h * l.image_w * l.pixel,
+                most_pixels = most_tile_rows(kMostPixels);
   const auto* weights = static_cast<const uint8_t*>(args.packed_weights) + kHeaderBytes;
   const uint8_t* rests = weights + l.units * l.unit_bytes();
-  const int64_t rest_bytes = *static_cast<const int64_t*>(args.packed_weights);
+  const int64_t all_rests = *static_cast<const int64_t*>(args.packed_weights);
+  const int64_t length = l.pixel / 4;  // steps of a segment
+  const auto offset_of = [&](int64_t step) { return offsets[step / length] + 4 * (step % length); };
   for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
     const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
     ByteTile tile{nullptr,
@@ -136,7 +142,7 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                   args.scales->offsets.data() + channel,
                   args.scales->multipliers.data() + channel,
                   args.scales->addends.data() + channel,
-                  rests_at(rests + unit * rest_bytes, rest_bytes)};
+                  rests_of(unit, rests, all_rests, offset_of)};
     for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
       const int64_t part = stretch % l.row_stretches, row = stretch / l.row_stretches,
                     begin = part * l.stretch,
@@ -144,7 +150,7 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
       const uint8_t* x = image + row * row_bytes + begin * l.shape.stride_w * l.pixel;
       uint8_t* at = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
       // Pixels are stored by twos.
-      for_tiles(count, kMostPixels, 2, [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
+      for_tiles(count, most_pixels, 2, [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
         tile.y = at + first * kBlockChannels;
         tile.tiles = tiles;
         kernels[static_cast<std::size_t>(pixels - 1)](
@@ -163,9 +169,8 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
     copy_image(l, image, static_cast<uint8_t>(args.x_zero_point), scratch, pool);
     image = scratch;
   }
-  const TileKernels& kernels = with_quad_sums([&](auto sums) -> const TileKernels& {
-    return args.x_signed ? kernels_of<sums(), true>(l) : kernels_of<sums(), false>(l);
-  });
+  const TileKernels& kernels =
+      with_quad_sums([&](auto sums) -> const TileKernels& { return kernels_of<sums()>(l); });
   uint8_t* y = args.y + n * s.out_c * s.y_plane();
   // A thread takes its share in a few parts, each of which reads either all weights or all of x.
   const int64_t stretches = l.stretches(), weights_bytes = l.units * l.unit_bytes();
@@ -204,18 +209,21 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
 int64_t i8_weights_bytes(const ConvShape& s, bool wide) {
   if (s.groups > 1) return depthwise_i8_weights_bytes(s, wide);
   const ByteLayout l(s);
-  const int64_t rest_bytes = rests_bytes(l.steps, most_rests(wide));
-  return checked_add(kHeaderBytes, checked_mul(l.units, checked_add(l.unit_bytes(), rest_bytes)));
+  return checked_add(checked_add(kHeaderBytes, rests_bytes(l.units, l.steps, wide)),
+                     checked_mul(l.units, l.unit_bytes()));
 }
 
-void run_pack_i8(const ConvShape& s, const std::int16_t* weights, bool wide, uint8_t* packed,
-                 ThreadPool& pool) {
-  if (s.groups > 1) return pack_depthwise_i8(s, weights, packed);
+int64_t run_pack_i8(const ConvShape& s, const std::int16_t* weights, bool wide, uint8_t* packed,
+                    ThreadPool& pool) {
+  if (s.groups > 1) {
+    pack_depthwise_i8(s, weights, packed);
+    return depthwise_i8_weights_bytes(s, wide);
+  }
   const ByteLayout l(s);
-  const int64_t taps = s.k_h * s.k_w, most = most_rests(wide),
-                rest_bytes = rests_bytes(l.steps, most);
-  *reinterpret_cast<int64_t*>(packed) = rest_bytes;
-  uint8_t *const panels = packed + kHeaderBytes, *const rests = panels + l.units * l.unit_bytes();
+  const int64_t taps = s.k_h * s.k_w, all_rests = rests_bytes(l.units, l.steps, wide);
+  *reinterpret_cast<int64_t*>(packed) = all_rests;
+  uint8_t* const panels = packed + kHeaderBytes;
+  std::vector<PackedRests> rests(static_cast<std::size_t>(l.units));
   pool.parallel_for(l.units, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const auto weights_of = [&](int64_t step, std::int16_t* to) {
@@ -229,15 +237,17 @@ void run_pack_i8(const ConvShape& s, const std::int16_t* weights, bool wide, uin
           }
         }
       };
-      pack_steps(l.steps, most, panels + unit * l.unit_bytes(), rests + unit * rest_bytes,
-                 weights_of);
+      rests[static_cast<std::size_t>(unit)] =
+          pack_steps(l.steps, panels + unit * l.unit_bytes(), weights_of);
     }
   });
+  uint8_t* const end = panels + l.units * l.unit_bytes();
+  return end - packed + (all_rests > 0 ? write_rests(rests, end) : 0);
 }
 
-int64_t i8_scratch_bytes(const ConvShape& s) {
+int64_t i8_scratch_bytes(const ConvShape& s, bool x_signed) {
   if (s.groups > 1) return 0;
-  const ByteLayout l(s);
+  const ByteLayout l(s, x_signed);
   return l.copies ? l.image_bytes() : 0;
 }
 
@@ -259,7 +269,7 @@ int64_t run_channel_order(const ConvShape& s, int64_t* index) {
 void run_conv_i8(const ConvShape& s, const BlockedConvI8& args, uint8_t* scratch,
                  ThreadPool& pool) {
   if (s.groups > 1) return run_depthwise_i8(s, args, pool);
-  const ByteLayout l(s);
+  const ByteLayout l(s, args.x_signed);
   const std::vector<int64_t> offsets = l.offsets();
   for (int64_t n = 0; n < s.batch; ++n) run_image(l, args, offsets.data(), n, scratch, pool);
 }
@@ -295,13 +305,14 @@ std::size_t blocked_i8_weights_bytes(const ConvShape& shape, bool wide) {
   return static_cast<std::size_t>(MEZZO_DISPATCH(i8_weights_bytes)(shape, wide));
 }
 
-void pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
-                             void* packed, ThreadPool& pool) {
-  MEZZO_DISPATCH(run_pack_i8)(shape, weights, wide, static_cast<std::uint8_t*>(packed), pool);
+std::size_t pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
+                                    void* packed, ThreadPool& pool) {
+  return static_cast<std::size_t>(
+      MEZZO_DISPATCH(run_pack_i8)(shape, weights, wide, static_cast<std::uint8_t*>(packed), pool));
 }
 
-std::size_t blocked_i8_scratch_bytes(const ConvShape& shape) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_scratch_bytes)(shape));
+std::size_t blocked_i8_scratch_bytes(const ConvShape& shape, bool x_signed) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_scratch_bytes)(shape, x_signed));
 }
 
 ChannelScales ordered_scales(const ConvShape& shape, const std::vector<ChannelScale>& channels) {

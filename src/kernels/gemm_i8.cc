@@ -211,13 +211,14 @@ void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, Thre
                static_cast<int32_t*>(packed), pool);
 }
 
-void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
+int64_t run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
   auto* kind = static_cast<int32_t*>(packed);
   *kind = quad_sums() == QuadSums::kSlow ? kPairs : is_wide(b, n) ? kWideQuads : kQuads;
   void* data = static_cast<char*>(packed) + kHeaderBytes;
-  if (*kind != kPairs) return pack_quads(k, n, b, data, pool);
+  if (*kind != kPairs) return kHeaderBytes + pack_quads(k, n, b, data, pool);
   pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(data),
                pool);
+  return packed_b_size(k, n, &b);
 }
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const GemmI8Operand& b,
@@ -301,9 +302,9 @@ std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n) {
   return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n, nullptr));
 }
 
-void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
-               ThreadPool& pool) {
-  MEZZO_DISPATCH(run_pack_b)(k, n, b, packed, pool);
+std::size_t pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
+                      ThreadPool& pool) {
+  return static_cast<std::size_t>(MEZZO_DISPATCH(run_pack_b)(k, n, b, packed, pool));
 }
 
 void gemm_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,

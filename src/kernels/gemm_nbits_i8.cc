@@ -82,7 +82,7 @@ Bytes quantised(int64_t m, const float* a, const NbitsMatrix& b, ThreadPool& poo
 }
 
 HWY_INLINE VecQuads quad_of(const std::int8_t* q) {
-  return broadcast_quad<false>(reinterpret_cast<const std::uint8_t*>(q));
+  return broadcast_quad(reinterpret_cast<const std::uint8_t*>(q));
 }
 
 // Products of 4 bits and bytes on their way to sums of 32 bits.

@@ -185,7 +185,7 @@ void depthwise_i8_planes(const ConvShape& s, const BlockedConvI8& args, ThreadPo
             ceil_div(image_h * row_bytes, std::int64_t{4}) + 2 * Stride * kQuadLanes));
         std::memset(plane, args.x_zero_point, static_cast<std::size_t>(image_h * row_bytes));
         for (std::int64_t i = begin; i < end; ++i) {
-          copy_inside(s, image_h, image_w, args.x + i * s.x_plane() * kBlockChannels, plane);
+          copy_inside(s, image_h, image_w, args.x + i * s.x_plane() * kBlockChannels, 0, plane);
           const std::int64_t block = i % blocks;
           const ByteTaps taps(*args.scales, block * kBlockChannels);
           const std::uint8_t* weights = packed + block * quads * 32;

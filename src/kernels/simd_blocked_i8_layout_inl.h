@@ -40,7 +40,8 @@ inline std::int64_t channel_of(std::int64_t unit, std::int64_t vector, std::int6
 
 // What follows from a shape, but for depthwise convolutions.
 struct ByteLayout {
-  explicit ByteLayout(const ConvShape& s) : shape(s) {
+  explicit ByteLayout(const ConvShape& s, bool x_signed = false)
+      : shape(s), flip(x_signed ? 0x80 : 0) {
     const bool blocked = s.in_c % kBlockChannels == 0;
     pixel = blocked ? kBlockChannels : 4;
     planes = blocked ? s.in_c / kBlockChannels : 1;
@@ -48,8 +49,10 @@ struct ByteLayout {
                           checked_add(checked_mul(s.k_h - 1, s.dilation_h), 1));
     image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w),
                           checked_add(checked_mul(s.k_w - 1, s.dilation_w), 1));
-    copies = !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
-    if (!copies) {
+    const bool padded =
+        !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
+    copies = padded || x_signed;
+    if (!padded) {
       image_h = s.in_h;
       image_w = s.in_w;
     }
@@ -57,7 +60,7 @@ struct ByteLayout {
     segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
     steps = segments * (pixel / 4);
     units = ceil_div(s.out_c, kUnitChannels);
-    const bool flat = !copies && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+    const bool flat = !padded && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
                       s.out_h == s.in_h && s.out_w == s.in_w;
     pixels = checked_mul(s.out_h, s.out_w);
     rows = flat ? 1 : s.out_h;
@@ -85,8 +88,9 @@ struct ByteLayout {
   }
 
   const ConvShape& shape;
+  const std::uint8_t flip;     // what makes bytes unsigned
   std::int64_t pixel, planes;  // bytes of a pixel, and planes of such
-  bool copies;                 // x is copied with its padding
+  bool copies;                 // x is copied, with its padding and unsigned
   std::int64_t image_h, image_w, plane_bytes;
   std::int64_t segments, steps, units, pixels;
   std::int64_t rows, row_pixels, row_stretches, stretch;
@@ -95,30 +99,33 @@ struct ByteLayout {
 // Pixels of a vector of bytes.
 inline constexpr std::int64_t kBytePixels = 4 * kQuadLanes / kBlockChannels;
 
-// Copies pixels of eight bytes: whole vectors, the last of which may overlap the one before.
-HWY_INLINE void copy_pixels(const std::uint8_t* x, std::int64_t pixels, std::uint8_t* y) {
+// Copies pixels of eight bytes, with the bits of `flip` turned: whole vectors, the last of which
+// may overlap the one before.
+HWY_INLINE void copy_pixels(const std::uint8_t* x, std::int64_t pixels, std::uint8_t flip,
+                            std::uint8_t* y) {
   const QuadU8 d;
   const hn::Half<QuadU8> half;
+  const auto flips = hn::Set(d, flip);
   if (pixels >= kBytePixels) {
     const std::int64_t last = (pixels - kBytePixels) * kBlockChannels;
     for (std::int64_t i = 0; i < last; i += 4 * kQuadLanes)
-      hn::StoreU(hn::LoadU(d, x + i), d, y + i);
-    hn::StoreU(hn::LoadU(d, x + last), d, y + last);
+      hn::StoreU(hn::Xor(hn::LoadU(d, x + i), flips), d, y + i);
+    hn::StoreU(hn::Xor(hn::LoadU(d, x + last), flips), d, y + last);
   } else if (2 * pixels >= kBytePixels) {
     const std::int64_t last = (pixels - kBytePixels / 2) * kBlockChannels;
-    const auto first = hn::LoadU(half, x), second = hn::LoadU(half, x + last);
-    hn::StoreU(first, half, y);
-    hn::StoreU(second, half, y + last);
+    const auto of_half = hn::LowerHalf(half, flips), first = hn::LoadU(half, x),
+               second = hn::LoadU(half, x + last);
+    hn::StoreU(hn::Xor(first, of_half), half, y);
+    hn::StoreU(hn::Xor(second, of_half), half, y + last);
   } else {
-    for (std::int64_t i = 0; i < pixels; ++i)
-      std::memcpy(y + i * kBlockChannels, x + i * kBlockChannels, kBlockChannels);
+    for (std::int64_t i = 0; i < pixels * kBlockChannels; ++i) y[i] = x[i] ^ flip;
   }
 }
 
 // The part of an image's block that lies inside of what windows see, which is `height` x `width`
 // pixels; what surrounds it stays as it is in `to`.
 HWY_INLINE void copy_inside(const ConvShape& s, std::int64_t height, std::int64_t width,
-                            const std::uint8_t* x, std::uint8_t* to) {
+                            const std::uint8_t* x, std::uint8_t flip, std::uint8_t* to) {
   const auto range = [](std::int64_t pad, std::int64_t in, std::int64_t extent) {
     const std::int64_t first = std::clamp<std::int64_t>(pad, 0, extent);
     return std::pair(first, std::clamp(in + pad, first, extent));
@@ -128,7 +135,7 @@ HWY_INLINE void copy_inside(const ConvShape& s, std::int64_t height, std::int64_
   if (left == right) return;
   for (std::int64_t row = top; row < bottom; ++row)
     copy_pixels(x + ((row - s.pad_top) * s.in_w + left - s.pad_left) * kBlockChannels, right - left,
-                to + (row * width + left) * kBlockChannels);
+                flip, to + (row * width + left) * kBlockChannels);
 }
 
 // Row `row` of an image with its padding, of up to four plain planes, as pixels of four bytes.
@@ -142,6 +149,7 @@ inline void copy_plain_row(const ByteLayout& l, const std::uint8_t* x, std::int6
   std::memset(to, fill, static_cast<std::size_t>(4 * first));
   const QuadI32 d;
   const hn::Rebind<std::uint8_t, QuadI32> bytes;
+  const auto flips = hn::Set(hn::RebindToUnsigned<QuadI32>(), l.flip * 0x01010101U);
   const hn::RebindToUnsigned<QuadI32> du;
   const std::uint8_t* source = x + from * s.in_w - s.pad_left;
   std::int64_t c = first;
@@ -155,11 +163,12 @@ inline void copy_plain_row(const ByteLayout& l, const std::uint8_t* x, std::int6
     add(1, std::integral_constant<int, 8>());
     add(2, std::integral_constant<int, 16>());
     add(3, std::integral_constant<int, 24>());
-    hn::StoreU(hn::BitCast(d, all), d, reinterpret_cast<std::int32_t*>(to + 4 * c));
+    hn::StoreU(hn::BitCast(d, hn::Xor(all, flips)), d, reinterpret_cast<std::int32_t*>(to + 4 * c));
   }
   for (; c < end; ++c) {
     for (std::int64_t plane = 0; plane < 4; ++plane)
-      to[4 * c + plane] = plane < s.in_c ? source[plane * s.x_plane() + c] : std::uint8_t{0};
+      to[4 * c + plane] =
+          (plane < s.in_c ? source[plane * s.x_plane() + c] : std::uint8_t{0}) ^ l.flip;
   }
   std::memset(to + 4 * end, fill, static_cast<std::size_t>(4 * (l.image_w - end)));
 }
@@ -168,6 +177,7 @@ inline void copy_image(const ByteLayout& l, const std::uint8_t* x, std::uint8_t 
                        std::uint8_t* copy, ThreadPool& pool) {
   const ConvShape& s = l.shape;
   const std::int64_t row_bytes = l.image_w * l.pixel;
+  fill ^= l.flip;
   if (l.pixel == 4) {
     return pool.parallel_for(l.image_h, std::max<std::int64_t>(1, (1 << 15) / row_bytes),
                              [&](std::int64_t begin, std::int64_t end) {
@@ -181,7 +191,7 @@ inline void copy_image(const ByteLayout& l, const std::uint8_t* x, std::uint8_t 
                         std::uint8_t* to = copy + i * l.plane_bytes;
                         std::memset(to, fill, static_cast<std::size_t>(l.plane_bytes));
                         copy_inside(s, l.image_h, l.image_w, x + i * s.x_plane() * kBlockChannels,
-                                    to);
+                                    l.flip, to);
                       }
                     });
 }

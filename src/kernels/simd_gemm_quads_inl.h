@@ -38,12 +38,12 @@ inline constexpr std::int64_t kQuadBytesAhead = 4096;
 
 inline std::int64_t quad_steps(std::int64_t k) { return ceil_div(k, std::int64_t{4}); }
 inline std::int64_t quad_columns(std::int64_t n) { return round_up(n, kQuadColumns); }
-inline std::int64_t quad_rests_bytes(std::int64_t k, bool wide) {
-  return rests_bytes(quad_steps(k), most_rests(wide));
+inline std::int64_t quad_rests_bytes(std::int64_t k, std::int64_t n, bool wide) {
+  return rests_bytes(quad_columns(n) / kQuadColumns, quad_steps(k), wide);
 }
 inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n, bool wide) {
   return checked_add(checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4)),
-                     checked_mul(quad_columns(n) / kQuadColumns, quad_rests_bytes(k, wide)));
+                     quad_rests_bytes(k, n, wide));
 }
 
 // Whether the differences of a B [k, n] and its zero points need more than int8.
@@ -116,66 +116,67 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
   });
 }
 
-// The same of any B, in steps and their rests, which go to `rests`.
+// The same of any B, in steps and rests.
 template <class Byte>
-void pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid, std::int64_t k,
-                     std::int32_t* sums, std::uint8_t* to, std::uint8_t* rests) {
+PackedRests pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid,
+                            std::int64_t k, std::int32_t* sums, std::uint8_t* to) {
   const auto* data = static_cast<const Byte*>(b.data) + first * b.col_stride;
   std::int32_t zeros[kQuadColumns];
   for (std::int64_t j = 0; j < valid; ++j)
     zeros[j] = b.zero_point + (b.zero_points == nullptr ? 0 : b.zero_points[first + j]);
   std::fill_n(sums, kQuadColumns, 0);
-  pack_steps(quad_steps(k), most_rests(true), to, rests,
-             [&](std::int64_t s, std::int16_t* weights) {
-               std::fill_n(weights, kQuadStepBytes, std::int16_t{0});
-               for (std::int64_t p = 4 * s; p < std::min(k, 4 * s + 4); ++p) {
-                 for (std::int64_t j = 0; j < valid; ++j) {
-                   const std::int32_t weight = data[p * b.row_stride + j * b.col_stride] - zeros[j];
-                   weights[4 * j + p % 4] = static_cast<std::int16_t>(weight);
-                   sums[j] += weight;
-                 }
-               }
-             });
+  return pack_steps(quad_steps(k), to, [&](std::int64_t s, std::int16_t* weights) {
+    std::fill_n(weights, kQuadStepBytes, std::int16_t{0});
+    for (std::int64_t p = 4 * s; p < std::min(k, 4 * s + 4); ++p) {
+      for (std::int64_t j = 0; j < valid; ++j) {
+        const std::int32_t weight = data[p * b.row_stride + j * b.col_stride] - zeros[j];
+        weights[4 * j + p % 4] = static_cast<std::int16_t>(weight);
+        sums[j] += weight;
+      }
+    }
+  });
 }
 
-inline void pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
-                       ThreadPool& pool) {
+// Returns the bytes that it takes.
+inline std::int64_t pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
+                               ThreadPool& pool) {
   const bool wide = is_wide(b, n);
   auto* sums = static_cast<std::int32_t*>(packed);
   auto* panels = reinterpret_cast<std::uint8_t*>(sums + quad_columns(n));
   const std::int64_t steps = quad_steps(k), count = quad_columns(n) / kQuadColumns;
-  std::uint8_t* const rests = panels + count * steps * kQuadStepBytes;
+  const bool any_rests = quad_rests_bytes(k, n, wide) > 0;
+  std::vector<PackedRests> rests(static_cast<std::size_t>(count));
   const std::int64_t grain = std::max<std::int64_t>(1, (1 << 16) / (kQuadColumns * (k + 1)));
   pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t first = i * kQuadColumns;
       std::uint8_t* const panel = panels + i * steps * kQuadStepBytes;
-      std::uint8_t* const rests_of_panel = rests + i * quad_rests_bytes(k, wide);
+      PackedRests& of_panel = rests[static_cast<std::size_t>(i)];
       const std::int64_t valid = std::min(kQuadColumns, n - first);
       if (wide) {
-        b.is_signed
-            ? pack_wide_panel<std::int8_t>(b, first, valid, k, sums + first, panel, rests_of_panel)
-            : pack_wide_panel<std::uint8_t>(b, first, valid, k, sums + first, panel,
-                                            rests_of_panel);
+        of_panel = b.is_signed
+                       ? pack_wide_panel<std::int8_t>(b, first, valid, k, sums + first, panel)
+                       : pack_wide_panel<std::uint8_t>(b, first, valid, k, sums + first, panel);
         continue;
       }
       pack_quads_panel(b, first, valid, k, sums + first, panel);
-      if (most_rests(false) == 0) continue;
-      pack_steps(steps, most_rests(false), panel, rests_of_panel,
-                 [&](std::int64_t s, std::int16_t* weights) {
-                   const auto* from = reinterpret_cast<const std::int8_t*>(panel);
-                   std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
-                 });
+      if (!any_rests) continue;
+      of_panel = pack_steps(steps, panel, [&](std::int64_t s, std::int16_t* weights) {
+        const auto* from = reinterpret_cast<const std::int8_t*>(panel);
+        std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
+      });
     }
   });
+  std::uint8_t* const end = panels + count * steps * kQuadStepBytes;
+  return end - static_cast<std::uint8_t*>(packed) + (any_rests ? write_rests(rests, end) : 0);
 }
 
 // c [R][kQuadColumns], rows `ldc` apart, = A (rows `lda` apart) * B, less zeros[i] times the sums
 // of B's columns.
-template <QuadSums kSums, int R, bool kSigned>
+template <QuadSums kSums, int R>
 HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t lda,
                                 const std::uint8_t* HWY_RESTRICT b, std::int64_t steps,
-                                const RestSteps& rests, const std::int32_t* column_sums,
+                                const Rests& rests, const std::int32_t* column_sums,
                                 const std::int32_t* zeros, std::int32_t* c, std::int64_t ldc) {
   const QuadI32 d;
   VecQuads sums[R][2];
@@ -187,28 +188,29 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
   MEZZO_UNROLL
   for (int i = 0; i < kBases; ++i) bases[i] = a + 3 * i * lda;
   const auto rows = [&](std::int64_t at) {
-    return [&bases, lda, at](int i)
-               HWY_ATTR { return broadcast_quad<kSigned>(bases[i / 3] + i % 3 * lda + at); };
+    return [&bases, lda, at](int i) HWY_ATTR { return bases[i / 3] + i % 3 * lda + at; };
   };
-  add_rests<kSums>(rests, sums, [&](std::int64_t step) { return rows(4 * step); });
+  add_rests<kSums>(rests, sums, rows);
   if constexpr (R == 1) {
     // GCC keeps an array of one row in memory.
     VecQuads first = sums[0][0], second = sums[0][1];
     for (std::int64_t s = 0; s < steps; ++s, a += 4, b += kQuadStepBytes) {
       __builtin_prefetch(b + kQuadBytesAhead);
       const QuadU8 d8;
-      const VecQuads x = broadcast_quad<kSigned>(a);
+      const VecQuads x = broadcast_quad(a);
       add_quads<kSums>(first, x, hn::BitCast(d, hn::LoadU(d8, b)));
-      add_quads<kSums>(second, x, hn::BitCast(d, hn::LoadU(d8, b + kQuadStepBytes / 2)));
+      add_quads<kSums>(second, x, hn::BitCast(d, hn::LoadU(d8, b + kQuadVectorBytes)));
     }
     sums[0][0] = first;
     sums[0][1] = second;
   } else {
-    for (std::int64_t s = 0; s < steps; ++s, b += kQuadStepBytes) {
-      add_step<kSums>(b, sums, rows(0));
+    std::int64_t s = 0;
+    for (; s + 2 <= steps; s += 2, b += 2 * kQuadStepBytes) {
+      add_steps<kSums>(b, sums, rows(0), rows(4));
       MEZZO_UNROLL
-      for (int i = 0; i < kBases; ++i) bases[i] += 4;
+      for (int i = 0; i < kBases; ++i) bases[i] += 8;
     }
+    if (s < steps) add_step<kSums>(b, sums, rows(0));
   }
   const VecQuads first = hn::LoadU(d, column_sums), second = hn::LoadU(d, column_sums + kQuadLanes);
   MEZZO_UNROLL
@@ -220,13 +222,24 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
 }
 
 using QuadsKernel = void (*)(const std::uint8_t*, std::int64_t, const std::uint8_t*, std::int64_t,
-                             const RestSteps&, const std::int32_t*, const std::int32_t*,
-                             std::int32_t*, std::int64_t);
+                             const Rests&, const std::int32_t*, const std::int32_t*, std::int32_t*,
+                             std::int64_t);
 using QuadsKernels = std::array<QuadsKernel, kMostQuadRows>;
 
-template <QuadSums kSums, bool kSigned, int... R>
+template <QuadSums kSums, int... R>
 constexpr QuadsKernels quads_kernels(std::integer_sequence<int, R...>) {
-  return {compute_quads<kSums, R + 1, kSigned>...};
+  return {compute_quads<kSums, R + 1>...};
+}
+
+// A row of k bytes, `stride` apart, with the bits of `flip` turned and zeros up to whole quads.
+inline void copy_quads_row(const std::uint8_t* x, std::int64_t stride, std::int64_t k,
+                           std::uint8_t flip, std::uint8_t* y) {
+  const QuadU8 d;
+  std::int64_t p = 0;
+  for (; stride == 1 && p + kQuadVectorBytes <= k; p += kQuadVectorBytes)
+    hn::StoreU(hn::Xor(hn::LoadU(d, x + p), hn::Set(d, flip)), d, y + p);
+  for (; p < k; ++p) y[p] = x[p * stride] ^ flip;
+  std::fill(y + k, y + round_up(k, std::int64_t{4}), std::uint8_t{0});
 }
 
 struct ScratchQuadsA {};
@@ -237,9 +250,8 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
                        ThreadPool& pool) {
   const QuadsKernels& tiles = with_quad_sums([&](auto kind) -> const QuadsKernels& {
     constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
-    static constexpr QuadsKernels kUnsigned = quads_kernels<kind(), false>(kHeights),
-                                  kSigned = quads_kernels<kind(), true>(kHeights);
-    return a.is_signed ? kSigned : kUnsigned;
+    static constexpr QuadsKernels kKernels = quads_kernels<kind()>(kHeights);
+    return kKernels;
   });
   const auto* column_sums = static_cast<const std::int32_t*>(packed_b);
   const auto* panels = reinterpret_cast<const std::uint8_t*>(column_sums + quad_columns(n));
@@ -252,18 +264,20 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
         a.zero_point + (a.zero_points == nullptr ? 0 : a.zero_points[i]) + (a.is_signed ? 128 : 0);
   const auto* rows = static_cast<const std::uint8_t*>(a.data);
   std::int64_t lda = a.row_stride;
-  if (a.col_stride != 1 || k % 4 != 0) {
+  if (a.col_stride != 1 || k % 4 != 0 || a.is_signed) {
     lda = 4 * steps;
     auto* copy = reinterpret_cast<std::uint8_t*>(thread_scratch<ScratchQuadsA>(m * steps));
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t p = 0; p < lda; ++p)
-        copy[i * lda + p] = p < k ? rows[i * a.row_stride + p * a.col_stride] : std::uint8_t{0};
-    }
+    pool.parallel_for(m, (1 << 16) / (lda + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        copy_quads_row(rows + i * a.row_stride, a.col_stride, k, a.is_signed ? 0x80 : 0,
+                       copy + i * lda);
+      }
+    });
     rows = copy;
   }
   // A task is one panel of B with some tiles of A's rows.
   const std::int64_t tile_rows = ceil_div(std::max<std::int64_t>(m, 1),
-                                          ceil_div(m, std::int64_t{kMostQuadRows})),
+                                          ceil_div(m, most_tile_rows(kMostQuadRows))),
                      row_tiles = ceil_div(m, tile_rows), groups = ceil_div(m, std::int64_t{112}),
                      tasks = groups * (quad_columns(n) / kQuadColumns);
   const std::int64_t work =
@@ -276,8 +290,8 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
           const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
                              columns = std::min(kQuadColumns, n - column);
           const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
-          const RestSteps of_panel =
-              rests_at(rests + panel * quad_rests_bytes(k, wide), quad_rests_bytes(k, wide));
+          const Rests of_panel = rests_of(panel, rests, quad_rests_bytes(k, n, wide),
+                                          [](std::int64_t step) { return 4 * step; });
           for (std::int64_t tile = row_tiles * group / groups;
                tile < row_tiles * (group + 1) / groups; ++tile) {
             const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);

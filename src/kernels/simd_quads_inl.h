@@ -37,7 +37,7 @@ inline constexpr int kQuadParts = kQuadLanes / 4;
 // What this target's kernels of quads are made of.
 enum class QuadSums {
   kSlow,         // anything: other kernels are quicker
-  kPairs,        // sums of two products in 16 bits, of weights as take_step leaves them
+  kPairs,        // sums of products in 16 bits, of weights as pack_steps leaves them
   kInstruction,  // one that multiplies and adds four
 };
 
@@ -81,6 +81,16 @@ HWY_INLINE void add_lanes(VecQuads& sum, hn::Vec<QuadI16> pairs) {
       : "+x"(sum.raw), "+x"(pairs.raw)
       : "m"(kSixteenOnes));
 }
+
+// sum += the products of x0 and w0 and those of x1 and w1, which fit 16 bits by twos and together.
+HWY_INLINE void add_two_quads(VecQuads& sum, VecQuads x0, VecQuads x1, hn::Vec<QuadU8> w0,
+                              hn::Vec<QuadU8> w1, hn::Vec<QuadI16> ones) {
+  decltype(sum.raw) p, q;
+  asm("vpmaddubsw %5, %3, %1\n\tvpmaddubsw %6, %4, %2\n\tvpaddw %2, %1, %1\n\t"
+      "vpmaddwd %7, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum.raw), "=&x"(p), "=&x"(q)
+      : "x"(x0.raw), "x"(x1.raw), "x"(w0.raw), "x"(w1.raw), "xm"(ones.raw));
+}
 #endif
 
 // sum += the four products of unsigned and signed bytes in each lane. The x86 instruction is one
@@ -119,15 +129,11 @@ HWY_INLINE void add_quads(VecQuads& sum, VecQuads x, VecQuads w) {
 #endif
 }
 
-// Four bytes in every lane; of signed ones, plus 128.
-template <bool kSigned>
+// Four bytes in every lane.
 HWY_INLINE VecQuads broadcast_quad(const std::uint8_t* x) {
-  const QuadI32 d;
   std::int32_t four;
   std::memcpy(&four, x, sizeof(four));
-  const VecQuads all = hn::Set(d, four);
-  if constexpr (!kSigned) return all;
-  return hn::Xor(all, hn::Set(d, static_cast<std::int32_t>(0x80808080)));
+  return hn::Set(QuadI32(), four);
 }
 
 // A vector of pixels of that size, `Stride` (1 or 2) pixels of memory apart.

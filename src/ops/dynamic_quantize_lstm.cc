@@ -3,9 +3,12 @@
 // own range as DynamicQuantizeLinear does. Spec: ONNX Runtime's docs/ContribOperators.md.
 
 #include <algorithm>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/memory.h"
+#include "base/rounding.h"
 #include "base/shape.h"
 #include "kernels/target.h"
 #include "ops/integer_product.h"
@@ -109,27 +112,35 @@ Packed pack(const Op& op, const MatrixInputs& inputs) {
   const Shape& shape = op.in_shape(inputs.matrix);
   const Tensor wide = zero_point->to(DType::i32);
   const auto zeros = wide.values<std::int32_t>();
-  const auto alignment = static_cast<std::int64_t>(kAlignment);
   Packed packed;
-  packed.stride =
-      (static_cast<std::int64_t>(kernels::packed_b_i8_bytes(shape[1], shape[2])) + alignment - 1) /
-      alignment * alignment;
   std::string key =
       "quantised recurrence " + std::string(kernels::name_of(kernels::active_target()));
   for (const std::int32_t zero : zeros) key += ' ' + std::to_string(zero);
   packed.data = op.packed(inputs.matrix, key, [&](const Tensor& constant) {
-    Tensor result = Tensor::uninitialized(DType::u8, {checked_mul(shape[0], packed.stride)});
     const QuantizedMatrices matrices(shape, constant.dtype(), constant.data(),
                                      std::vector<float>(static_cast<std::size_t>(shape[0])),
                                      {zeros.begin(), zeros.end()});
     ThreadPool alone(1);
+    std::vector<Tensor> directions;
+    std::int64_t stride = 0;
     for (std::int64_t d = 0; d < shape[0]; ++d) {
-      kernels::pack_b_i8(shape[1], shape[2], matrices.direction(d).factor,
-                         static_cast<std::uint8_t*>(result.mutable_data()) + d * packed.stride,
-                         alone);
+      const kernels::GemmI8Operand factor = matrices.direction(d).factor;
+      directions.push_back(packed_exactly(
+          static_cast<std::size_t>(shape[1] * shape[2]),
+          kernels::packed_b_i8_bytes(shape[1], shape[2], factor),
+          [&](void* to) { return kernels::pack_b_i8(shape[1], shape[2], factor, to, alone); }));
+      stride = std::max(stride,
+                        round_up(directions.back().size(), static_cast<std::int64_t>(kAlignment)));
+    }
+    Tensor result = packed_memory(static_cast<std::size_t>(checked_mul(shape[0], stride)));
+    auto* to = static_cast<std::uint8_t*>(result.mutable_data());
+    for (const Tensor& direction : directions) {
+      std::memcpy(to, direction.data(), direction.bytes());
+      to += stride;
     }
     return result;
   });
+  packed.stride = packed.data.size() / shape[0];
   return packed;
 }
 

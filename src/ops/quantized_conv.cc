@@ -120,8 +120,7 @@ Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::Conv
     const bool wide = zero_points_off(op) != 0;
     const std::int64_t begin = weights_begin(conv.out_channels);
     const auto bytes = static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape, wide));
-    Tensor packed = packed_memory(static_cast<std::size_t>(checked_add(begin, bytes)));
-    auto* sums = static_cast<std::int32_t*>(packed.mutable_data());
+    std::vector<std::int32_t> sums(static_cast<std::size_t>(conv.out_channels));
     std::vector<std::int16_t> differences(static_cast<std::size_t>(weights.size()));
     const auto take = [&](const auto* from) {
       auto* to = differences.data();
@@ -132,15 +131,18 @@ Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::Conv
           *to = static_cast<std::int16_t>(*from - zero);
           sum += *to;
         }
-        sums[c] = sum;
+        sums[static_cast<std::size_t>(c)] = sum;
       }
     };
     weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
                                  : take(weights.values<std::int8_t>().data());
-    kernels::pack_blocked_i8_weights(shape, differences.data(), wide,
-                                     static_cast<std::uint8_t*>(packed.mutable_data()) + begin,
-                                     pool);
-    return packed;
+    return packed_exactly(
+        weights.bytes(), static_cast<std::size_t>(checked_add(begin, bytes)), [&](void* to) {
+          auto* packed = static_cast<std::uint8_t*>(to) + begin;
+          std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(to));
+          return static_cast<std::size_t>(begin) +
+                 kernels::pack_blocked_i8_weights(shape, differences.data(), wide, packed, pool);
+        });
   };
   const std::string key = "blocked i8 " + std::to_string(conv.groups) +
                           (conv.in_channels % kBlock == 0 ? "" : " plain");
@@ -181,7 +183,8 @@ Choice blocked(Op& op) {
     scales[c].offset =
         static_cast<std::int32_t>(static_cast<std::uint32_t>(scales[c].offset) - taken);
   }
-  op.set_scratch(static_cast<std::int64_t>(kernels::blocked_i8_scratch_bytes(shape)));
+  op.set_scratch(
+      static_cast<std::int64_t>(kernels::blocked_i8_scratch_bytes(shape, args.x_signed)));
   const std::int64_t begin = weights_begin(conv.out_channels);
   return [=, ordered = kernels::ordered_scales(shape, scales)](Run& run) {
     kernels::BlockedConvI8 all = args;

@@ -98,5 +98,47 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
   });
 }
 
+// All that packing parts from weights has room where packed_b_i8_bytes says, and no sum on the way
+// is too large: of the largest bytes, and of weights of which the most is parted, in every second
+// step, in all, in turns of sign.
+TEST(GemmI8, LargestNumbers) {
+  for_each_target([] {
+    const std::int64_t m = 5, n = 19;
+    for (const std::int64_t k : {6, 32, 37}) {
+      for (const std::int32_t zero : {-128, 0, 127}) {
+        for (int pattern = 0; pattern < 5; ++pattern) {
+          SCOPED_TRACE(std::to_string(k) + ", zero point " + std::to_string(zero) + ", pattern " +
+                       std::to_string(pattern));
+          std::vector<std::int8_t> b;
+          for (std::int64_t i = 0; i < k * n; ++i) {
+            const std::int64_t p = i / n;
+            const bool high[] = {true, false, p % 2 == 0, p / 4 % 2 == 0, p % 8 < 5};
+            b.push_back(high[pattern] ? 127 : -128);
+          }
+          const std::vector<std::uint8_t> a(static_cast<std::size_t>(m * k), 255);
+          const GemmI8Operand ob{b.data(), true, n, 1, zero};
+          const std::size_t bytes = packed_b_i8_bytes(k, n, ob);
+          AlignedFloats packed(bytes + 64);
+          auto* memory = reinterpret_cast<std::uint8_t*>(packed.data());
+          std::fill_n(memory + bytes, 64, std::uint8_t{77});
+          pack_b_i8(k, n, ob, memory, test_pool());
+          for (int i = 0; i < 64; ++i) ASSERT_EQ(memory[bytes + static_cast<std::size_t>(i)], 77);
+          GemmI8Operand ahead;
+          ahead.data = memory;
+          ahead.packed = true;
+          std::vector<std::int32_t> c(static_cast<std::size_t>(m * n));
+          gemm_i8(m, n, k, {a.data(), false, k, 1}, ahead, c.data(), n, test_pool());
+          for (std::int64_t i = 0; i < m * n; ++i) {
+            std::int32_t sum = 0;
+            for (std::int64_t p = 0; p < k; ++p)
+              sum += 255 * (b[static_cast<std::size_t>(p * n + i % n)] - zero);
+            ASSERT_EQ(c[static_cast<std::size_t>(i)], sum) << i;
+          }
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace mezzo::kernels
