@@ -36,16 +36,26 @@ constexpr int64_t kTaskBytes = 256 << 10;
 // What packed weights begin with: the bytes that are kept for rests, which follow the panels.
 constexpr int64_t kHeaderBytes = 64;
 
-// Where a unit's pixels go.
+// Where a unit's pixels go: to sums, where these are wanted.
 struct ByteTile {
+  int32_t* sums;
   uint8_t* y;
-  int64_t block_bytes;  // from one block of y to the next
+  int64_t block_bytes;  // from one block of y to the next, or numbers of the sums
   int blocks;           // of the unit that there are
   const int32_t* offsets;
   const float *multipliers, *addends;
   Rests rests;
   int64_t tiles = 1;  // beside each other
 };
+
+// The sums of a pixel of so many blocks.
+HWY_INLINE void store_sums(const VecQuads (&sums)[2], int32_t* y, int64_t block, int blocks) {
+  HWY_ALIGN int32_t lanes[2][kQuadLanes];
+  for (int v = 0; v < 2; ++v) hn::Store(sums[v], QuadI32(), lanes[v]);
+  for (int b = 0; b < blocks; ++b, y += block) {
+    for (int v = 0; v < 2; ++v) std::copy_n(lanes[v] + 4 * b, 4, y + 4 * v);
+  }
+}
 
 // Tiles of P pixels, `Step` bytes apart, of a unit; each segment of x has Length steps.
 template <QuadSums kSums, int P, int Step, int Length>
@@ -80,6 +90,13 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
         add_step<kSums>(step, sums, pixels(xs));
         step += kQuadStepBytes;
       }
+    }
+    if (out.sums != nullptr) {
+      int32_t* y = out.sums + tile * P * kBlockChannels;
+      MEZZO_UNROLL
+      for (int p = 0; p < P; ++p, y += kBlockChannels)
+        store_sums(sums[p], y, out.block_bytes, out.blocks);
+      continue;
     }
     const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
                                             hn::LoadU(df, out.multipliers + kQuadLanes)},
@@ -124,7 +141,7 @@ struct ByteRange {
 };
 
 void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels& kernels,
-               const uint8_t* image, const int64_t* offsets, uint8_t* y, const ByteRange& r) {
+               const uint8_t* image, const int64_t* offsets, int64_t n, const ByteRange& r) {
   const QuadFinish finish(args);
   const int64_t out_blocks = l.shape.out_c / kBlockChannels;
   const int64_t row_bytes = l.shape.stride_h * l.image_w * l.pixel,
@@ -137,6 +154,7 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
   for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
     const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
     ByteTile tile{nullptr,
+                  nullptr,
                   l.shape.y_plane() * kBlockChannels,
                   static_cast<int>(std::min<int64_t>(kQuadParts, out_blocks - block)),
                   args.scales->offsets.data() + channel,
@@ -148,10 +166,13 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                     begin = part * l.stretch,
                     count = part + 1 == l.row_stretches ? l.row_pixels - begin : l.stretch;
       const uint8_t* x = image + row * row_bytes + begin * l.shape.stride_w * l.pixel;
-      uint8_t* at = y + (block * l.shape.y_plane() + row * l.row_pixels + begin) * kBlockChannels;
+      const int64_t at =
+          ((n * out_blocks + block) * l.shape.y_plane() + row * l.row_pixels + begin) *
+          kBlockChannels;
       // Pixels are stored by twos.
       for_tiles(count, most_pixels, 2, [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
-        tile.y = at + first * kBlockChannels;
+        tile.y = args.y + at + first * kBlockChannels;
+        if (args.sums != nullptr) tile.sums = args.sums + at + first * kBlockChannels;
         tile.tiles = tiles;
         kernels[static_cast<std::size_t>(pixels - 1)](
             x + first * l.shape.stride_w * l.pixel, offsets, l.segments,
@@ -171,7 +192,6 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
   }
   const TileKernels& kernels =
       with_quad_sums([&](auto sums) -> const TileKernels& { return kernels_of<sums()>(l); });
-  uint8_t* y = args.y + n * s.out_c * s.y_plane();
   // A thread takes its share in a few parts, each of which reads either all weights or all of x.
   const int64_t stretches = l.stretches(), weights_bytes = l.units * l.unit_bytes();
   const bool by_unit = weights_bytes > l.image_bytes();
@@ -197,7 +217,7 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
       const int64_t turns = ceil_div(range, std::max<int64_t>(1, kTaskBytes / stretch_bytes));
       for (int64_t i = 0; i < turns; ++i) {
         run_range(
-            l, args, kernels, image, offsets, y,
+            l, args, kernels, image, offsets, n,
             {first + range * i / turns, first + range * (i + 1) / turns, unit_begin, unit_end});
       }
     });

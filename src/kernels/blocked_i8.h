@@ -58,6 +58,8 @@ struct BlockedConvI8 {
   std::int32_t x_zero_point = 0;
   const void* packed_weights = nullptr;
   const ChannelScales* scales = nullptr;
+  /// Not null: only conv(x, weights) + offset is wanted, as [batch, blocks, pixels, 8] here.
+  std::int32_t* sums = nullptr;
   std::uint8_t* y = nullptr;
   bool y_signed = false;
   std::int32_t y_zero_point = 0;

@@ -3,6 +3,7 @@
 // Runtime does, rounding half to even.
 
 #include "kernels/quantized_i8.h"
+#include "ops/blocked_integer_conv.h"
 #include "ops/integer_conv.h"
 #include "ops/quantization.h"
 #include "ops/quantized_conv.h"
@@ -54,6 +55,7 @@ TakeSums store(Run& run) {
 Row& declare(Row& row, const IntegerConvInputs& inputs, const MakeTakeSums& finish) {
   return row
       .simd_kernel("simd depthwise", [=](Op& op) { return depthwise_conv(op, inputs, finish); })
+      .simd_kernel("simd in blocks", [=](Op& op) { return blocked_sums_conv(op, inputs, finish); })
       .simd_kernel("simd i8", [=](Op& op) { return product_conv(op, inputs, finish, true); })
       .kernel("reference", [=](Op& op) { return product_conv(op, inputs, finish, false); })
       .multiply_adds([=](const Op& op) { return integer_conv_of(op, inputs).multiply_adds(); });

@@ -3,14 +3,13 @@
 #include "ops/quantized_conv.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/rounding.h"
 #include "base/shape.h"
 #include "ops/blocked.h"
 #include "ops/blocked_image.h"
+#include "ops/blocked_integer_conv.h"
 #include "ops/convolution.h"
-#include "ops/integer_product.h"
 #include "ops/quantization.h"
 #include "ops/shapes.h"
 
@@ -66,87 +65,14 @@ IntegerConv blocked_conv_of(const Op& op) {
   return integer_conv_of(op, kQuantizedConv, x.size() == 5 ? plain_shape(x) : x);
 }
 
-kernels::ConvShape shape_of_kernel(const IntegerConv& conv) {
-  return conv_shape(
-      {conv.batch, conv.in_channels, conv.out_channels, conv.groups, conv.windows, {}});
-}
-
 // Why the shape, or what is known of the inputs, is not for the kernel.
 std::string refusal(const Op& op, const IntegerConv& conv) {
   if (conv.windows.size() != 2) return "not two spatial axes";
-  if (element_count(conv.shape()) == 0 || conv.terms() == 0) return "an empty tensor";
-  if (!kernels::blocked_conv_i8_applies(shape_of_kernel(conv)))
-    return "not whole blocks of channels, or other groups or steps";
+  if (std::string reason = blocked_shape_refusal(conv); !reason.empty()) return reason;
   for (int i = 1; i < op.inputs(); ++i) {
     if (op.has_in(i) && !op.is_constant(i)) return "weights or parameters are computed";
   }
   return "";
-}
-
-// The zero point of channel c; none: 0.
-int zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c) {
-  if (zero_points.empty()) return 0;
-  return zero_points[zero_points.size() == 1 ? 0 : c];
-}
-
-std::vector<std::int32_t> integers(const Tensor* tensor) {
-  if (tensor == nullptr) return {};
-  const Tensor wide = tensor->to(DType::i32);
-  return {wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end()};
-}
-
-// How far the zero points of weights may be from where they make int8 of them: those weights that
-// are none then cost steps of their own.
-constexpr int kMostOff = 48;
-
-// By how much the weights' zero points are off: not at 0 of int8, or 128 of uint8.
-int zero_points_off(const Op& op) {
-  const int middle = range_of(op.in(3).dtype).least + 128;
-  const std::vector<std::int32_t> zero_points = integers(op.constant(kQuantizedConv.w_zero_point));
-  int off = zero_points.empty() ? std::abs(middle) : 0;
-  for (const std::int32_t zero : zero_points) off = std::max(off, std::abs(zero - middle));
-  return off;
-}
-
-// Where the packed weights begin, behind the sums of each output channel's.
-std::int64_t weights_begin(std::int64_t channels) {
-  return round_up(checked_mul(channels, sizeof(std::int32_t)), std::int64_t{64});
-}
-
-// The sums of each output channel's weights, [out_channels] of int32, and the packed weights.
-Tensor packed_weights(const Op& op, const IntegerConv& conv, const kernels::ConvShape& shape) {
-  const auto pack = [&](const Tensor& weights, const std::vector<std::int32_t>& zero_points,
-                        ThreadPool& pool) {
-    const bool wide = zero_points_off(op) != 0;
-    const std::int64_t begin = weights_begin(conv.out_channels);
-    const auto bytes = static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape, wide));
-    std::vector<std::int32_t> sums(static_cast<std::size_t>(conv.out_channels));
-    std::vector<std::int16_t> differences(static_cast<std::size_t>(weights.size()));
-    const auto take = [&](const auto* from) {
-      auto* to = differences.data();
-      for (std::int64_t c = 0; c < conv.out_channels; ++c) {
-        const int zero = zero_point_at(zero_points, static_cast<std::size_t>(c));
-        std::int32_t sum = 0;
-        for (const auto* end = from + conv.terms(); from != end; ++from, ++to) {
-          *to = static_cast<std::int16_t>(*from - zero);
-          sum += *to;
-        }
-        sums[static_cast<std::size_t>(c)] = sum;
-      }
-    };
-    weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
-                                 : take(weights.values<std::int8_t>().data());
-    return packed_exactly(
-        weights.bytes(), static_cast<std::size_t>(checked_add(begin, bytes)), [&](void* to) {
-          auto* packed = static_cast<std::uint8_t*>(to) + begin;
-          std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(to));
-          return static_cast<std::size_t>(begin) +
-                 kernels::pack_blocked_i8_weights(shape, differences.data(), wide, packed, pool);
-        });
-  };
-  const std::string key = "blocked i8 " + std::to_string(conv.groups) +
-                          (conv.in_channels % kBlock == 0 ? "" : " plain");
-  return packed_factor(op, kQuantizedConv.w, kQuantizedConv.w_zero_point, key, pack);
 }
 
 void infer_blocked(Op& op) {
@@ -164,7 +90,7 @@ void infer_blocked(Op& op) {
 Choice blocked(Op& op) {
   if (!bytes_pay()) return refuse("this target has no kernels for products of bytes");
   const IntegerConv conv = blocked_conv_of(op);
-  const kernels::ConvShape shape = banded_shape(op, shape_of_kernel(conv));
+  const kernels::ConvShape shape = banded_shape(op, blocked_kernel_shape(conv));
   kernels::BlockedConvI8 args;
   args.x_signed = op.in(0).dtype == DType::i8;
   args.x_zero_point = zero_point_at(integers(op.constant(2)), 0);
@@ -175,21 +101,14 @@ Choice blocked(Op& op) {
   args.high = bounds.most;
   std::vector<kernels::ChannelScale> scales = channel_scales(
       [&](int i) { return op.has_in(i) ? *op.constant(i) : Tensor(); }, conv.out_channels);
-  const Tensor packed = packed_weights(op, conv, shape);
-  const auto* sums = static_cast<const std::int32_t*>(packed.data());
-  const auto zero_point = static_cast<std::uint32_t>(args.x_zero_point + (args.x_signed ? 128 : 0));
-  for (std::size_t c = 0; c < scales.size(); ++c) {
-    const std::uint32_t taken = zero_point * static_cast<std::uint32_t>(sums[c]);
-    scales[c].offset =
-        static_cast<std::int32_t>(static_cast<std::uint32_t>(scales[c].offset) - taken);
-  }
+  const PackedBytes packed = packed_bytes(op, conv, shape);
+  take_zero_point(packed, args.x_zero_point, args.x_signed, scales);
   op.set_scratch(
       static_cast<std::int64_t>(kernels::blocked_i8_scratch_bytes(shape, args.x_signed)));
-  const std::int64_t begin = weights_begin(conv.out_channels);
   return [=, ordered = kernels::ordered_scales(shape, scales)](Run& run) {
     kernels::BlockedConvI8 all = args;
     all.x = run.in<std::uint8_t>(0);
-    all.packed_weights = static_cast<const std::uint8_t*>(packed.data()) + begin;
+    all.packed_weights = packed.weights;
     all.scales = &ordered;
     all.y = run.out<std::uint8_t>(0);
     kernels::blocked_conv_i8(shape, all, run.scratch(), run.pool());
@@ -198,13 +117,11 @@ Choice blocked(Op& op) {
 
 }  // namespace
 
-bool bytes_pay() { return kernels::blocked_i8_pays(); }
-
 std::string quantized_stays_plain(const Op& op) {
   if (op.in_rank(0) != 4) return "not two spatial axes";
   if (std::string reason = refusal(op, integer_conv_of(op, kQuantizedConv)); !reason.empty())
     return reason;
-  if (zero_points_off(op) > kMostOff) return "the weights' zero points are far from the middle";
+  if (std::string reason = zero_points_refusal(op, kQuantizedConv); !reason.empty()) return reason;
   if (!bytes_pay()) return "this target has no kernels for products of bytes";
   return "";
 }
@@ -214,7 +131,7 @@ std::string quantized_stays_float(const Op& op) {
   if (kernels::multiplies_quads()) return "";
   // Sums of bytes are then up to twice as quick as direct ones of float32; Winograd is quicker, but
   // for few tiles.
-  const kernels::ConvShape shape = shape_of_kernel(integer_conv_of(op, kQuantizedConv));
+  const kernels::ConvShape shape = blocked_kernel_shape(integer_conv_of(op, kQuantizedConv));
   const bool few = shape.out_h * shape.out_w < 100;
   return few || !blocked_winograd_refusal(shape).empty() ? "" : "Winograd in float32 is quicker";
 }

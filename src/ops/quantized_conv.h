@@ -28,8 +28,6 @@ std::vector<kernels::ChannelScale> channel_scales(const std::function<Tensor(int
 /// The declaration of the inputs, but for their number, and the attributes of a QuantizedConv.
 Row& declare_quantized_conv(Row& row);
 
-/// Whether computing from bytes is faster than in float32 on this CPU.
-bool bytes_pay();
 /// Why a QLinearConv or QuantizedConv is not to become a BlockedQuantizedConv; empty where that
 /// would be faster, were all tensors in blocks.
 std::string quantized_stays_plain(const Op& conv);

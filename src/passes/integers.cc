@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/blocked_integer_conv.h"
 #include "ops/quantization.h"
 #include "ops/quantized_conv.h"
 #include "passes/conv.h"

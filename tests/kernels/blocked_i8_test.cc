@@ -71,6 +71,23 @@ int number(std::uint8_t byte, bool is_signed) {
 }
 
 // `wide`: weights are differences of bytes, each channel's from a byte of its own.
+// The same convolution's sums, as int32.
+void check_sums(const ConvShape& s, BlockedConvI8 args, const std::vector<double>& expected,
+                float* scratch) {
+  std::vector<std::int32_t> sums(expected.size() + 16, 77);
+  args.sums = sums.data();
+  blocked_conv_i8(s, args, scratch, test_pool());
+  const auto pixels = static_cast<std::size_t>(s.out_h * s.out_w),
+             channels = static_cast<std::size_t>(s.out_c);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const std::size_t c = i / pixels % channels,
+                      block = i / pixels / channels * channels / 8 + c / 8;
+    ASSERT_EQ(sums[(block * pixels + i % pixels) * 8 + c % 8], expected[i] + static_cast<double>(c))
+        << "sum " << i;
+  }
+  for (std::size_t i = expected.size(); i < sums.size(); ++i) ASSERT_EQ(sums[i], 77);
+}
+
 void check(const ConvShape& s, bool x_signed, bool y_signed, bool wide = false) {
   const std::int64_t x_pixels = s.in_h * s.in_w, y_pixels = s.out_h * s.out_w;
   const std::int64_t terms = s.in_c / s.groups * s.k_h * s.k_w;
@@ -122,6 +139,7 @@ void check(const ConvShape& s, bool x_signed, bool y_signed, bool wide = false) 
   args.high = high;
   blocked_conv_i8(s, args, scratch.data(), test_pool());
   for (std::size_t i = 0; i < kGuard; ++i) ASSERT_EQ(y[y.size() - 1 - i], 77);
+  if (s.groups == 1) check_sums(s, args, sums, scratch.data());
   y.resize(y.size() - kGuard);
   y = in_blocks(y, y_pixels, true);
   for (std::size_t i = 0; i < y.size(); ++i) {

@@ -136,8 +136,8 @@ def convolution(d: Source, x_type: type, w_type: type):
     """x, w, their parameters, and attributes."""
     axes, group = d.pick.choice([1, 2, 2, 2, 3]), d.pick.choice([1, 1, 2, 4])
     depthwise = d.chance(0.4)
-    group_in = 1 if depthwise else d.pick.randint(1, 9)
-    out = group * d.pick.choice([1, 1, 2, 5])
+    group_in = 1 if depthwise else d.pick.choice([*range(1, 10), 16, 24])
+    out = group * d.pick.choice([1, 1, 2, 5, 8, 40])
     kernel = [d.pick.choice([1, 2, 3, 5]) for _ in range(axes)] if d.chance(0.7) else [1] * axes
     attributes = {"group": group}
     if d.chance(0.6):
