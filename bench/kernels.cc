@@ -377,10 +377,16 @@ void bench_rest(const Report& report, ThreadPool& pool) {
     std::vector<std::int8_t> a(m * k, 3), b(k * cols, -5);
     std::vector<std::int32_t> c(m * cols);
     const GemmI8Operand factor{b.data(), true, cols, 1};
-    Floats packed(packed_b_i8_bytes(k, cols, factor) / 4);
-    pack_b_i8(k, cols, factor, packed.get(), pool);
+    std::unique_ptr<Floats> packed;
+    pack_b_i8(
+        k, cols, factor,
+        [&](std::size_t bytes) {
+          packed = std::make_unique<Floats>(bytes / 4 + 1);
+          return packed->get();
+        },
+        pool);
     GemmI8Operand operand;
-    operand.data = packed.get();
+    operand.data = packed->get();
     operand.packed = true;
     const double time = median_time([&] {
       gemm_i8(m, cols, k, {a.data(), true, k, 1}, operand, c.data(), cols, pool);

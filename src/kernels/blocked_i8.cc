@@ -33,7 +33,7 @@ using std::uint8_t;
 // Bytes of x that a task reads for each unit of weights: a part of the second-level cache.
 constexpr int64_t kTaskBytes = 256 << 10;
 
-// What packed weights begin with: the bytes that are kept for rests, which follow the panels.
+// What packed weights begin with: whether rests follow the panels.
 constexpr int64_t kHeaderBytes = 64;
 
 // Where a unit's pixels go: to sums, where these are wanted.
@@ -86,9 +86,11 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
       if constexpr (Length == 2) {
         add_steps<kSums>(step, sums, pixels(xs), pixels(xs + 4));
         step += 2 * kQuadStepBytes;
+      } else if (s + 1 < segments) {
+        add_steps<kSums>(step, sums, pixels(xs), pixels(x + offsets[++s]));
+        step += 2 * kQuadStepBytes;
       } else {
         add_step<kSums>(step, sums, pixels(xs));
-        step += kQuadStepBytes;
       }
     }
     if (out.sums != nullptr) {
@@ -148,9 +150,7 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                 most_pixels = most_tile_rows(kMostPixels);
   const auto* weights = static_cast<const uint8_t*>(args.packed_weights) + kHeaderBytes;
   const uint8_t* rests = weights + l.units * l.unit_bytes();
-  const int64_t all_rests = *static_cast<const int64_t*>(args.packed_weights);
-  const int64_t length = l.pixel / 4;  // steps of a segment
-  const auto offset_of = [&](int64_t step) { return offsets[step / length] + 4 * (step % length); };
+  const bool any_rests = *static_cast<const int64_t*>(args.packed_weights) != 0;
   for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
     const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
     ByteTile tile{nullptr,
@@ -160,7 +160,9 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                   args.scales->offsets.data() + channel,
                   args.scales->multipliers.data() + channel,
                   args.scales->addends.data() + channel,
-                  rests_of(unit, rests, all_rests, offset_of)};
+                  {}};
+    if (any_rests)
+      tile.rests = rests_of(unit, rests, [&](int64_t segment) { return offsets[segment]; });
     for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
       const int64_t part = stretch % l.row_stretches, row = stretch / l.row_stretches,
                     begin = part * l.stretch,
@@ -226,49 +228,41 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
 
 }  // namespace
 
-int64_t i8_weights_bytes(const ConvShape& s, bool wide) {
-  if (s.groups > 1) return depthwise_i8_weights_bytes(s, wide);
+void run_pack_i8(const ConvShape& s, const std::int16_t* weights, const AllocatePacked& allocate,
+                 ThreadPool& pool) {
+  if (s.groups > 1) return pack_depthwise_i8(s, weights, allocate);
   const ByteLayout l(s);
-  return checked_add(checked_add(kHeaderBytes, rests_bytes(l.units, l.steps, wide)),
-                     checked_mul(l.units, l.unit_bytes()));
-}
-
-int64_t run_pack_i8(const ConvShape& s, const std::int16_t* weights, bool wide, uint8_t* packed,
-                    ThreadPool& pool) {
-  if (s.groups > 1) {
-    pack_depthwise_i8(s, weights, packed);
-    return depthwise_i8_weights_bytes(s, wide);
-  }
-  const ByteLayout l(s);
-  const int64_t taps = s.k_h * s.k_w, all_rests = rests_bytes(l.units, l.steps, wide);
-  *reinterpret_cast<int64_t*>(packed) = all_rests;
-  uint8_t* const panels = packed + kHeaderBytes;
-  std::vector<PackedRests> rests(static_cast<std::size_t>(l.units));
-  pool.parallel_for(l.units, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const auto weights_of = [&](int64_t step, std::int16_t* to) {
-        const int64_t segment = step / (l.pixel / 4), tap = segment % taps,
-                      first = segment / taps * kBlockChannels + step % (l.pixel / 4) * 4;
-        for (int64_t i = 0; i < 2 * kQuadLanes; ++i) {
-          const int64_t channel = channel_of(unit, i / kQuadLanes, i % kQuadLanes);
-          for (int64_t c = first; c < first + 4; ++c) {
-            const bool there = channel < s.out_c && c < s.in_c;
-            *to++ = there ? weights[(channel * s.in_c + c) * taps + tap] : std::int16_t{0};
+  const int64_t taps = s.k_h * s.k_w, length = l.pixel / 4;  // steps of a segment
+  const auto is_int8 = [](std::int16_t weight) { return weight >= -128 && weight <= 127; };
+  const bool may_have_rests = quad_sums() == QuadSums::kPairs ||
+                              !std::all_of(weights, weights + s.out_c * s.in_c * taps, is_int8);
+  const PackedPanels packed = pack_panels(
+      kHeaderBytes, l.units, l.unit_bytes(), 1, may_have_rests, allocate, pool,
+      [&](int64_t unit, uint8_t* to, PanelRests* rests) {
+        pack_steps(l.steps, length, to, rests, [&](int64_t step, std::int16_t* quads) {
+          const int64_t segment = step / length, tap = segment % taps,
+                        first = segment / taps * kBlockChannels + step % length * 4;
+          for (int64_t i = 0; i < 2 * kQuadLanes; ++i) {
+            const int64_t channel = channel_of(unit, i / kQuadLanes, i % kQuadLanes);
+            const int64_t there = channel < s.out_c ? std::min<int64_t>(4, s.in_c - first) : 0;
+            const std::int16_t* from = weights + (channel * s.in_c + first) * taps + tap;
+            if (taps == 1 && there == 4) {
+              quads = std::copy_n(from, 4, quads);
+              continue;
+            }
+            for (int64_t c = 0; c < 4; ++c)
+              *quads++ = c < there ? from[c * taps] : std::int16_t{0};
           }
-        }
-      };
-      rests[static_cast<std::size_t>(unit)] =
-          pack_steps(l.steps, panels + unit * l.unit_bytes(), weights_of);
-    }
-  });
-  uint8_t* const end = panels + l.units * l.unit_bytes();
-  return end - packed + (all_rests > 0 ? write_rests(rests, end) : 0);
+        });
+      });
+  *reinterpret_cast<int64_t*>(packed.memory) = packed.rests ? 1 : 0;
 }
 
 int64_t i8_scratch_bytes(const ConvShape& s, bool x_signed) {
   if (s.groups > 1) return 0;
   const ByteLayout l(s, x_signed);
-  return l.copies ? l.image_bytes() : 0;
+  // Pixels of four bytes are read as windows of eight.
+  return l.copies ? checked_add(l.image_bytes(), 8) : 0;
 }
 
 // Where channel c's numbers are in the order of the kernels: index[c], of `count` numbers.
@@ -303,7 +297,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
-HWY_EXPORT(i8_weights_bytes);
 HWY_EXPORT(run_pack_i8);
 HWY_EXPORT(i8_scratch_bytes);
 HWY_EXPORT(run_channel_order);
@@ -321,14 +314,9 @@ bool blocked_conv_i8_applies(const ConvShape& s) {
   return s.in_c % kBlockChannels == 0 || s.in_c <= 4;
 }
 
-std::size_t blocked_i8_weights_bytes(const ConvShape& shape, bool wide) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(i8_weights_bytes)(shape, wide));
-}
-
-std::size_t pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
-                                    void* packed, ThreadPool& pool) {
-  return static_cast<std::size_t>(
-      MEZZO_DISPATCH(run_pack_i8)(shape, weights, wide, static_cast<std::uint8_t*>(packed), pool));
+void pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights,
+                             const AllocatePacked& allocate, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_i8)(shape, weights, allocate, pool);
 }
 
 std::size_t blocked_i8_scratch_bytes(const ConvShape& shape, bool x_signed) {

@@ -14,6 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/blocked_f32.h"
+#include "kernels/packed_bytes.h"
 
 namespace mezzo::kernels {
 
@@ -27,13 +28,10 @@ bool multiplies_quads();
 /// channels in plain NCHW; one group, or as many as channels; strides of 1 or 2 along the rows.
 bool blocked_conv_i8_applies(const ConvShape& shape);
 
-/// The most bytes that packed weights take. `wide`: weights may lie beyond int8.
-std::size_t blocked_i8_weights_bytes(const ConvShape& shape, bool wide);
-/// Packs weights [out_c, in_c / groups, k_h, k_w], bytes less their zero points; returns the bytes
-/// that they take. The layout depends on the active target, on the channels, on the window and on
-/// `wide` alone.
-std::size_t pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights, bool wide,
-                                    void* packed, ThreadPool& pool);
+/// Packs weights [out_c, in_c / groups, k_h, k_w], bytes less their zero points. The layout depends
+/// on the active target, on the channels, on the window and on the weights alone.
+void pack_blocked_i8_weights(const ConvShape& shape, const std::int16_t* weights,
+                             const AllocatePacked& allocate, ThreadPool& pool);
 /// Bytes of scratch memory that `blocked_conv_i8` needs; may be 0. Throws Error(limit) on overflow.
 std::size_t blocked_i8_scratch_bytes(const ConvShape& shape, bool x_signed);
 

@@ -47,7 +47,7 @@ constexpr int64_t kTaskWork = int64_t{1} << 19;
 
 // What a packed B begins with.
 constexpr int64_t kHeaderBytes = 64;
-enum Kind : int32_t { kPairs, kQuads, kWideQuads };
+enum Kind : int32_t { kPairs, kQuads, kQuadsAndRests };
 
 struct ScratchA {};
 struct ScratchB {};
@@ -200,25 +200,23 @@ int64_t packed_a_size(int64_t m, int64_t k) {
   return checked_mul(packed_a_pairs(m, k), sizeof(int32_t));
 }
 
-int64_t packed_b_size(int64_t k, int64_t n, const GemmI8Operand* b) {
-  if (quad_sums() == QuadSums::kSlow)
-    return kHeaderBytes + checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
-  return kHeaderBytes + quads_bytes(k, n, b == nullptr || is_wide(*b, n));
-}
-
 void run_pack_a(int64_t m, int64_t k, const GemmI8Operand& a, void* packed, ThreadPool& pool) {
   pack_operand(a, a.row_stride, a.col_stride, m, panel_height(m), false, k,
                static_cast<int32_t*>(packed), pool);
 }
 
-int64_t run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, void* packed, ThreadPool& pool) {
-  auto* kind = static_cast<int32_t*>(packed);
-  *kind = quad_sums() == QuadSums::kSlow ? kPairs : is_wide(b, n) ? kWideQuads : kQuads;
-  void* data = static_cast<char*>(packed) + kHeaderBytes;
-  if (*kind != kPairs) return kHeaderBytes + pack_quads(k, n, b, data, pool);
-  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k, static_cast<int32_t*>(data),
-               pool);
-  return packed_b_size(k, n, &b);
+void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, const AllocatePacked& allocate,
+                ThreadPool& pool) {
+  if (quad_sums() != QuadSums::kSlow) {
+    const PackedPanels packed = pack_quads(kHeaderBytes, k, n, b, allocate, pool);
+    *reinterpret_cast<int32_t*>(packed.memory) = packed.rests ? kQuadsAndRests : kQuads;
+    return;
+  }
+  const int64_t bytes = kHeaderBytes + checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
+  auto* memory = static_cast<int32_t*>(allocate(static_cast<std::size_t>(bytes)));
+  *memory = kPairs;
+  pack_operand(b, b.col_stride, b.row_stride, n, kTileCols, true, k,
+               memory + kHeaderBytes / sizeof(int32_t), pool);
 }
 
 void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const GemmI8Operand& b,
@@ -229,7 +227,7 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
   const auto* header = static_cast<const int32_t*>(b.data);
   const void* data_b = header + kHeaderBytes / sizeof(int32_t);
   if (b.packed && *header != kPairs)
-    return gemm_quads(m, n, k, a, data_b, *header == kWideQuads, c, ldc, pool);
+    return gemm_quads(m, n, k, a, data_b, *header == kQuadsAndRests, c, ldc, pool);
   const auto& tiles = has_vnni() ? kVnni : kPlain;
   const int64_t pairs = pairs_of(k), height = panel_height(m);
   const int32_t* packed_a = static_cast<const int32_t*>(a.data);
@@ -279,7 +277,6 @@ HWY_AFTER_NAMESPACE();
 namespace mezzo::kernels {
 namespace {
 HWY_EXPORT(packed_a_size);
-HWY_EXPORT(packed_b_size);
 HWY_EXPORT(run_pack_a);
 HWY_EXPORT(run_pack_b);
 HWY_EXPORT(run_gemm);
@@ -294,17 +291,9 @@ void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* pac
   MEZZO_DISPATCH(run_pack_a)(m, k, a, packed, pool);
 }
 
-std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n, const GemmI8Operand& b) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n, &b));
-}
-
-std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(packed_b_size)(k, n, nullptr));
-}
-
-std::size_t pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
-                      ThreadPool& pool) {
-  return static_cast<std::size_t>(MEZZO_DISPATCH(run_pack_b)(k, n, b, packed, pool));
+void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b,
+               const AllocatePacked& allocate, ThreadPool& pool) {
+  MEZZO_DISPATCH(run_pack_b)(k, n, b, allocate, pool);
 }
 
 void gemm_i8(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/thread_pool.h"
+#include "kernels/packed_bytes.h"
 
 namespace mezzo::kernels {
 
@@ -27,13 +28,9 @@ std::size_t packed_a_i8_bytes(std::int64_t m, std::int64_t k);
 void pack_a_i8(std::int64_t m, std::int64_t k, const GemmI8Operand& a, void* packed,
                ThreadPool& pool);
 
-/// The most bytes that B [k, n] packed ahead takes (zero points included): `b`, whose type and zero
-/// points count, or any. The layout depends on them and on the active target.
-std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n, const GemmI8Operand& b);
-std::size_t packed_b_i8_bytes(std::int64_t k, std::int64_t n);
-/// Returns the bytes that B takes.
-std::size_t pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
-                      ThreadPool& pool);
+/// Packs B [k, n] ahead, zero points included. The layout depends on B and on the active target.
+void pack_b_i8(std::int64_t k, std::int64_t n, const GemmI8Operand& b,
+               const AllocatePacked& allocate, ThreadPool& pool);
 
 /// C [m, n] (row stride ldc) = (A - za) * (B - zb), exact modulo 2^32. At most one of the two is
 /// packed.

@@ -34,14 +34,8 @@ inline std::int64_t depthwise_header(std::int64_t taps) {
   return round_up(4 * (taps + 1), std::int64_t{64});
 }
 
-inline std::int64_t depthwise_i8_weights_bytes(const ConvShape& s, bool wide) {
-  const std::int64_t taps = checked_mul(checked_mul(s.k_h, s.k_w), wide ? 3 : 1);
-  return checked_add(depthwise_header(taps),
-                     checked_mul(checked_mul(s.out_c, 4), depthwise_quads(taps)));
-}
-
 inline void pack_depthwise_i8(const ConvShape& s, const std::int16_t* weights,
-                              std::uint8_t* packed) {
+                              const AllocatePacked& allocate) {
   const std::int64_t window = s.k_h * s.k_w, apart = 4 / quad_taps();
   std::vector<std::int16_t> left(weights, weights + s.out_c * window);
   std::vector<std::int32_t> taps;
@@ -65,6 +59,8 @@ inline void pack_depthwise_i8(const ConvShape& s, const std::int16_t* weights,
     }
   }
   const auto count = static_cast<std::int64_t>(taps.size());
+  auto* packed = static_cast<std::uint8_t*>(allocate(static_cast<std::size_t>(checked_add(
+      depthwise_header(count), checked_mul(checked_mul(s.out_c, 4), depthwise_quads(count))))));
   auto* head = reinterpret_cast<std::int32_t*>(packed);
   head[0] = static_cast<std::int32_t>(count);
   std::copy(taps.begin(), taps.end(), head + 1);

@@ -36,16 +36,9 @@ inline constexpr int kMostQuadRows = 6;
 // A single row asks for B so far ahead.
 inline constexpr std::int64_t kQuadBytesAhead = 4096;
 
-inline std::int64_t quad_steps(std::int64_t k) { return ceil_div(k, std::int64_t{4}); }
+// Whole windows of two steps.
+inline std::int64_t quad_steps(std::int64_t k) { return 2 * ceil_div(k, std::int64_t{8}); }
 inline std::int64_t quad_columns(std::int64_t n) { return round_up(n, kQuadColumns); }
-inline std::int64_t quad_rests_bytes(std::int64_t k, std::int64_t n, bool wide) {
-  return rests_bytes(quad_columns(n) / kQuadColumns, quad_steps(k), wide);
-}
-inline std::int64_t quads_bytes(std::int64_t k, std::int64_t n, bool wide) {
-  return checked_add(checked_mul(quad_columns(n), checked_mul(checked_add(quad_steps(k), 1), 4)),
-                     quad_rests_bytes(k, n, wide));
-}
-
 // Whether the differences of a B [k, n] and its zero points need more than int8.
 inline bool is_wide(const GemmI8Operand& b, std::int64_t n) {
   const std::int32_t natural = b.is_signed ? 0 : 128;
@@ -116,16 +109,16 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
   });
 }
 
-// The same of any B, in steps and rests.
+// The same of any B, with what does not fit.
 template <class Byte>
-PackedRests pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid,
-                            std::int64_t k, std::int32_t* sums, std::uint8_t* to) {
+void pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid, std::int64_t k,
+                     std::int32_t* sums, std::uint8_t* to, PanelRests* rests) {
   const auto* data = static_cast<const Byte*>(b.data) + first * b.col_stride;
   std::int32_t zeros[kQuadColumns];
   for (std::int64_t j = 0; j < valid; ++j)
     zeros[j] = b.zero_point + (b.zero_points == nullptr ? 0 : b.zero_points[first + j]);
   std::fill_n(sums, kQuadColumns, 0);
-  return pack_steps(quad_steps(k), to, [&](std::int64_t s, std::int16_t* weights) {
+  pack_steps(quad_steps(k), 2, to, rests, [&](std::int64_t s, std::int16_t* weights) {
     std::fill_n(weights, kQuadStepBytes, std::int16_t{0});
     for (std::int64_t p = 4 * s; p < std::min(k, 4 * s + 4); ++p) {
       for (std::int64_t j = 0; j < valid; ++j) {
@@ -137,38 +130,35 @@ PackedRests pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int
   });
 }
 
-// Returns the bytes that it takes.
-inline std::int64_t pack_quads(std::int64_t k, std::int64_t n, const GemmI8Operand& b, void* packed,
+// Packs B behind `head` bytes.
+inline PackedPanels pack_quads(std::int64_t head, std::int64_t k, std::int64_t n,
+                               const GemmI8Operand& b, const AllocatePacked& allocate,
                                ThreadPool& pool) {
   const bool wide = is_wide(b, n);
-  auto* sums = static_cast<std::int32_t*>(packed);
-  auto* panels = reinterpret_cast<std::uint8_t*>(sums + quad_columns(n));
-  const std::int64_t steps = quad_steps(k), count = quad_columns(n) / kQuadColumns;
-  const bool any_rests = quad_rests_bytes(k, n, wide) > 0;
-  std::vector<PackedRests> rests(static_cast<std::size_t>(count));
+  const std::int64_t steps = quad_steps(k), sums_bytes = 4 * quad_columns(n);
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(quad_columns(n)));
   const std::int64_t grain = std::max<std::int64_t>(1, (1 << 16) / (kQuadColumns * (k + 1)));
-  pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t first = i * kQuadColumns;
-      std::uint8_t* const panel = panels + i * steps * kQuadStepBytes;
-      PackedRests& of_panel = rests[static_cast<std::size_t>(i)];
-      const std::int64_t valid = std::min(kQuadColumns, n - first);
-      if (wide) {
-        of_panel = b.is_signed
-                       ? pack_wide_panel<std::int8_t>(b, first, valid, k, sums + first, panel)
-                       : pack_wide_panel<std::uint8_t>(b, first, valid, k, sums + first, panel);
-        continue;
-      }
-      pack_quads_panel(b, first, valid, k, sums + first, panel);
-      if (!any_rests) continue;
-      of_panel = pack_steps(steps, panel, [&](std::int64_t s, std::int16_t* weights) {
-        const auto* from = reinterpret_cast<const std::int8_t*>(panel);
-        std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
+  const bool pairs = quad_sums() == QuadSums::kPairs;
+  const PackedPanels packed = pack_panels(
+      head + sums_bytes, quad_columns(n) / kQuadColumns, steps * kQuadStepBytes, grain,
+      pairs || wide, allocate, pool,
+      [&](std::int64_t i, std::uint8_t* panel, PanelRests* rests) HWY_ATTR {
+        const std::int64_t first = i * kQuadColumns, valid = std::min(kQuadColumns, n - first);
+        std::int32_t* const of_panel = sums.data() + first;
+        if (wide) {
+          return b.is_signed
+                     ? pack_wide_panel<std::int8_t>(b, first, valid, k, of_panel, panel, rests)
+                     : pack_wide_panel<std::uint8_t>(b, first, valid, k, of_panel, panel, rests);
+        }
+        pack_quads_panel(b, first, valid, k, of_panel, panel);
+        if (!pairs) return;
+        pack_steps(steps, 2, panel, rests, [&](std::int64_t s, std::int16_t* weights) {
+          const auto* from = reinterpret_cast<const std::int8_t*>(panel);
+          std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
+        });
       });
-    }
-  });
-  std::uint8_t* const end = panels + count * steps * kQuadStepBytes;
-  return end - static_cast<std::uint8_t*>(packed) + (any_rests ? write_rests(rests, end) : 0);
+  std::memcpy(packed.memory + head, sums.data(), static_cast<std::size_t>(sums_bytes));
+  return packed;
 }
 
 // c [R][kQuadColumns], rows `ldc` apart, = A (rows `lda` apart) * B, less zeros[i] times the sums
@@ -204,13 +194,11 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
     sums[0][0] = first;
     sums[0][1] = second;
   } else {
-    std::int64_t s = 0;
-    for (; s + 2 <= steps; s += 2, b += 2 * kQuadStepBytes) {
+    for (std::int64_t s = 0; s < steps; s += 2, b += 2 * kQuadStepBytes) {
       add_steps<kSums>(b, sums, rows(0), rows(4));
       MEZZO_UNROLL
       for (int i = 0; i < kBases; ++i) bases[i] += 8;
     }
-    if (s < steps) add_step<kSums>(b, sums, rows(0));
   }
   const VecQuads first = hn::LoadU(d, column_sums), second = hn::LoadU(d, column_sums + kQuadLanes);
   MEZZO_UNROLL
@@ -231,7 +219,7 @@ constexpr QuadsKernels quads_kernels(std::integer_sequence<int, R...>) {
   return {compute_quads<kSums, R + 1>...};
 }
 
-// A row of k bytes, `stride` apart, with the bits of `flip` turned and zeros up to whole quads.
+// A row of k bytes, `stride` apart, with the bits of `flip` turned and zeros up to whole windows.
 inline void copy_quads_row(const std::uint8_t* x, std::int64_t stride, std::int64_t k,
                            std::uint8_t flip, std::uint8_t* y) {
   const QuadU8 d;
@@ -239,14 +227,14 @@ inline void copy_quads_row(const std::uint8_t* x, std::int64_t stride, std::int6
   for (; stride == 1 && p + kQuadVectorBytes <= k; p += kQuadVectorBytes)
     hn::StoreU(hn::Xor(hn::LoadU(d, x + p), hn::Set(d, flip)), d, y + p);
   for (; p < k; ++p) y[p] = x[p * stride] ^ flip;
-  std::fill(y + k, y + round_up(k, std::int64_t{4}), std::uint8_t{0});
+  std::fill(y + k, y + round_up(k, std::int64_t{8}), std::uint8_t{0});
 }
 
 struct ScratchQuadsA {};
 struct ScratchQuadsZeros {};
 
 inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
-                       const void* packed_b, bool wide, std::int32_t* c, std::int64_t ldc,
+                       const void* packed_b, bool any_rests, std::int32_t* c, std::int64_t ldc,
                        ThreadPool& pool) {
   const QuadsKernels& tiles = with_quad_sums([&](auto kind) -> const QuadsKernels& {
     constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
@@ -264,7 +252,7 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
         a.zero_point + (a.zero_points == nullptr ? 0 : a.zero_points[i]) + (a.is_signed ? 128 : 0);
   const auto* rows = static_cast<const std::uint8_t*>(a.data);
   std::int64_t lda = a.row_stride;
-  if (a.col_stride != 1 || k % 4 != 0 || a.is_signed) {
+  if (a.col_stride != 1 || k % 8 != 0 || a.is_signed) {
     lda = 4 * steps;
     auto* copy = reinterpret_cast<std::uint8_t*>(thread_scratch<ScratchQuadsA>(m * steps));
     pool.parallel_for(m, (1 << 16) / (lda + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
@@ -290,8 +278,9 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
           const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
                              columns = std::min(kQuadColumns, n - column);
           const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
-          const Rests of_panel = rests_of(panel, rests, quad_rests_bytes(k, n, wide),
-                                          [](std::int64_t step) { return 4 * step; });
+          const Rests of_panel =
+              any_rests ? rests_of(panel, rests, [](std::int64_t window) { return 8 * window; })
+                        : Rests{};
           for (std::int64_t tile = row_tiles * group / groups;
                tile < row_tiles * (group + 1) / groups; ++tile) {
             const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);

@@ -56,8 +56,6 @@ PackedBytes packed_bytes(const Op& op, const IntegerConv& conv, const kernels::C
       round_up(checked_mul(conv.out_channels, sizeof(std::int32_t)), std::int64_t{64});
   const auto pack = [&](const Tensor& weights, const std::vector<std::int32_t>& zero_points,
                         ThreadPool& pool) {
-    const bool wide = zero_points_off(op, conv.inputs) != 0;
-    const auto bytes = static_cast<std::int64_t>(kernels::blocked_i8_weights_bytes(shape, wide));
     std::vector<std::int32_t> sums(static_cast<std::size_t>(conv.out_channels));
     std::vector<std::int16_t> differences(static_cast<std::size_t>(weights.size()));
     const auto take = [&](const auto* from) {
@@ -72,13 +70,14 @@ PackedBytes packed_bytes(const Op& op, const IntegerConv& conv, const kernels::C
     };
     weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
                                  : take(weights.values<std::int8_t>().data());
-    return packed_exactly(
-        weights.bytes(), static_cast<std::size_t>(checked_add(begin, bytes)), [&](void* to) {
-          auto* packed = static_cast<std::uint8_t*>(to) + begin;
-          std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(to));
-          return static_cast<std::size_t>(begin) +
-                 kernels::pack_blocked_i8_weights(shape, differences.data(), wide, packed, pool);
-        });
+    Tensor packed;
+    const auto allocate = [&](std::size_t bytes) {
+      packed = packed_memory(static_cast<std::size_t>(begin) + bytes);
+      return static_cast<void*>(static_cast<std::uint8_t*>(packed.mutable_data()) + begin);
+    };
+    kernels::pack_blocked_i8_weights(shape, differences.data(), allocate, pool);
+    std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(packed.mutable_data()));
+    return packed;
   };
   const std::string key = "blocked i8 " + std::to_string(conv.groups) +
                           (conv.in_channels % kBlock == 0 ? "" : " plain");

@@ -125,10 +125,9 @@ Packed pack(const Op& op, const MatrixInputs& inputs) {
     std::int64_t stride = 0;
     for (std::int64_t d = 0; d < shape[0]; ++d) {
       const kernels::GemmI8Operand factor = matrices.direction(d).factor;
-      directions.push_back(packed_exactly(
-          static_cast<std::size_t>(shape[1] * shape[2]),
-          kernels::packed_b_i8_bytes(shape[1], shape[2], factor),
-          [&](void* to) { return kernels::pack_b_i8(shape[1], shape[2], factor, to, alone); }));
+      directions.push_back(packed_by([&](const kernels::AllocatePacked& allocate) {
+        kernels::pack_b_i8(shape[1], shape[2], factor, allocate, alone);
+      }));
       stride = std::max(stride,
                         round_up(directions.back().size(), static_cast<std::int64_t>(kAlignment)));
     }

@@ -1,9 +1,6 @@
 #include "ops/integer_product.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
 #include <string>
 
 #include "kernels/target.h"
@@ -57,9 +54,9 @@ Tensor packed_b(const Op& op, const IntegerProductInputs& inputs, const ProductS
     GemmI8Operand operand{b.data(), b.dtype() == DType::i8, product.n, 1};
     if (zero_points.size() == 1) operand.zero_point = zero_points[0];
     if (zero_points.size() > 1) operand.zero_points = zero_points.data();
-    return packed_exactly(
-        b.bytes(), kernels::packed_b_i8_bytes(product.k, product.n, operand),
-        [&](void* to) { return kernels::pack_b_i8(product.k, product.n, operand, to, pool); });
+    return packed_by([&](const kernels::AllocatePacked& allocate) {
+      kernels::pack_b_i8(product.k, product.n, operand, allocate, pool);
+    });
   };
   return packed_factor(op, inputs.b, inputs.b_zero_point, key, pack);
 }
@@ -97,22 +94,12 @@ Tensor packed_memory(std::size_t bytes) {
   return Tensor::uninitialized(DType::u8, {static_cast<std::int64_t>(bytes)});
 }
 
-Tensor packed_exactly(std::size_t weights, std::size_t most,
-                      const std::function<std::size_t(void*)>& pack) {
-  if (most <= 2 * weights) {
-    Tensor packed = packed_memory(most);
-    pack(packed.mutable_data());
-    return packed;
-  }
-  // What is not touched of memory that comes straight from the system is none.
-  const std::unique_ptr<void, decltype(&std::free)> memory(std::malloc(most), &std::free);
-  if (memory == nullptr) {
-    throw Error(ErrorCode::limit, "a packed factor is too large for the memory that there is")
-        .got(std::to_string(most) + " bytes");
-  }
-  const std::size_t bytes = pack(memory.get());
-  Tensor packed = packed_memory(bytes);
-  std::memcpy(packed.mutable_data(), memory.get(), bytes);
+Tensor packed_by(const std::function<void(const kernels::AllocatePacked&)>& pack) {
+  Tensor packed;
+  pack([&](std::size_t bytes) {
+    packed = packed_memory(bytes);
+    return packed.mutable_data();
+  });
   return packed;
 }
 

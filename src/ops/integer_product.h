@@ -27,9 +27,8 @@ Tensor packed_factor(const Op& op, int factor, int zero_point, std::string key,
                      const PackFactor& pack);
 /// Memory for a packed factor.
 Tensor packed_memory(std::size_t bytes);
-/// A packed factor of `weights` bytes that takes `most` at most: pack(memory) returns how many.
-Tensor packed_exactly(std::size_t weights, std::size_t most,
-                      const std::function<std::size_t(void*)>& pack);
+/// What pack(allocate) packs into one memory.
+Tensor packed_by(const std::function<void(const kernels::AllocatePacked&)>& pack);
 /// What was packed, as a factor.
 kernels::GemmI8Operand packed_operand(const void* packed);
 

@@ -76,9 +76,9 @@ Tensor packed_b(const Op& op, const QuantizedGemm& gemm) {
   const auto pack = [&](const Tensor& b, const std::vector<std::int32_t>& zero_points,
                         ThreadPool& pool) {
     const kernels::GemmI8Operand factor = factor_b(gemm, b.data(), b.dtype(), zero_points);
-    return packed_exactly(
-        b.bytes(), kernels::packed_b_i8_bytes(gemm.k, gemm.n, factor),
-        [&](void* to) { return kernels::pack_b_i8(gemm.k, gemm.n, factor, to, pool); });
+    return packed_by([&](const kernels::AllocatePacked& allocate) {
+      kernels::pack_b_i8(gemm.k, gemm.n, factor, allocate, pool);
+    });
   };
   return packed_factor(op, kB, kBZero, gemm.trans_b ? "qgemm b, transposed" : "qgemm b", pack);
 }

@@ -118,9 +118,10 @@ void check(const ConvShape& s, bool x_signed, bool y_signed, bool wide = false) 
     scales[c] = {static_cast<std::int32_t>(c) - (x_zero + (x_signed ? 128 : 0)) * weight_sum,
                  factors[c] / (40 * std::sqrt(static_cast<float>(terms))), addends[c]};
   }
-  AlignedFloats packed(blocked_i8_weights_bytes(s, wide)),
-      scratch(blocked_i8_scratch_bytes(s, x_signed));
-  pack_blocked_i8_weights(s, weights.data(), wide, packed.data(), test_pool());
+  AlignedFloats scratch(blocked_i8_scratch_bytes(s, x_signed));
+  Packed packed;
+  pack_blocked_i8_weights(s, weights.data(), packed.allocate(), test_pool());
+  ASSERT_TRUE(packed.is_whole());
   const ChannelScales ordered = ordered_scales(s, scales);
   const bool blocked = s.in_c % 8 == 0;
   const Bytes x_blocked = blocked ? in_blocks(x, x_pixels) : x;

@@ -62,11 +62,11 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
         std::vector<std::int32_t> plain(static_cast<std::size_t>(c.m * ldc), -77);
         std::vector<std::int32_t> with_a = plain, with_b = plain;
         gemm_i8(c.m, c.n, c.k, oa, ob, plain.data(), ldc, test_pool());
-        AlignedFloats memory_a(packed_a_i8_bytes(c.m, c.k) + 4),
-            memory_b(packed_b_i8_bytes(c.k, c.n, ob) + 4);
-        EXPECT_LE(packed_b_i8_bytes(c.k, c.n, ob), packed_b_i8_bytes(c.k, c.n));
+        AlignedFloats memory_a(packed_a_i8_bytes(c.m, c.k) + 4);
+        Packed memory_b;
         pack_a_i8(c.m, c.k, oa, memory_a.data(), test_pool());
-        pack_b_i8(c.k, c.n, ob, memory_b.data(), test_pool());
+        pack_b_i8(c.k, c.n, ob, memory_b.allocate(), test_pool());
+        ASSERT_TRUE(memory_b.is_whole());
         GemmI8Operand ahead_a, ahead_b;
         ahead_a.data = memory_a.data();
         ahead_b.data = memory_b.data();
@@ -98,9 +98,9 @@ TEST(GemmI8, EverySignLayoutAndZeroPoint) {
   });
 }
 
-// All that packing parts from weights has room where packed_b_i8_bytes says, and no sum on the way
-// is too large: of the largest bytes, and of weights of which the most is parted, in every second
-// step, in all, in turns of sign.
+// All that packing parts from weights has room, and no sum on the way is too large: of the largest
+// bytes, and of weights of which the most is parted, in every second step, in all, in turns of
+// sign.
 TEST(GemmI8, LargestNumbers) {
   for_each_target([] {
     const std::int64_t m = 5, n = 19;
@@ -117,14 +117,11 @@ TEST(GemmI8, LargestNumbers) {
           }
           const std::vector<std::uint8_t> a(static_cast<std::size_t>(m * k), 255);
           const GemmI8Operand ob{b.data(), true, n, 1, zero};
-          const std::size_t bytes = packed_b_i8_bytes(k, n, ob);
-          AlignedFloats packed(bytes + 64);
-          auto* memory = reinterpret_cast<std::uint8_t*>(packed.data());
-          std::fill_n(memory + bytes, 64, std::uint8_t{77});
-          pack_b_i8(k, n, ob, memory, test_pool());
-          for (int i = 0; i < 64; ++i) ASSERT_EQ(memory[bytes + static_cast<std::size_t>(i)], 77);
+          Packed packed;
+          pack_b_i8(k, n, ob, packed.allocate(), test_pool());
+          ASSERT_TRUE(packed.is_whole());
           GemmI8Operand ahead;
-          ahead.data = memory;
+          ahead.data = packed.data();
           ahead.packed = true;
           std::vector<std::int32_t> c(static_cast<std::size_t>(m * n));
           gemm_i8(m, n, k, {a.data(), false, k, 1}, ahead, c.data(), n, test_pool());

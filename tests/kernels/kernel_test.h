@@ -4,15 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/packed_bytes.h"
 #include "kernels/target.h"
 
 namespace mezzo::kernels {
@@ -57,6 +60,29 @@ class AlignedFloats {
 
  private:
   std::vector<float> floats_;
+};
+
+/// Memory that packing asks for, and bytes behind it that must stay as they are.
+class Packed {
+ public:
+  AllocatePacked allocate() {
+    return [this](std::size_t bytes) {
+      memory_ = std::make_unique<AlignedFloats>(bytes + kGuard);
+      bytes_ = bytes;
+      std::fill_n(guard(), kGuard, std::uint8_t{77});
+      return data();
+    };
+  }
+  void* data() { return memory_->data(); }
+  bool is_whole() {
+    return std::all_of(guard(), guard() + kGuard, [](std::uint8_t b) { return b == 77; });
+  }
+
+ private:
+  static constexpr std::size_t kGuard = 64;
+  std::uint8_t* guard() { return reinterpret_cast<std::uint8_t*>(memory_->data()) + bytes_; }
+  std::unique_ptr<AlignedFloats> memory_;
+  std::size_t bytes_ = 0;
 };
 
 /// The error a float32 sum of products may have, given the sum of the products' magnitudes: 8
