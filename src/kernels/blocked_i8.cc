@@ -64,8 +64,7 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
                                const ByteTile& out, const QuadFinish& finish) {
   const QuadI32 d;
   const QuadF32 df;
-  uint8_t* to = out.y;
-  for (int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step, to += P * kBlockChannels) {
+  for (int64_t tile = 0; tile < out.tiles; ++tile, x += P * Step) {
     VecQuads sums[P][2];
     {
       const VecQuads first = hn::LoadU(d, out.offsets),
@@ -107,7 +106,7 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
     MEZZO_UNROLL
     for (int p = 0; p < P; p += 2) {
       const auto first = finish.narrowed(sums[p][0], sums[p][1], multipliers, addends);
-      uint8_t* y = to + p * kBlockChannels;
+      uint8_t* y = out.y + (tile * P + p) * kBlockChannels;
       if (p + 1 < P) {
         const int q = std::min(p + 1, P - 1);
         const auto second = finish.narrowed(sums[q][0], sums[q][1], multipliers, addends);
@@ -173,8 +172,12 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
           kBlockChannels;
       // Pixels are stored by twos.
       for_tiles(count, most_pixels, 2, [&](int64_t first, int64_t pixels, int64_t tiles) HWY_ATTR {
-        tile.y = args.y + at + first * kBlockChannels;
-        if (args.sums != nullptr) tile.sums = args.sums + at + first * kBlockChannels;
+        const int64_t to = at + first * kBlockChannels;
+        if (args.sums != nullptr) {
+          tile.sums = args.sums + to;
+        } else {
+          tile.y = args.y + to;
+        }
         tile.tiles = tiles;
         kernels[static_cast<std::size_t>(pixels - 1)](
             x + first * l.shape.stride_w * l.pixel, offsets, l.segments,
@@ -250,8 +253,7 @@ void run_pack_i8(const ConvShape& s, const std::int16_t* weights, const Allocate
               quads = std::copy_n(from, 4, quads);
               continue;
             }
-            for (int64_t c = 0; c < 4; ++c)
-              *quads++ = c < there ? from[c * taps] : std::int16_t{0};
+            for (int64_t c = 0; c < 4; ++c) *quads++ = c < there ? from[c * taps] : std::int16_t{0};
           }
         });
       });

@@ -5,7 +5,7 @@
 // CPUs have an instruction for (vpdpbusd): four times the products of a float32 kernel. Without it
 // AVX2 makes them of sums of two in 16 bits: twice the products, if most weights are such that
 // these fit. Sums are exact either way: weights that do not fit, or are no int8 without their zero
-// points, are parted, and what is left of them is added in steps of its own.
+// points, are parted, and what is left of them is added apart.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,9 @@
 // Products of bytes, four to a lane (simd_quads_inl.h): of an A that is read where it lies and a B
 // that was packed ahead, less its zero points. Included per target, like simd.h.
 //
-// B comes as [32 columns' sums...], then as panels of two vectors of columns, [step of four
-// k][column][4], then as rest steps (simd_quad_steps_inl.h): of what int8 does not take, where the
-// zero points are others than 0, or of uint8 128. With the sums of its columns A's zero points are
-// taken off.
+// B comes as [the sums of its columns...], then as panels of two vectors of columns, [step of four
+// k][column][4], then as rests (simd_quad_pack_inl.h). With the sums of its columns A's zero points
+// are taken off.
 
 #if defined(MEZZO_KERNELS_SIMD_GEMM_QUADS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_GEMM_QUADS_INL
