@@ -5,7 +5,6 @@
 
 #include "base/rounding.h"
 #include "base/shape.h"
-#include "ops/blocked.h"
 #include "ops/blocked_image.h"
 #include "ops/convolution.h"
 #include "ops/integer_product.h"
@@ -22,7 +21,7 @@ constexpr int kMostOff = 48;
 // By how much the weights' zero points are off: not at 0 of int8, or 128 of uint8.
 int zero_points_off(const Op& op, const IntegerConvInputs& inputs) {
   const int middle = range_of(op.in(inputs.w).dtype).least + 128;
-  const std::vector<std::int32_t> zero_points = integers(op.constant(inputs.w_zero_point));
+  const std::vector<std::int32_t> zero_points = ints_of(op.constant(inputs.w_zero_point));
   int off = zero_points.empty() ? std::abs(middle) : 0;
   for (const std::int32_t zero : zero_points) off = std::max(off, std::abs(zero - middle));
   return off;
@@ -70,14 +69,14 @@ PackedBytes packed_bytes(const Op& op, const IntegerConv& conv, const kernels::C
     };
     weights.dtype() == DType::u8 ? take(weights.values<std::uint8_t>().data())
                                  : take(weights.values<std::int8_t>().data());
-    Tensor packed;
-    const auto allocate = [&](std::size_t bytes) {
-      packed = packed_memory(static_cast<std::size_t>(begin) + bytes);
-      return static_cast<void*>(static_cast<std::uint8_t*>(packed.mutable_data()) + begin);
-    };
-    kernels::pack_blocked_i8_weights(shape, differences.data(), allocate, pool);
-    std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(packed.mutable_data()));
-    return packed;
+    return packed_by([&](const kernels::AllocatePacked& allocate) {
+      const auto behind_sums = [&](std::size_t bytes) {
+        auto* memory = allocate(static_cast<std::size_t>(begin) + bytes);
+        std::copy(sums.begin(), sums.end(), static_cast<std::int32_t*>(memory));
+        return static_cast<std::uint8_t*>(memory) + begin;
+      };
+      kernels::pack_blocked_i8_weights(shape, differences.data(), behind_sums, pool);
+    });
   };
   const std::string key = "blocked i8 " + std::to_string(conv.groups) +
                           (conv.in_channels % kBlock == 0 ? "" : " plain");
@@ -96,17 +95,6 @@ void take_zero_point(const PackedBytes& packed, std::int32_t zero_point, bool x_
     channels[c].offset =
         static_cast<std::int32_t>(static_cast<std::uint32_t>(channels[c].offset) - taken);
   }
-}
-
-std::vector<std::int32_t> integers(const Tensor* tensor) {
-  if (tensor == nullptr) return {};
-  const Tensor wide = tensor->to(DType::i32);
-  return {wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end()};
-}
-
-std::int32_t zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c) {
-  if (zero_points.empty()) return 0;
-  return zero_points[zero_points.size() == 1 ? 0 : c];
 }
 
 Choice blocked_sums_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish) {

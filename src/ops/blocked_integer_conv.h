@@ -33,11 +33,6 @@ PackedBytes packed_bytes(const Op& op, const IntegerConv& conv, const kernels::C
 void take_zero_point(const PackedBytes& packed, std::int32_t zero_point, bool x_signed,
                      std::vector<kernels::ChannelScale>& channels);
 
-/// The contents of a constant as int32; of none: empty.
-std::vector<std::int32_t> integers(const Tensor* tensor);
-/// The zero point of channel c; of none: 0.
-std::int32_t zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c);
-
 /// A chooser like those of integer_conv.h: x goes into blocks, and sums come out of them.
 Choice blocked_sums_conv(Op& op, const IntegerConvInputs& inputs, MakeTakeSums finish);
 

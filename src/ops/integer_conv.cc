@@ -76,10 +76,7 @@ std::vector<float> centred_weights(Run& run, const IntegerConv& conv) {
     const auto* w = run.in<decltype(zero)>(conv.inputs.w);
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const std::size_t channel = i / static_cast<std::size_t>(terms);
-      const int zero_point = zero_points.empty()       ? 0
-                             : zero_points.size() == 1 ? zero_points[0]
-                                                       : zero_points[channel];
-      weights[i] = static_cast<float>(w[i] - zero_point);
+      weights[i] = static_cast<float>(w[i] - zero_point_at(zero_points, channel));
     }
   });
   return weights;

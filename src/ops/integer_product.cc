@@ -78,11 +78,7 @@ Tensor packed_factor(const Op& op, int factor, int zero_point, std::string key,
   const Tensor* constant = op.constant(zero_point);
   if (!op.is_constant(factor) || (op.has_in(zero_point) && constant == nullptr)) return {};
   key += ", " + std::string(kernels::name_of(kernels::active_target()));
-  std::vector<std::int32_t> zero_points;
-  if (constant != nullptr) {
-    const Tensor wide = constant->to(DType::i32);
-    zero_points.assign(wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end());
-  }
+  const std::vector<std::int32_t> zero_points = ints_of(constant);
   for (const std::int32_t value : zero_points) key += "," + std::to_string(value);
   return op.packed(factor, key, [&](const Tensor& data) {
     ThreadPool pool = packing_pool(op, data.bytes());

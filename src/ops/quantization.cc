@@ -45,6 +45,17 @@ std::vector<std::int32_t> ints_of(const Run& run, int i) {
   return values;
 }
 
+std::vector<std::int32_t> ints_of(const Tensor* constant) {
+  if (constant == nullptr) return {};
+  const Tensor wide = constant->to(DType::i32);
+  return {wide.values<std::int32_t>().begin(), wide.values<std::int32_t>().end()};
+}
+
+std::int32_t zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c) {
+  if (zero_points.empty()) return 0;
+  return zero_points[zero_points.size() == 1 ? 0 : c];
+}
+
 float scalar_of(const Run& run, int i, float omitted) {
   const std::vector<float> values = floats_of(run, i);
   return values.empty() ? omitted : values[0];

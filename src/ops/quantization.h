@@ -66,6 +66,10 @@ void with_quantized8(DType dtype, Fn&& fn) {
 /// Input `i` of a run, of any type but strings, as numbers; empty where it is omitted.
 std::vector<float> floats_of(const Run& run, int i);
 std::vector<std::int32_t> ints_of(const Run& run, int i);
+/// A constant of that kind; empty where there is none.
+std::vector<std::int32_t> ints_of(const Tensor* constant);
+/// What zero points, one for all channels or one for each, say of channel c; of none: 0.
+std::int32_t zero_point_at(const std::vector<std::int32_t>& zero_points, std::size_t c);
 /// The same of an input of one element, with what an omitted one stands for.
 float scalar_of(const Run& run, int i, float omitted = 1);
 int zero_point_of(const Run& run, int i);

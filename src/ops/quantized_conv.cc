@@ -90,9 +90,9 @@ Choice blocked(Op& op) {
   const kernels::ConvShape shape = banded_shape(op, blocked_kernel_shape(conv));
   kernels::BlockedConvI8 args;
   args.x_signed = op.in(0).dtype == DType::i8;
-  args.x_zero_point = zero_point_at(integers(op.constant(2)), 0);
+  args.x_zero_point = zero_point_at(ints_of(op.constant(2)), 0);
   args.y_signed = op.out(0).dtype == DType::i8;
-  args.y_zero_point = zero_point_at(integers(op.constant(7)), 0);
+  args.y_zero_point = zero_point_at(ints_of(op.constant(7)), 0);
   const IntRange bounds = bounds_of(op, op.out(0).dtype);
   args.low = bounds.least;
   args.high = bounds.most;
