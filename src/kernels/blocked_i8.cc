@@ -40,8 +40,8 @@ constexpr int64_t kHeaderBytes = 64;
 struct ByteTile {
   int32_t* sums;
   uint8_t* y;
-  int64_t block_bytes;  // from one block of y to the next, or numbers of the sums
-  int blocks;           // of the unit that there are
+  int64_t block_step;  // elements of either from one block to the next
+  int blocks;          // of the unit that there are
   const int32_t* offsets;
   const float *multipliers, *addends;
   Rests rests;
@@ -96,7 +96,7 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
       int32_t* y = out.sums + tile * P * kBlockChannels;
       MEZZO_UNROLL
       for (int p = 0; p < P; ++p, y += kBlockChannels)
-        store_sums(sums[p], y, out.block_bytes, out.blocks);
+        store_sums(sums[p], y, out.block_step, out.blocks);
       continue;
     }
     const hn::Vec<QuadF32> multipliers[] = {hn::LoadU(df, out.multipliers),
@@ -110,9 +110,9 @@ HWY_NOINLINE void compute_tile(const uint8_t* HWY_RESTRICT x, const int64_t* off
       if (p + 1 < P) {
         const int q = std::min(p + 1, P - 1);
         const auto second = finish.narrowed(sums[q][0], sums[q][1], multipliers, addends);
-        store_parts<false>(finish.bytes(first, second), y, out.block_bytes, out.blocks);
+        store_parts<false>(finish.bytes(first, second), y, out.block_step, out.blocks);
       } else {
-        store_parts<true>(finish.bytes(first, first), y, out.block_bytes, out.blocks);
+        store_parts<true>(finish.bytes(first, first), y, out.block_step, out.blocks);
       }
     }
   }
@@ -191,7 +191,7 @@ void run_image(const ByteLayout& l, const BlockedConvI8& args, const int64_t* of
                uint8_t* scratch, ThreadPool& pool) {
   const ConvShape& s = l.shape;
   const uint8_t* image = args.x + n * s.in_c * s.x_plane();
-  if (l.copies) {
+  if (l.copies()) {
     copy_image(l, image, static_cast<uint8_t>(args.x_zero_point), scratch, pool);
     image = scratch;
   }
@@ -264,7 +264,7 @@ int64_t i8_scratch_bytes(const ConvShape& s, bool x_signed) {
   if (s.groups > 1) return 0;
   const ByteLayout l(s, x_signed);
   // Pixels of four bytes are read as windows of eight.
-  return l.copies ? checked_add(l.image_bytes(), 8) : 0;
+  return l.copies() ? checked_add(l.image_bytes(), 8) : 0;
 }
 
 // Where channel c's numbers are in the order of the kernels: index[c], of `count` numbers.

@@ -3,8 +3,8 @@
 //
 // Four channels of a pixel are multiplied by four weights and summed in one lane of 32 bits, which
 // CPUs have an instruction for (vpdpbusd): four times the products of a float32 kernel. Without it
-// AVX2 makes them of sums of two in 16 bits: twice the products, if most weights are such that
-// these fit. Sums are exact either way: weights that do not fit, or are no int8 without their zero
+// AVX2 makes them of sums of four in 16 bits: up to 2.3 times the products, if most weights are such
+// that these fit. Sums are exact either way: weights that do not fit, or are no int8 without their zero
 // points, are parted, and what is left of them is added apart.
 #pragma once
 

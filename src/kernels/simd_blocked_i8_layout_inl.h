@@ -49,14 +49,12 @@ struct ByteLayout {
                           checked_add(checked_mul(s.k_h - 1, s.dilation_h), 1));
     image_w = checked_add(checked_mul(s.out_w - 1, s.stride_w),
                           checked_add(checked_mul(s.k_w - 1, s.dilation_w), 1));
-    const bool padded =
-        !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
-    copies = padded || x_signed;
+    padded = !blocked || s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w;
     if (!padded) {
       image_h = s.in_h;
       image_w = s.in_w;
     }
-    plane_bytes = checked_mul(copies ? checked_mul(image_h, image_w) : s.x_plane(), pixel);
+    plane_bytes = checked_mul(copies() ? checked_mul(image_h, image_w) : s.x_plane(), pixel);
     segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
     steps = segments * (pixel / 4);
     units = ceil_div(s.out_c, kUnitChannels);
@@ -71,6 +69,8 @@ struct ByteLayout {
     stretch = row_stretches == 1 ? row_pixels : kByteStretch;
   }
 
+  // Whether x is copied, with its padding and unsigned.
+  bool copies() const { return padded || flip != 0; }
   std::int64_t stretches() const { return rows * row_stretches; }
   std::int64_t unit_bytes() const { return checked_mul(steps, kQuadStepBytes); }
   std::int64_t image_bytes() const { return checked_mul(planes, plane_bytes); }
@@ -90,7 +90,7 @@ struct ByteLayout {
   const ConvShape& shape;
   const std::uint8_t flip;     // what makes bytes unsigned
   std::int64_t pixel, planes;  // bytes of a pixel, and planes of such
-  bool copies;                 // x is copied, with its padding and unsigned
+  bool padded;                 // windows reach beyond x, or its planes become pixels
   std::int64_t image_h, image_w, plane_bytes;
   std::int64_t segments, steps, units, pixels;
   std::int64_t rows, row_pixels, row_stretches, stretch;
@@ -149,8 +149,8 @@ inline void copy_plain_row(const ByteLayout& l, const std::uint8_t* x, std::int6
   std::memset(to, fill, static_cast<std::size_t>(4 * first));
   const QuadI32 d;
   const hn::Rebind<std::uint8_t, QuadI32> bytes;
-  const auto flips = hn::Set(hn::RebindToUnsigned<QuadI32>(), l.flip * 0x01010101U);
   const hn::RebindToUnsigned<QuadI32> du;
+  const auto flips = hn::Set(du, l.flip * 0x01010101U);
   const std::uint8_t* source = x + from * s.in_w - s.pad_left;
   std::int64_t c = first;
   for (; c + kQuadLanes <= end; c += kQuadLanes) {
@@ -189,7 +189,8 @@ inline void copy_image(const ByteLayout& l, const std::uint8_t* x, std::uint8_t 
                     [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
                       for (std::int64_t i = begin; i < end; ++i) {
                         std::uint8_t* to = copy + i * l.plane_bytes;
-                        std::memset(to, fill, static_cast<std::size_t>(l.plane_bytes));
+                        if (l.padded)
+                          std::memset(to, fill, static_cast<std::size_t>(l.plane_bytes));
                         copy_inside(s, l.image_h, l.image_w, x + i * s.x_plane() * kBlockChannels,
                                     l.flip, to);
                       }

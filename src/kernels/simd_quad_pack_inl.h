@@ -15,7 +15,6 @@
 #endif
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -98,9 +97,9 @@ class PackedRests {
 
   // Adds byte `byte` of a window times a weight to the sum of a column.
   void add(std::int32_t window, std::int64_t column, std::int64_t byte, int weight) {
-    while (weight != 0) {
+    for (;;) {
       const std::size_t count = vectors_.size();
-      for (std::size_t i = count < 2 ? count : count - 2; i < count && weight != 0; ++i)
+      for (std::size_t i = count < 2 ? count : count - 2; i < count; ++i)
         weight -= put(vectors_[i], window, column, byte, weight);
       if (weight == 0) return;
       vectors_.resize(count + 2);
@@ -145,10 +144,11 @@ class PackedRests {
 struct PanelRests {
   PackedRests of[2];
 
-  // As it is kept: [how many vectors for the first columns and the second, the windows of each],
-  // then indices and weights of each, on whole vectors.
+  // As it is kept, unless there are none: [how many vectors for the first columns and the second,
+  // the windows of each], then indices and weights of each, on whole vectors.
   std::vector<std::uint8_t> bytes() const {
     std::vector<std::uint8_t> bytes;
+    if (of[0].vectors().empty() && of[1].vectors().empty()) return bytes;
     const auto append = [&](const void* from, std::size_t count) {
       const auto* first = static_cast<const std::uint8_t*>(from);
       bytes.insert(bytes.end(), first, first + count);
@@ -213,25 +213,24 @@ PackedPanels pack_panels(std::int64_t head, std::int64_t panels, std::int64_t pa
                          ThreadPool& pool, const Pack& pack) {
   // Packed twice where there may be: only then is it known how much memory there has to be.
   std::vector<std::vector<std::uint8_t>> rests(static_cast<std::size_t>(panels));
-  std::atomic<bool> any = false;
   if (may_have_rests) {
     pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
       std::vector<std::uint8_t> panel(static_cast<std::size_t>(panel_bytes));
       for (std::int64_t i = begin; i < end; ++i) {
         PanelRests of_panel;
         pack(i, panel.data(), &of_panel);
-        if (!of_panel.of[0].vectors().empty() || !of_panel.of[1].vectors().empty()) any = true;
         rests[static_cast<std::size_t>(i)] = of_panel.bytes();
       }
     });
   }
-  // Rests follow [bytes from there to those of each panel].
-  const std::int64_t all = checked_mul(panels, panel_bytes),
-                     table = round_up(8 * panels, std::int64_t{64});
-  std::int64_t bytes = checked_add(head, all);
-  if (any) bytes += table;
+  std::int64_t rest_bytes = 0;
   for (const std::vector<std::uint8_t>& of_panel : rests)
-    if (any) bytes += static_cast<std::int64_t>(of_panel.size());
+    rest_bytes += static_cast<std::int64_t>(of_panel.size());
+  // Rests follow [bytes from there to those of each panel; 0: it has none].
+  const bool any = rest_bytes > 0;
+  const std::int64_t all = checked_mul(panels, panel_bytes),
+                     table = any ? round_up(8 * panels, std::int64_t{64}) : 0,
+                     bytes = checked_add(checked_add(head, all), table + rest_bytes);
   auto* memory = static_cast<std::uint8_t*>(allocate(static_cast<std::size_t>(bytes)));
   pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) pack(i, memory + head + i * panel_bytes, nullptr);
@@ -241,7 +240,7 @@ PackedPanels pack_panels(std::int64_t head, std::int64_t panels, std::int64_t pa
   auto* begins = reinterpret_cast<std::int64_t*>(behind);
   std::int64_t at = table;
   for (const std::vector<std::uint8_t>& of_panel : rests) {
-    *begins++ = at;
+    *begins++ = of_panel.empty() ? 0 : at;
     std::copy(of_panel.begin(), of_panel.end(), behind + at);
     at += static_cast<std::int64_t>(of_panel.size());
   }
@@ -262,6 +261,7 @@ struct ScratchRests {};
 template <class OffsetOf>
 Rests rests_of(std::int64_t panel, const std::uint8_t* memory, const OffsetOf& offset_of) {
   const std::int64_t at = reinterpret_cast<const std::int64_t*>(memory)[panel];
+  if (at == 0) return {};
   const auto* head = reinterpret_cast<const std::int32_t*>(memory + at);
   const std::int64_t first = head[0], all = first + head[1];
   auto* offsets = reinterpret_cast<std::int64_t*>(thread_scratch<ScratchRests>(4 * all));
