@@ -1,6 +1,8 @@
 #include "kernels/gemm_f32.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "base/shape.h"
 #include "kernels/gemm_bf16x3.h"
@@ -185,60 +187,65 @@ void run_chunk(const Chunk& g, int64_t height, ThreadPool& pool) {
   });
 }
 
-// Floats of B that may be in L2; of what is not, so many ahead are asked for.
-constexpr int64_t kNearFloats = int64_t{1} << 18, kFloatsAhead = 1024;
+// Panels of packed B that meet a row together. The row waits for B: memory gives several streams at
+// once faster than one, and without being asked ahead for them.
+constexpr int kPanelsAtOnce = 4;
 
-// A row of A, all of k beside each other, times one panel of packed B. It waits for B, which comes
-// in one stream.
-template <bool kFar>
-void row_times_panel(const Chunk& g, int64_t panel, float* out) {
+// A row of A, all of k beside each other, times some panels from `panel` on.
+template <int Panels>
+void row_times_panels(const Chunk& g, int64_t panel, float* out) {
   const F32 d;
-  constexpr int kSteps = 4;
-  VecF32 sums[kSteps][kTileVectors];
+  VecF32 sums[Panels][kTileVectors];
   MEZZO_UNROLL
-  for (int s = 0; s < kSteps; ++s) {
+  for (int p = 0; p < Panels; ++p) {
     MEZZO_UNROLL
-    for (int v = 0; v < kTileVectors; ++v) sums[s][v] = hn::Zero(d);
+    for (int v = 0; v < kTileVectors; ++v) sums[p][v] = hn::Zero(d);
   }
   const int64_t block = depth_block(g.k);
   for (int64_t k0 = 0; k0 < g.k; k0 += block) {
-    const int64_t depth = std::min(block, g.k - k0);
+    const int64_t depth = std::min(block, g.k - k0), panel_floats = depth * kTileCols;
     const float *a = g.a + k0, *b = packed_columns(g, k0, depth, panel * kTileCols);
-    const auto step = [&](int s) HWY_ATTR {
-      const VecF32 shared = hn::Set(d, *a++);
+    for (int64_t i = 0; i < depth; ++i, b += kTileCols) {
+      const VecF32 shared = hn::Set(d, a[i]);
       MEZZO_UNROLL
-      for (int v = 0; v < kTileVectors; ++v, b += kLanes) {
-        if constexpr (kFar) prefetch_l2(b + kFloatsAhead);
-        sums[s][v] = hn::MulAdd(shared, hn::LoadU(d, b), sums[s][v]);
+      for (int p = 0; p < Panels; ++p) {
+        MEZZO_UNROLL
+        for (int v = 0; v < kTileVectors; ++v) {
+          const VecF32 columns = hn::LoadU(d, b + p * panel_floats + v * kLanes);
+          sums[p][v] = hn::MulAdd(shared, columns, sums[p][v]);
+        }
       }
-    };
-    int64_t p = 0;
-    for (; p + kSteps <= depth; p += kSteps) {
-      MEZZO_UNROLL
-      for (int s = 0; s < kSteps; ++s) step(s);
     }
-    for (; p < depth; ++p) step(0);
   }
   MEZZO_UNROLL
-  for (int v = 0; v < kTileVectors; ++v) {
-    const VecF32 sum = hn::Add(hn::Add(sums[0][v], sums[1][v]), hn::Add(sums[2][v], sums[3][v]));
-    hn::StoreU(sum, d, out + v * kLanes);
+  for (int p = 0; p < Panels; ++p) {
+    MEZZO_UNROLL
+    for (int v = 0; v < kTileVectors; ++v)
+      hn::StoreU(sums[p][v], d, out + p * kTileCols + v * kLanes);
   }
+}
+
+template <int... P>
+constexpr std::array<void (*)(const Chunk&, int64_t, float*), sizeof...(P)> row_kernels(
+    std::integer_sequence<int, P...>) {
+  return {row_times_panels<P + 1>...};
 }
 
 // A chunk of one row.
 void run_row(const Chunk& g, ThreadPool& pool) {
-  const auto times_panel =
-      g.k * g.cols > kNearFloats ? row_times_panel<true> : row_times_panel<false>;
-  const int64_t panel_work = kRowsOfWaiting * kTileCols * std::max<int64_t>(g.k, 1);
-  pool.parallel_for(ceil_div(g.cols, kTileCols), std::max<int64_t>(1, kTaskWork / panel_work),
+  static constexpr auto kKernels = row_kernels(std::make_integer_sequence<int, kPanelsAtOnce>{});
+  const int64_t panels = ceil_div(g.cols, kTileCols);
+  const int64_t work = kPanelsAtOnce * kRowsOfWaiting * kTileCols * std::max<int64_t>(g.k, 1);
+  pool.parallel_for(ceil_div(panels, kPanelsAtOnce), std::max<int64_t>(1, kTaskWork / work),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
-                      HWY_ALIGN float sums[kTileCols];
-                      for (int64_t panel = begin; panel < end; ++panel) {
+                      HWY_ALIGN float sums[kPanelsAtOnce * kTileCols];
+                      for (int64_t panel = begin * kPanelsAtOnce;
+                           panel < std::min(end * kPanelsAtOnce, panels); panel += kPanelsAtOnce) {
+                        const int64_t count = std::min<int64_t>(kPanelsAtOnce, panels - panel);
+                        kKernels[static_cast<std::size_t>(count - 1)](g, panel, sums);
                         const int64_t col = panel * kTileCols;
-                        times_panel(g, panel, sums);
-                        finish_tile(sums, kTileCols, place_of(g, 0, col), 1,
-                                    std::min(kTileCols, g.cols - col), true, true);
+                        finish_tile(sums, kPanelsAtOnce * kTileCols, place_of(g, 0, col), 1,
+                                    std::min(count * kTileCols, g.cols - col), true, true);
                       }
                     });
 }
