@@ -13,15 +13,13 @@
 // last (warm, in its own layouts), and how many times ours that is.
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
+#include "bytes.h"
 #include "core_distance.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/conv_bf16x3.h"
@@ -30,7 +28,6 @@
 #include "kernels/elementwise_f32.h"
 #include "kernels/gemm_bf16x3.h"
 #include "kernels/gemm_f32.h"
-#include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
 #include "kernels/peak_f32.h"
 #include "kernels/phased_winograd_f32.h"
@@ -38,88 +35,14 @@
 #include "kernels/softmax_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
-#include "onednn.h"
 #include "ops/convolution.h"
+#include "report.h"
 
 namespace {
 
 using mezzo::ThreadPool;
 using namespace mezzo::kernels;
-
-// Uninitialised memory would be denormal or NaN here and there: all elements are small numbers.
-class Floats {
- public:
-  explicit Floats(std::size_t count) : data_(new (std::align_val_t{64}) float[count + 16]) {
-    for (std::size_t i = 0; i < count + 16; ++i)
-      data_.get()[i] = static_cast<float>(i % 13) * 0.125f - 0.75f;
-  }
-  float* get() const { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
-  };
-  std::unique_ptr<float, Free> data_;
-};
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// The median of many short rounds, in seconds a call. Not the best one: what else runs on the
-// machine, be it on the core's other thread, is part of what a kernel must cope with.
-double median_time(const std::function<void()>& call) {
-  call();
-  double once = now();
-  call();
-  once = std::max(now() - once, 1e-7);
-  const int calls = std::max(1, static_cast<int>(0.0005 / once));
-  std::vector<double> times;
-  const double end = now() + 0.2;
-  while (times.size() < 10 || now() < end) {
-    const double start = now();
-    for (int i = 0; i < calls; ++i) call();
-    times.push_back((now() - start) / calls);
-  }
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
-struct Report {
-  double peak;
-  const char* filter;
-  bench::OneDnn* peer;
-
-  bool wanted(const std::string& name) const {
-    return filter == nullptr || name.find(filter) != std::string::npos;
-  }
-  void flops(const std::string& name, double count, double warm, double cold, double peers) const {
-    std::printf("%-44s warm %8.1f us %7.1f GF/s %4.0f%%   cold %8.1f us %7.1f GF/s %4.0f%%",
-                name.c_str(), warm * 1e6, count / warm * 1e-9, count / warm * 1e-7 / peak,
-                cold * 1e6, count / cold * 1e-9, count / cold * 1e-7 / peak);
-    if (peers > 0) std::printf("   oneDNN warm %8.1f us %5.2fx", peers * 1e6, peers / warm);
-    std::printf("\n");
-    std::fflush(stdout);
-  }
-  void bytes(const std::string& name, double count, double time) const {
-    std::printf("%-44s      %8.1f us %7.1f GB/s\n", name.c_str(), time * 1e6, count / time * 1e-9);
-    std::fflush(stdout);
-  }
-};
-
-// Copies of packed weights, so many that they do not fit the caches. What `pack` does not write is
-// as good as any numbers.
-using Pack = std::function<void(float*)>;
-std::vector<Floats> cold_copies(std::size_t bytes, const Pack& pack = {}) {
-  std::vector<Floats> copies;
-  const std::size_t count = std::clamp<std::size_t>((std::size_t{96} << 20) / (bytes + 1), 2, 64);
-  for (std::size_t i = 0; i < count; ++i) {
-    copies.emplace_back(bytes / 4);
-    if (pack) pack(copies.back().get());
-  }
-  return copies;
-}
+using bench::Floats, bench::Pack, bench::Report, bench::cold_copies, bench::median_time;
 
 double operations(const ConvShape& s) {
   return 2.0 * static_cast<double>(s.batch * s.out_c * s.out_h * s.out_w * s.in_c / s.groups *
@@ -372,27 +295,6 @@ void bench_rest(const Report& report, ThreadPool& pool) {
                    array_converter(mezzo::DType::f16, mezzo::DType::f32)(half.data(), y.get(), n);
                  }));
   }
-  if (report.wanted("gemm_i8")) {
-    const std::int64_t m = 128, cols = 384, k = 384;
-    std::vector<std::int8_t> a(m * k, 3), b(k * cols, -5);
-    std::vector<std::int32_t> c(m * cols);
-    const GemmI8Operand factor{b.data(), true, cols, 1};
-    std::unique_ptr<Floats> packed;
-    pack_b_i8(
-        k, cols, factor,
-        [&](std::size_t bytes) {
-          packed = std::make_unique<Floats>(bytes / 4 + 1);
-          return packed->get();
-        },
-        pool);
-    GemmI8Operand operand;
-    operand.data = packed->get();
-    operand.packed = true;
-    const double time = median_time([&] {
-      gemm_i8(m, cols, k, {a.data(), true, k, 1}, operand, c.data(), cols, pool);
-    });
-    report.flops("gemm_i8 128x384x384", 2.0 * m * cols * k, time, time, 0);
-  }
 }
 
 }  // namespace
@@ -416,5 +318,6 @@ int main(int argc, char** argv) {
   bench_gemms(report, pool);
   bench_networks(report, pool);
   bench_rest(report, pool);
+  bench::bench_bytes(report, pool);
   return 0;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include "base/shape.h"
 #include "kernels/gemm_f32.h"
@@ -12,6 +11,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/simd_gemm_inl.h"
+#include "kernels/simd_gemm_nbits_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -30,10 +30,6 @@ struct ScratchPanel {};
 // pays to make floats of the weights once.
 constexpr int kRows = 4;
 constexpr int64_t kFewRows = 12;
-// Vectors of a panel that are summed up side by side.
-constexpr int kVectors = 2;
-constexpr int64_t kColumns = kVectors * kLanes;
-static_assert(kNbitsPanel % kColumns == 0);
 
 HWY_INLINE VecWords load_words(const std::uint32_t* words) {
   return hn::LoadU(Words(), reinterpret_cast<const std::int32_t*>(words));
@@ -98,50 +94,52 @@ FewRows prepare_rows(int64_t m, const float* a, const NbitsMatrix& b) {
   return {rows, sums, stride, blocks};
 }
 
-// Columns [column, column + kColumns) of a panel for `rows` rows of A, to out[row * kColumns].
-template <int bits, int rows>
-void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const FewRows& of,
-                      int64_t first_row, float* out) {
+// `vectors` vectors of columns from `column` on for `rows` rows of A, to out [rows][vectors].
+template <int bits, int rows, int vectors>
+void multiply_columns(const NbitsMatrix& b, int64_t column, const FewRows& of, int64_t first_row,
+                      float* out) {
   const F32 d;
   constexpr int kPer = 32 / bits;
-  // One row alone has two sums, so that they do not wait for each other.
-  constexpr int kSums = rows == 1 ? 2 : 1;
+  // Few sums would wait for each other.
+  constexpr int kSums = rows * vectors <= 2 ? 2 : 1;
   const int64_t words_of_block = b.words_of_block(), blocks = b.blocks();
+  const int64_t panel_scales = blocks * kNbitsPanel, panel_words = panel_scales * words_of_block;
   const float* a = of.a + first_row * of.stride;
-  const std::uint32_t* words = b.words + panel * blocks * words_of_block * kNbitsPanel + column;
-  const int64_t at = panel * blocks * kNbitsPanel + column;
+  const std::uint32_t* words = b.words + nbits_column(column, panel_words);
+  const int64_t at = nbits_column(column, panel_scales);
   const float* scales = b.scales + at;
   const float* zeros = b.zeros != nullptr ? b.zeros + at : nullptr;
   const VecF32 middle = hn::Set(d, static_cast<float>(1 << (bits - 1)));
-  VecF32 totals[rows][kVectors];
+  VecF32 totals[rows][vectors];
   MEZZO_UNROLL
   for (int r = 0; r < rows; ++r) {
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) totals[r][v] = hn::Zero(d);
+    for (int v = 0; v < vectors; ++v) totals[r][v] = hn::Zero(d);
   }
   for (int64_t block = 0; block < blocks; ++block) {
-    VecF32 sums[rows][kVectors][kSums];
+    VecF32 sums[rows][vectors][kSums];
     MEZZO_UNROLL
     for (int r = 0; r < rows; ++r) {
       MEZZO_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
+      for (int v = 0; v < vectors; ++v) {
         MEZZO_UNROLL
         for (int s = 0; s < kSums; ++s) sums[r][v][s] = hn::Zero(d);
       }
     }
     for (int64_t word = 0; word < words_of_block; ++word, words += kNbitsPanel, a += kPer) {
-      VecWords x[kVectors];
+      fetch_nbits_words<rows, vectors>(words, panel_words);
+      VecWords x[vectors];
       MEZZO_UNROLL
-      for (int v = 0; v < kVectors; ++v) x[v] = load_words(words + v * kLanes);
+      for (int v = 0; v < vectors; ++v) x[v] = load_words(words + nbits_vector(v, panel_words));
       unrolled<kPer>([&](auto j) HWY_ATTR {
-        VecF32 q[kVectors];
+        VecF32 q[vectors];
         MEZZO_UNROLL
-        for (int v = 0; v < kVectors; ++v) q[v] = elements<bits, j()>(x[v]);
+        for (int v = 0; v < vectors; ++v) q[v] = elements<bits, j()>(x[v]);
         MEZZO_UNROLL
         for (int r = 0; r < rows; ++r) {
           const VecF32 of_row = hn::Set(d, a[r * of.stride + j()]);
           MEZZO_UNROLL
-          for (int v = 0; v < kVectors; ++v) {
+          for (int v = 0; v < vectors; ++v) {
             VecF32& sum = sums[r][v][j() % kSums];
             sum = hn::MulAdd(of_row, q[v], sum);
           }
@@ -149,9 +147,10 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
       });
     }
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const VecF32 scale = hn::LoadU(d, scales + v * kLanes);
-      const VecF32 zero = zeros != nullptr ? hn::LoadU(d, zeros + v * kLanes) : middle;
+    for (int v = 0; v < vectors; ++v) {
+      const int64_t of_vector = nbits_vector(v, panel_scales);
+      const VecF32 scale = hn::LoadU(d, scales + of_vector);
+      const VecF32 zero = zeros != nullptr ? hn::LoadU(d, zeros + of_vector) : middle;
       MEZZO_UNROLL
       for (int r = 0; r < rows; ++r) {
         VecF32 sum = sums[r][v][0];
@@ -166,7 +165,8 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
   MEZZO_UNROLL
   for (int r = 0; r < rows; ++r) {
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(totals[r][v], d, out + r * kColumns + v * kLanes);
+    for (int v = 0; v < vectors; ++v)
+      hn::StoreU(totals[r][v], d, out + (r * vectors + v) * int64_t{kLanes});
   }
 }
 
@@ -174,14 +174,11 @@ template <int bits>
 void multiply_few(int64_t m, const float* a, const NbitsMatrix& b, const float* bias, float* c,
                   ThreadPool& pool) {
   const FewRows of = prepare_rows(m, a, b);
-  for_nbits_columns<kRows, kColumns>(
-      m, b, bias, c, pool, [&](int64_t panel, int64_t column, int64_t row, int rows, float* sums) {
-        const auto multiply = rows == 1   ? multiply_columns<bits, 1>
-                              : rows == 2 ? multiply_columns<bits, 2>
-                              : rows == 3 ? multiply_columns<bits, 3>
-                                          : multiply_columns<bits, kRows>;
-        multiply(b, panel, column, of, row, sums);
-      });
+  const auto multiply = [&](auto rows, auto vectors, int64_t column, int64_t row, float* sums) {
+    multiply_columns<bits, rows(), vectors()>(b, column, of, row, sums);
+  };
+  (m == 1 ? for_nbits_columns<1, decltype(multiply)>
+          : for_nbits_columns<kRows, decltype(multiply)>)(m, b, bias, c, pool, multiply);
 }
 
 // kLanes columns of B from `column` on, as part of a packed factor of k rows.

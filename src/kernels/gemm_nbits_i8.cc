@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/gemm_nbits_i8.cc"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/simd_gemm_nbits_inl.h"
 #include "kernels/simd_quads_inl.h"
 #include "kernels/simd_tail_inl.h"
 
@@ -21,8 +22,6 @@ struct ScratchQuads {};
 
 // Rows of A that go through the weights together, as many as there are registers for.
 constexpr int kRows = kLanes >= 16 ? 4 : 2;
-constexpr int kVectors = 2;
-constexpr int64_t kColumns = kVectors * kLanes;
 constexpr int64_t kPer = 8;  // elements of a word
 
 // A [m, k] in bytes, a scale for each block: of the 8 elements of a word of weights the even ones,
@@ -108,47 +107,49 @@ struct LaneSums<QuadSums::kPairs> {
 };
 #endif
 
-// Columns [column, column + kColumns) of a panel for `rows` rows of A, to out[row * kColumns].
-template <QuadSums kSums, int rows>
-void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const Bytes& of,
-                      int64_t first_row, float* out) {
+// `vectors` vectors of columns from `column` on for `rows` rows of A, to out [rows][vectors].
+template <QuadSums kSums, int rows, int vectors>
+void multiply_columns(const NbitsMatrix& b, int64_t column, const Bytes& of, int64_t first_row,
+                      float* out) {
   const F32 d;
   const QuadI32 di;
   const VecQuads low = hn::Set(di, 0x0f0f0f0f);
   const int64_t words_of_block = b.words_of_block(), blocks = of.blocks;
+  const int64_t panel_scales = blocks * kNbitsPanel, panel_words = panel_scales * words_of_block;
   const std::int8_t* q = of.q + first_row * of.stride;
-  const auto* words = reinterpret_cast<const std::int32_t*>(b.words) +
-                      panel * blocks * words_of_block * kNbitsPanel + column;
-  VecF32 totals[rows][kVectors];
+  const auto* words =
+      reinterpret_cast<const std::int32_t*>(b.words) + nbits_column(column, panel_words);
+  VecF32 totals[rows][vectors];
   MEZZO_UNROLL
   for (int r = 0; r < rows; ++r) {
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) totals[r][v] = hn::Zero(d);
+    for (int v = 0; v < vectors; ++v) totals[r][v] = hn::Zero(d);
   }
   for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t at = (panel * blocks + block) * kNbitsPanel + column;
-    VecQuads sums[rows][kVectors];
+    const int64_t at = nbits_column(column, panel_scales) + block * kNbitsPanel;
+    VecQuads sums[rows][vectors];
     MEZZO_UNROLL
     for (int r = 0; r < rows; ++r) {
       // Without zeros of their own all weights are 8 too large.
       const std::int32_t of_block = of.sums[(first_row + r) * blocks + block];
       MEZZO_UNROLL
-      for (int v = 0; v < kVectors; ++v)
+      for (int v = 0; v < vectors; ++v)
         sums[r][v] = hn::Set(di, b.zeros != nullptr ? 0 : -8 * of_block);
     }
     for (int64_t word = 0; word < words_of_block;) {
-      LaneSums<kSums> of_words[rows][kVectors];
+      LaneSums<kSums> of_words[rows][vectors];
       MEZZO_UNROLL
       for (int r = 0; r < rows; ++r) {
         MEZZO_UNROLL
-        for (int v = 0; v < kVectors; ++v) of_words[r][v].begin();
+        for (int v = 0; v < vectors; ++v) of_words[r][v].begin();
       }
       const int64_t end = std::min(word + LaneSums<kSums>::kMostWords, words_of_block);
       for (; word < end; ++word, words += kNbitsPanel, q += kPer) {
-        VecQuads even[kVectors], odd[kVectors];
+        fetch_nbits_words<rows, vectors>(words, panel_words);
+        VecQuads even[vectors], odd[vectors];
         MEZZO_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          const VecQuads x = hn::LoadU(di, words + v * kLanes);
+        for (int v = 0; v < vectors; ++v) {
+          const VecQuads x = hn::LoadU(di, words + nbits_vector(v, panel_words));
           even[v] = hn::And(x, low);
           odd[v] = hn::And(hn::ShiftRight<4>(x), low);
         }
@@ -156,7 +157,7 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
         for (int r = 0; r < rows; ++r) {
           const VecQuads evens = quad_of(q + r * of.stride), odds = quad_of(q + r * of.stride + 4);
           MEZZO_UNROLL
-          for (int v = 0; v < kVectors; ++v) {
+          for (int v = 0; v < vectors; ++v) {
             of_words[r][v].add(even[v], evens, sums[r][v]);
             of_words[r][v].add(odd[v], odds, sums[r][v]);
           }
@@ -165,18 +166,19 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
       MEZZO_UNROLL
       for (int r = 0; r < rows; ++r) {
         MEZZO_UNROLL
-        for (int v = 0; v < kVectors; ++v) of_words[r][v].finish(sums[r][v]);
+        for (int v = 0; v < vectors; ++v) of_words[r][v].finish(sums[r][v]);
       }
     }
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const VecF32 scale = hn::LoadU(d, b.scales + at + v * kLanes);
+    for (int v = 0; v < vectors; ++v) {
+      const int64_t of_vector = at + nbits_vector(v, panel_scales);
+      const VecF32 scale = hn::LoadU(d, b.scales + of_vector);
       MEZZO_UNROLL
       for (int r = 0; r < rows; ++r) {
         const int64_t row = (first_row + r) * blocks + block;
         VecF32 sum = hn::ConvertTo(d, sums[r][v]);
         if (b.zeros != nullptr) {
-          const VecF32 zero = hn::LoadU(d, b.zeros + at + v * kLanes);
+          const VecF32 zero = hn::LoadU(d, b.zeros + of_vector);
           sum = hn::NegMulAdd(zero, hn::Set(d, static_cast<float>(of.sums[row])), sum);
         }
         totals[r][v] = hn::MulAdd(hn::Mul(scale, hn::Set(d, of.scales[row])), sum, totals[r][v]);
@@ -186,7 +188,8 @@ void multiply_columns(const NbitsMatrix& b, int64_t panel, int64_t column, const
   MEZZO_UNROLL
   for (int r = 0; r < rows; ++r) {
     MEZZO_UNROLL
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(totals[r][v], d, out + r * kColumns + v * kLanes);
+    for (int v = 0; v < vectors; ++v)
+      hn::StoreU(totals[r][v], d, out + (r * vectors + v) * int64_t{kLanes});
   }
 }
 
@@ -197,16 +200,13 @@ bool run_has_nbits_i8() { return quad_sums() != QuadSums::kSlow; }
 void run_gemm_nbits_i8(int64_t m, const float* a, const NbitsMatrix& b, const float* bias, float* c,
                        ThreadPool& pool) {
   const Bytes of = quantised(m, a, b, pool);
-  for_nbits_columns<kRows, kColumns>(
-      m, b, bias, c, pool, [&](int64_t panel, int64_t column, int64_t row, int rows, float* sums) {
-        with_quad_sums([&](auto kind) {
-          const auto multiply = rows == 1   ? multiply_columns<kind(), 1>
-                                : rows == 2 ? multiply_columns<kind(), 2>
-                                : rows == 3 ? multiply_columns<kind(), std::min(3, kRows)>
-                                            : multiply_columns<kind(), kRows>;
-          multiply(b, panel, column, of, row, sums);
-        });
-      });
+  with_quad_sums([&](auto kind) {
+    const auto multiply = [&](auto rows, auto vectors, int64_t column, int64_t row, float* sums) {
+      multiply_columns<kind(), rows(), vectors()>(b, column, of, row, sums);
+    };
+    (m == 1 ? for_nbits_columns<1, decltype(multiply)>
+            : for_nbits_columns<kRows, decltype(multiply)>)(m, b, bias, c, pool, multiply);
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -32,8 +32,11 @@ inline constexpr int kMostQuadRows = 14;
 #else
 inline constexpr int kMostQuadRows = 6;
 #endif
-// A single row asks for B so far ahead.
-inline constexpr std::int64_t kQuadBytesAhead = 4096;
+// Panels that meet a single row together: it waits for B, and memory gives several streams at once
+// faster than one.
+inline constexpr std::int64_t kRowPanels = 4;
+// Bytes of B that are worth a task then.
+inline constexpr std::int64_t kRowTaskBytes = 1 << 17;
 
 // Whole windows of two steps.
 inline std::int64_t quad_steps(std::int64_t k) { return 2 * ceil_div(k, std::int64_t{8}); }
@@ -160,6 +163,32 @@ inline PackedPanels pack_quads(std::int64_t head, std::int64_t k, std::int64_t n
   return packed;
 }
 
+// c [P][kQuadColumns] += a row of A * P panels of B, without their rests.
+template <QuadSums kSums, int P>
+HWY_NOINLINE void add_row_panels(const std::uint8_t* HWY_RESTRICT a,
+                                 const std::uint8_t* HWY_RESTRICT b, std::int64_t steps,
+                                 std::int32_t* c) {
+  const QuadI32 d;
+  const auto row = [&a](std::int64_t at) {
+    return [&a, at](int) HWY_ATTR { return a + at; };
+  };
+  VecQuads sums[P][1][2];
+  MEZZO_UNROLL
+  for (int p = 0; p < P; ++p) sums[p][0][0] = sums[p][0][1] = hn::Zero(d);
+  for (std::int64_t s = 0; s < steps; s += 2, a += 8, b += 2 * kQuadStepBytes) {
+    MEZZO_UNROLL
+    for (int p = 0; p < P; ++p) {
+      add_steps<kSums>(b + p * steps * kQuadStepBytes, sums[p], row(0), row(4));
+    }
+  }
+  MEZZO_UNROLL
+  for (int p = 0; p < P; ++p) {
+    MEZZO_UNROLL
+    for (int v = 0; v < 2; ++v, c += kQuadLanes)
+      hn::StoreU(hn::Add(hn::LoadU(d, c), sums[p][0][v]), d, c);
+  }
+}
+
 // c [R][kQuadColumns], rows `ldc` apart, = A (rows `lda` apart) * B, less zeros[i] times the sums
 // of B's columns.
 template <QuadSums kSums, int R>
@@ -180,24 +209,10 @@ HWY_NOINLINE void compute_quads(const std::uint8_t* HWY_RESTRICT a, std::int64_t
     return [&bases, lda, at](int i) HWY_ATTR { return bases[i / 3] + i % 3 * lda + at; };
   };
   add_rests<kSums>(rests, sums, rows);
-  if constexpr (R == 1) {
-    // GCC keeps an array of one row in memory.
-    VecQuads first = sums[0][0], second = sums[0][1];
-    for (std::int64_t s = 0; s < steps; ++s, a += 4, b += kQuadStepBytes) {
-      __builtin_prefetch(b + kQuadBytesAhead);
-      const QuadU8 d8;
-      const VecQuads x = broadcast_quad(a);
-      add_quads<kSums>(first, x, hn::BitCast(d, hn::LoadU(d8, b)));
-      add_quads<kSums>(second, x, hn::BitCast(d, hn::LoadU(d8, b + kQuadVectorBytes)));
-    }
-    sums[0][0] = first;
-    sums[0][1] = second;
-  } else {
-    for (std::int64_t s = 0; s < steps; s += 2, b += 2 * kQuadStepBytes) {
-      add_steps<kSums>(b, sums, rows(0), rows(4));
-      MEZZO_UNROLL
-      for (int i = 0; i < kBases; ++i) bases[i] += 8;
-    }
+  for (std::int64_t s = 0; s < steps; s += 2, b += 2 * kQuadStepBytes) {
+    add_steps<kSums>(b, sums, rows(0), rows(4));
+    MEZZO_UNROLL
+    for (int i = 0; i < kBases; ++i) bases[i] += 8;
   }
   const VecQuads first = hn::LoadU(d, column_sums), second = hn::LoadU(d, column_sums + kQuadLanes);
   MEZZO_UNROLL
@@ -218,6 +233,13 @@ constexpr QuadsKernels quads_kernels(std::integer_sequence<int, R...>) {
   return {compute_quads<kSums, R + 1>...};
 }
 
+using RowKernel = void (*)(const std::uint8_t*, const std::uint8_t*, std::int64_t, std::int32_t*);
+
+template <QuadSums kSums, int... P>
+constexpr std::array<RowKernel, kRowPanels> row_panels_kernels(std::integer_sequence<int, P...>) {
+  return {add_row_panels<kSums, P + 1>...};
+}
+
 // A row of k bytes, `stride` apart, with the bits of `flip` turned and zeros up to whole windows.
 inline void copy_quads_row(const std::uint8_t* x, std::int64_t stride, std::int64_t k,
                            std::uint8_t flip, std::uint8_t* y) {
@@ -232,18 +254,90 @@ inline void copy_quads_row(const std::uint8_t* x, std::int64_t stride, std::int6
 struct ScratchQuadsA {};
 struct ScratchQuadsZeros {};
 
+// A product on its way: rows of bytes whose k is whole windows, their zero points, and what a
+// packed B consists of.
+struct QuadsProduct {
+  std::int64_t m, n, steps;
+  const std::uint8_t* rows;
+  std::int64_t lda;
+  const std::int32_t* zeros;
+  const std::int32_t* column_sums;
+  const std::uint8_t* panels;
+  const std::uint8_t* rests;  // null: there are none
+  std::int32_t* c;
+  std::int64_t ldc;
+
+  std::int64_t panel_count() const { return quad_columns(n) / kQuadColumns; }
+  const std::uint8_t* panel(std::int64_t i) const { return panels + i * steps * kQuadStepBytes; }
+  Rests rests_of_panel(std::int64_t i) const {
+    return rests == nullptr ? Rests{}
+                            : rests_of(i, rests, [](std::int64_t window) { return 8 * window; });
+  }
+};
+
+inline void run_quads_row(const QuadsProduct& g, QuadsKernel tile,
+                          const std::array<RowKernel, kRowPanels>& kernels, ThreadPool& pool) {
+  constexpr std::int64_t kColumns = kRowPanels * kQuadColumns;
+  pool.parallel_for(
+      ceil_div(g.panel_count(), kRowPanels),
+      std::max<std::int64_t>(1,
+                             kRowTaskBytes / (kColumns * 4 * std::max<std::int64_t>(1, g.steps))),
+      [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        HWY_ALIGN std::int32_t sums[kColumns];
+        for (std::int64_t first = begin * kRowPanels;
+             first < std::min(end * kRowPanels, g.panel_count()); first += kRowPanels) {
+          const std::int64_t count = std::min(kRowPanels, g.panel_count() - first),
+                             column = first * kQuadColumns;
+          // What is not products of the panels' bytes comes first.
+          for (std::int64_t p = 0; p < count; ++p) {
+            tile(g.rows, g.lda, nullptr, 0, g.rests_of_panel(first + p),
+                 g.column_sums + column + p * kQuadColumns, g.zeros, sums + p * kQuadColumns,
+                 kQuadColumns);
+          }
+          kernels[static_cast<std::size_t>(count - 1)](g.rows, g.panel(first), g.steps, sums);
+          std::copy_n(sums, std::min(count * kQuadColumns, g.n - column), g.c + column);
+        }
+      });
+}
+
+// A task is one panel of B with some tiles of A's rows.
+inline void run_quads_tiles(const QuadsProduct& g, const QuadsKernels& tiles, ThreadPool& pool) {
+  const std::int64_t tile_rows = ceil_div(g.m, ceil_div(g.m, most_tile_rows(kMostQuadRows))),
+                     row_tiles = ceil_div(g.m, tile_rows),
+                     groups = ceil_div(g.m, std::int64_t{112});
+  const std::int64_t work =
+      std::max<std::int64_t>(1, std::min<std::int64_t>(g.m, 112) * kQuadColumns * g.steps);
+  pool.parallel_for(
+      groups * g.panel_count(), std::max<std::int64_t>(1, (1 << 18) / work),
+      [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
+        HWY_ALIGN std::int32_t edge[kMostQuadRows * kQuadColumns];
+        for (std::int64_t t = begin; t < end; ++t) {
+          const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
+                             columns = std::min(kQuadColumns, g.n - column);
+          const Rests rests = g.rests_of_panel(panel);
+          for (std::int64_t tile = row_tiles * group / groups;
+               tile < row_tiles * (group + 1) / groups; ++tile) {
+            const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, g.m - row);
+            const bool whole = columns == kQuadColumns;
+            std::int32_t* to = g.c + row * g.ldc + column;
+            tiles[static_cast<std::size_t>(count - 1)](
+                g.rows + row * g.lda, g.lda, g.panel(panel), g.steps, rests, g.column_sums + column,
+                g.zeros + row, whole ? to : edge, whole ? g.ldc : kQuadColumns);
+            if (whole) continue;
+            for (std::int64_t i = 0; i < count; ++i)
+              std::copy_n(edge + i * kQuadColumns, columns, to + i * g.ldc);
+          }
+        }
+      });
+}
+
+// `m` and `n` at least 1.
 inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
                        const void* packed_b, bool any_rests, std::int32_t* c, std::int64_t ldc,
                        ThreadPool& pool) {
-  const QuadsKernels& tiles = with_quad_sums([&](auto kind) -> const QuadsKernels& {
-    constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
-    static constexpr QuadsKernels kKernels = quads_kernels<kind()>(kHeights);
-    return kKernels;
-  });
   const auto* column_sums = static_cast<const std::int32_t*>(packed_b);
   const auto* panels = reinterpret_cast<const std::uint8_t*>(column_sums + quad_columns(n));
   const std::int64_t steps = quad_steps(k);
-  const std::uint8_t* rests = panels + quad_columns(n) / kQuadColumns * steps * kQuadStepBytes;
   // Signed bytes count as 128 more.
   auto* zeros = reinterpret_cast<std::int32_t*>(thread_scratch<ScratchQuadsZeros>(m));
   for (std::int64_t i = 0; i < m; ++i)
@@ -262,38 +356,16 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
     });
     rows = copy;
   }
-  // A task is one panel of B with some tiles of A's rows.
-  const std::int64_t tile_rows = ceil_div(std::max<std::int64_t>(m, 1),
-                                          ceil_div(m, most_tile_rows(kMostQuadRows))),
-                     row_tiles = ceil_div(m, tile_rows), groups = ceil_div(m, std::int64_t{112}),
-                     tasks = groups * (quad_columns(n) / kQuadColumns);
-  const std::int64_t work =
-      std::max<std::int64_t>(1, std::min<std::int64_t>(m, 112) * kQuadColumns * steps);
-  pool.parallel_for(
-      tasks, std::max<std::int64_t>(1, (1 << 18) / work),
-      [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-        HWY_ALIGN std::int32_t edge[kMostQuadRows * kQuadColumns];
-        for (std::int64_t t = begin; t < end; ++t) {
-          const std::int64_t panel = t / groups, group = t % groups, column = panel * kQuadColumns,
-                             columns = std::min(kQuadColumns, n - column);
-          const std::uint8_t* b = panels + panel * steps * kQuadStepBytes;
-          const Rests of_panel =
-              any_rests ? rests_of(panel, rests, [](std::int64_t window) { return 8 * window; })
-                        : Rests{};
-          for (std::int64_t tile = row_tiles * group / groups;
-               tile < row_tiles * (group + 1) / groups; ++tile) {
-            const std::int64_t row = tile * tile_rows, count = std::min(tile_rows, m - row);
-            const bool whole = columns == kQuadColumns;
-            std::int32_t* to = c + row * ldc + column;
-            tiles[static_cast<std::size_t>(count - 1)](
-                rows + row * lda, lda, b, steps, of_panel, column_sums + column, zeros + row,
-                whole ? to : edge, whole ? ldc : kQuadColumns);
-            if (whole) continue;
-            for (std::int64_t i = 0; i < count; ++i)
-              std::copy_n(edge + i * kQuadColumns, columns, to + i * ldc);
-          }
-        }
-      });
+  QuadsProduct g{m, n, steps, rows, lda, zeros, column_sums, panels, nullptr, c, ldc};
+  if (any_rests) g.rests = g.panel(g.panel_count());
+  with_quad_sums([&](auto kind) {
+    constexpr auto kHeights = std::make_integer_sequence<int, kMostQuadRows>{};
+    static constexpr QuadsKernels kTiles = quads_kernels<kind()>(kHeights);
+    if (m > 1) return run_quads_tiles(g, kTiles, pool);
+    static constexpr auto kRows =
+        row_panels_kernels<kind()>(std::make_integer_sequence<int, kRowPanels>{});
+    run_quads_row(g, kTiles[0], kRows, pool);
+  });
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -11,7 +11,8 @@ struct Case {
   std::int64_t m, n, k;
 };
 const Case kCases[] = {{1, 1, 1},     {1, 40, 7},    {6, 32, 64}, {7, 33, 65},
-                       {100, 17, 30}, {3, 130, 513}, {65, 65, 2}, {5, 9, 0}};
+                       {100, 17, 30}, {3, 130, 513}, {65, 65, 2}, {5, 9, 0},
+                       {1, 150, 515}, {17, 20, 40},  {1, 70, 0}};
 
 std::vector<std::uint8_t> random_bytes(std::int64_t n, std::uint32_t seed) {
   std::mt19937 random(seed);
