@@ -35,6 +35,13 @@ constexpr int64_t kTaskBytes = 256 << 10;
 
 // What packed weights begin with: whether rests follow the panels.
 constexpr int64_t kHeaderBytes = 64;
+// What packed weights begin with.
+struct Header {
+  int64_t any_rests, rounds;
+};
+const Header& header_of(const BlockedConvI8& args) {
+  return *static_cast<const Header*>(args.packed_weights);
+}
 
 // Where a unit's pixels go: to sums, where these are wanted.
 struct ByteTile {
@@ -149,7 +156,6 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                 most_pixels = most_tile_rows(kMostPixels);
   const auto* weights = static_cast<const uint8_t*>(args.packed_weights) + kHeaderBytes;
   const uint8_t* rests = weights + l.units * l.unit_bytes();
-  const bool any_rests = *static_cast<const int64_t*>(args.packed_weights) != 0;
   for (int64_t unit = r.unit_begin; unit < r.unit_end; ++unit) {
     const int64_t channel = unit * kUnitChannels, block = unit * kQuadParts;
     ByteTile tile{nullptr,
@@ -160,7 +166,7 @@ void run_range(const ByteLayout& l, const BlockedConvI8& args, const TileKernels
                   args.scales->multipliers.data() + channel,
                   args.scales->addends.data() + channel,
                   {}};
-    if (any_rests)
+    if (header_of(args).any_rests != 0)
       tile.rests = rests_of(unit, rests, [&](int64_t segment) { return offsets[segment]; });
     for (int64_t stretch = r.stretch_begin; stretch < r.stretch_end; ++stretch) {
       const int64_t part = stretch % l.row_stretches, row = stretch / l.row_stretches,
@@ -241,8 +247,8 @@ void run_pack_i8(const ConvShape& s, const std::int16_t* weights, const Allocate
                               !std::all_of(weights, weights + s.out_c * s.in_c * taps, is_int8);
   const PackedPanels packed = pack_panels(
       kHeaderBytes, l.units, l.unit_bytes(), 1, may_have_rests, allocate, pool,
-      [&](int64_t unit, uint8_t* to, PanelRests* rests) {
-        pack_steps(l.steps, length, to, rests, [&](int64_t step, std::int16_t* quads) {
+      [&](int64_t unit, uint8_t* to, PanelRests* rests, int64_t rounds) {
+        pack_steps(l.steps, rounds, length, to, rests, [&](int64_t step, std::int16_t* quads) {
           const int64_t segment = step / length, tap = segment % taps,
                         first = segment / taps * kBlockChannels + step % length * 4;
           for (int64_t i = 0; i < 2 * kQuadLanes; ++i) {
@@ -257,7 +263,7 @@ void run_pack_i8(const ConvShape& s, const std::int16_t* weights, const Allocate
           }
         });
       });
-  *reinterpret_cast<int64_t*>(packed.memory) = packed.rests ? 1 : 0;
+  *reinterpret_cast<Header*>(packed.memory) = {packed.rests, packed.rounds};
 }
 
 int64_t i8_scratch_bytes(const ConvShape& s, bool x_signed) {
@@ -285,7 +291,7 @@ int64_t run_channel_order(const ConvShape& s, int64_t* index) {
 void run_conv_i8(const ConvShape& s, const BlockedConvI8& args, uint8_t* scratch,
                  ThreadPool& pool) {
   if (s.groups > 1) return run_depthwise_i8(s, args, pool);
-  const ByteLayout l(s, args.x_signed);
+  const ByteLayout l(s, args.x_signed, header_of(args).rounds);
   const std::vector<int64_t> offsets = l.offsets();
   for (int64_t n = 0; n < s.batch; ++n) run_image(l, args, offsets.data(), n, scratch, pool);
 }

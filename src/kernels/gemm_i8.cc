@@ -45,7 +45,7 @@ constexpr int64_t kMaxRows = 4;  // each sum takes two registers
 #endif
 constexpr int64_t kTaskWork = int64_t{1} << 19;
 
-// What a packed B begins with.
+// What a packed B begins with: its kind and, of quads, how many rounds of steps it has.
 constexpr int64_t kHeaderBytes = 64;
 enum Kind : int32_t { kPairs, kQuads, kQuadsAndRests };
 
@@ -209,7 +209,9 @@ void run_pack_b(int64_t k, int64_t n, const GemmI8Operand& b, const AllocatePack
                 ThreadPool& pool) {
   if (quad_sums() != QuadSums::kSlow) {
     const PackedPanels packed = pack_quads(kHeaderBytes, k, n, b, allocate, pool);
-    *reinterpret_cast<int32_t*>(packed.memory) = packed.rests ? kQuadsAndRests : kQuads;
+    auto* header = reinterpret_cast<int32_t*>(packed.memory);
+    header[0] = packed.rests ? kQuadsAndRests : kQuads;
+    header[1] = static_cast<int32_t>(packed.rounds);
     return;
   }
   const int64_t bytes = kHeaderBytes + checked_mul(packed_b_pairs(k, n), sizeof(int32_t));
@@ -227,7 +229,7 @@ void run_gemm(int64_t m, int64_t n, int64_t k, const GemmI8Operand& a, const Gem
   const auto* header = static_cast<const int32_t*>(b.data);
   const void* data_b = header + kHeaderBytes / sizeof(int32_t);
   if (b.packed && *header != kPairs)
-    return gemm_quads(m, n, k, a, data_b, *header == kQuadsAndRests, c, ldc, pool);
+    return gemm_quads(m, n, k, a, data_b, *header == kQuadsAndRests, header[1], c, ldc, pool);
   const auto& tiles = has_vnni() ? kVnni : kPlain;
   const int64_t pairs = pairs_of(k), height = panel_height(m);
   const int32_t* packed_a = static_cast<const int32_t*>(a.data);

@@ -38,9 +38,10 @@ inline std::int64_t channel_of(std::int64_t unit, std::int64_t vector, std::int6
   return (unit * kQuadParts + lane / 4) * kBlockChannels + vector * 4 + lane % 4;
 }
 
-// What follows from a shape, but for depthwise convolutions.
+// What follows from a shape, but for depthwise convolutions, and from how many rounds the packed
+// weights have.
 struct ByteLayout {
-  explicit ByteLayout(const ConvShape& s, bool x_signed = false)
+  explicit ByteLayout(const ConvShape& s, bool x_signed = false, std::int64_t rounds = 1)
       : shape(s), flip(x_signed ? 0x80 : 0) {
     const bool blocked = s.in_c % kBlockChannels == 0;
     pixel = blocked ? kBlockChannels : 4;
@@ -55,7 +56,7 @@ struct ByteLayout {
       image_w = s.in_w;
     }
     plane_bytes = checked_mul(copies() ? checked_mul(image_h, image_w) : s.x_plane(), pixel);
-    segments = checked_mul(planes, checked_mul(s.k_h, s.k_w));
+    segments = checked_mul(rounds, checked_mul(planes, checked_mul(s.k_h, s.k_w)));
     steps = segments * (pixel / 4);
     units = ceil_div(s.out_c, kUnitChannels);
     const bool flat = !padded && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
@@ -76,13 +77,12 @@ struct ByteLayout {
   std::int64_t image_bytes() const { return checked_mul(planes, plane_bytes); }
 
   std::vector<std::int64_t> offsets() const {
-    std::vector<std::int64_t> list;
-    for (std::int64_t p = 0; p < planes; ++p) {
-      for (std::int64_t kh = 0; kh < shape.k_h; ++kh) {
-        for (std::int64_t kw = 0; kw < shape.k_w; ++kw)
-          list.push_back(p * plane_bytes +
-                         (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * pixel);
-      }
+    const std::int64_t taps = shape.k_h * shape.k_w;
+    std::vector<std::int64_t> list(static_cast<std::size_t>(segments));
+    for (std::int64_t i = 0; i < segments; ++i) {
+      const std::int64_t p = i / taps % planes, kh = i % taps / shape.k_w, kw = i % shape.k_w;
+      list[static_cast<std::size_t>(i)] =
+          p * plane_bytes + (kh * shape.dilation_h * image_w + kw * shape.dilation_w) * pixel;
     }
     return list;
   }

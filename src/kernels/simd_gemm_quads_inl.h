@@ -114,13 +114,13 @@ inline void pack_quads_panel(const GemmI8Operand& b, std::int64_t first, std::in
 // The same of any B, with what does not fit.
 template <class Byte>
 void pack_wide_panel(const GemmI8Operand& b, std::int64_t first, std::int64_t valid, std::int64_t k,
-                     std::int32_t* sums, std::uint8_t* to, PanelRests* rests) {
+                     std::int32_t* sums, std::uint8_t* to, PanelRests* rests, std::int64_t rounds) {
   const auto* data = static_cast<const Byte*>(b.data) + first * b.col_stride;
   std::int32_t zeros[kQuadColumns];
   for (std::int64_t j = 0; j < valid; ++j)
     zeros[j] = b.zero_point + (b.zero_points == nullptr ? 0 : b.zero_points[first + j]);
   std::fill_n(sums, kQuadColumns, 0);
-  pack_steps(quad_steps(k), 2, to, rests, [&](std::int64_t s, std::int16_t* weights) {
+  pack_steps(quad_steps(k), rounds, 2, to, rests, [&](std::int64_t s, std::int16_t* weights) {
     std::fill_n(weights, kQuadStepBytes, std::int16_t{0});
     for (std::int64_t p = 4 * s; p < std::min(k, 4 * s + 4); ++p) {
       for (std::int64_t j = 0; j < valid; ++j) {
@@ -144,17 +144,18 @@ inline PackedPanels pack_quads(std::int64_t head, std::int64_t k, std::int64_t n
   const PackedPanels packed = pack_panels(
       head + sums_bytes, quad_columns(n) / kQuadColumns, steps * kQuadStepBytes, grain,
       pairs || wide, allocate, pool,
-      [&](std::int64_t i, std::uint8_t* panel, PanelRests* rests) HWY_ATTR {
+      [&](std::int64_t i, std::uint8_t* panel, PanelRests* rests, std::int64_t rounds) HWY_ATTR {
         const std::int64_t first = i * kQuadColumns, valid = std::min(kQuadColumns, n - first);
         std::int32_t* const of_panel = sums.data() + first;
         if (wide) {
-          return b.is_signed
-                     ? pack_wide_panel<std::int8_t>(b, first, valid, k, of_panel, panel, rests)
-                     : pack_wide_panel<std::uint8_t>(b, first, valid, k, of_panel, panel, rests);
+          return b.is_signed ? pack_wide_panel<std::int8_t>(b, first, valid, k, of_panel, panel,
+                                                            rests, rounds)
+                             : pack_wide_panel<std::uint8_t>(b, first, valid, k, of_panel, panel,
+                                                             rests, rounds);
         }
         pack_quads_panel(b, first, valid, k, of_panel, panel);
         if (!pairs) return;
-        pack_steps(steps, 2, panel, rests, [&](std::int64_t s, std::int16_t* weights) {
+        pack_steps(steps, rounds, 2, panel, rests, [&](std::int64_t s, std::int16_t* weights) {
           const auto* from = reinterpret_cast<const std::int8_t*>(panel);
           std::copy_n(from + s * kQuadStepBytes, kQuadStepBytes, weights);
         });
@@ -169,9 +170,7 @@ HWY_NOINLINE void add_row_panels(const std::uint8_t* HWY_RESTRICT a,
                                  const std::uint8_t* HWY_RESTRICT b, std::int64_t steps,
                                  std::int32_t* c) {
   const QuadI32 d;
-  const auto row = [&a](std::int64_t at) {
-    return [&a, at](int) HWY_ATTR { return a + at; };
-  };
+  const auto row = [&a](std::int64_t at) { return [&a, at](int) HWY_ATTR { return a + at; }; };
   VecQuads sums[P][1][2];
   MEZZO_UNROLL
   for (int p = 0; p < P; ++p) sums[p][0][0] = sums[p][0][1] = hn::Zero(d);
@@ -333,11 +332,11 @@ inline void run_quads_tiles(const QuadsProduct& g, const QuadsKernels& tiles, Th
 
 // `m` and `n` at least 1.
 inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const GemmI8Operand& a,
-                       const void* packed_b, bool any_rests, std::int32_t* c, std::int64_t ldc,
-                       ThreadPool& pool) {
+                       const void* packed_b, bool any_rests, std::int64_t rounds, std::int32_t* c,
+                       std::int64_t ldc, ThreadPool& pool) {
   const auto* column_sums = static_cast<const std::int32_t*>(packed_b);
   const auto* panels = reinterpret_cast<const std::uint8_t*>(column_sums + quad_columns(n));
-  const std::int64_t steps = quad_steps(k);
+  const std::int64_t steps = rounds * quad_steps(k);
   // Signed bytes count as 128 more.
   auto* zeros = reinterpret_cast<std::int32_t*>(thread_scratch<ScratchQuadsZeros>(m));
   for (std::int64_t i = 0; i < m; ++i)
@@ -345,13 +344,15 @@ inline void gemm_quads(std::int64_t m, std::int64_t n, std::int64_t k, const Gem
         a.zero_point + (a.zero_points == nullptr ? 0 : a.zero_points[i]) + (a.is_signed ? 128 : 0);
   const auto* rows = static_cast<const std::uint8_t*>(a.data);
   std::int64_t lda = a.row_stride;
-  if (a.col_stride != 1 || k % 8 != 0 || a.is_signed) {
+  if (a.col_stride != 1 || k % 8 != 0 || a.is_signed || rounds > 1) {
     lda = 4 * steps;
     auto* copy = reinterpret_cast<std::uint8_t*>(thread_scratch<ScratchQuadsA>(m * steps));
     pool.parallel_for(m, (1 << 16) / (lda + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
-        copy_quads_row(rows + i * a.row_stride, a.col_stride, k, a.is_signed ? 0x80 : 0,
-                       copy + i * lda);
+        for (std::int64_t round = 0; round < rounds; ++round) {
+          copy_quads_row(rows + i * a.row_stride, a.col_stride, k, a.is_signed ? 0x80 : 0,
+                         copy + i * lda + round * 4 * quad_steps(k));
+        }
       }
     });
     rows = copy;

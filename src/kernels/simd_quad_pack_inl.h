@@ -5,7 +5,8 @@
 // two steps are added before they are widened: sums of any bytes times weights fit them if the
 // weights come to 128 at most, either way. What is above that, and what is no int8, goes into
 // rests: vectors of weights in which every column has bytes of x of its own, up to four, out of two
-// windows of eight.
+// windows of eight. Where these would be many, all steps come in several *rounds*, each of which
+// takes some of the weights.
 
 #if defined(MEZZO_KERNELS_SIMD_QUAD_PACK_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef MEZZO_KERNELS_SIMD_QUAD_PACK_INL
@@ -15,6 +16,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -177,20 +179,25 @@ struct PanelRests {
   }
 };
 
-// Packs a panel: weights_of(step, to) gives the int16 weights of each step. A window of x has the
-// bytes of so many steps. Where `rests` is null, nobody asks for them.
+// Packs a panel: weights_of(step, to) gives the int16 weights of each step, before any are written.
+// A window of x has the bytes of so many steps. Where `rests` is null, nobody asks for them.
 template <class WeightsOf>
-void pack_steps(std::int64_t steps, std::int64_t steps_of_window, std::uint8_t* panel,
-                PanelRests* rests, const WeightsOf& weights_of) {
+void pack_steps(std::int64_t steps, std::int64_t rounds, std::int64_t steps_of_window,
+                std::uint8_t* panel, PanelRests* rests, const WeightsOf& weights_of) {
+  // What the steps have left: of all of them, or of one at a time.
+  const bool keeps = rounds > 1;
+  std::vector<std::int16_t> left(static_cast<std::size_t>((keeps ? steps : 1) * kQuadStepBytes));
+  for (std::int64_t s = 0; keeps && s < steps; ++s) weights_of(s, left.data() + s * kQuadStepBytes);
   TakenSums taken[2];
-  for (std::int64_t s = 0; s < steps; ++s) {
-    std::int16_t left[kQuadStepBytes];
-    weights_of(s, left);
+  for (std::int64_t at = 0; at < rounds * steps; ++at) {
+    const std::int64_t s = at % steps;
+    std::int16_t* const of_step = left.data() + (keeps ? s * kQuadStepBytes : 0);
+    if (!keeps) weights_of(s, of_step);
     for (std::int64_t v = 0; v < 2; ++v, panel += kQuadVectorBytes) {
-      if (s % 2 == 0) taken[v] = TakenSums();
-      std::int16_t* of_vector = left + v * kQuadVectorBytes;
+      if (at % 2 == 0) taken[v] = TakenSums();
+      std::int16_t* of_vector = of_step + v * kQuadVectorBytes;
       std::uint64_t bits = taken[v].take(of_vector, panel);
-      if (rests == nullptr) continue;
+      if (rests == nullptr || at < (rounds - 1) * steps) continue;
       for (; bits != 0; bits &= bits - 1) {
         const std::int64_t i = std::countr_zero(bits);
         rests->of[v].add(static_cast<std::int32_t>(s / steps_of_window), i / 4,
@@ -200,51 +207,82 @@ void pack_steps(std::int64_t steps, std::int64_t steps_of_window, std::uint8_t* 
   }
 }
 
-// Packs panels behind `head` bytes, which are the caller's to write: pack(i, to, rests) packs each,
-// and finds its rests where they are asked for. Returns the memory, and whether rests follow the
-// panels.
+// What packing makes before it is known how much memory there has to be.
+struct PanelsAndRests {
+  std::vector<std::uint8_t> panels;
+  std::vector<std::vector<std::uint8_t>> rests;  // of each panel
+};
+
+// Whether panels in so many rounds have rests of at most `most` bytes in all; they are incomplete
+// if not.
+template <class Pack>
+bool pack_with_rests(std::int64_t panels, std::int64_t panel_bytes, std::int64_t rounds,
+                     std::int64_t most, std::int64_t grain, ThreadPool& pool, const Pack& pack,
+                     PanelsAndRests& packed) {
+  packed.panels.resize(static_cast<std::size_t>(panels * panel_bytes));
+  packed.rests.assign(static_cast<std::size_t>(panels), {});
+  std::atomic<std::int64_t> all{0};
+  pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end && all <= most; ++i) {
+      PanelRests of_panel;
+      pack(i, packed.panels.data() + i * panel_bytes, &of_panel, rounds);
+      std::vector<std::uint8_t>& bytes = packed.rests[static_cast<std::size_t>(i)];
+      bytes = of_panel.bytes();
+      all += static_cast<std::int64_t>(bytes.size());
+    }
+  });
+  return all <= most;
+}
+
+// Packs panels behind `head` bytes, which are the caller's to write: pack(i, to, rests, rounds)
+// packs each, and finds its rests where they are asked for. Returns the memory, whether rests
+// follow the panels, and how many rounds these have.
 struct PackedPanels {
   std::uint8_t* memory;
   bool rests;
+  std::int64_t rounds;
 };
 template <class Pack>
 PackedPanels pack_panels(std::int64_t head, std::int64_t panels, std::int64_t panel_bytes,
                          std::int64_t grain, bool may_have_rests, const AllocatePacked& allocate,
                          ThreadPool& pool, const Pack& pack) {
-  // Packed twice where there may be: only then is it known how much memory there has to be.
-  std::vector<std::vector<std::uint8_t>> rests(static_cast<std::size_t>(panels));
-  if (may_have_rests) {
-    pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<std::uint8_t> panel(static_cast<std::size_t>(panel_bytes));
-      for (std::int64_t i = begin; i < end; ++i) {
-        PanelRests of_panel;
-        pack(i, panel.data(), &of_panel);
-        rests[static_cast<std::size_t>(i)] = of_panel.bytes();
-      }
-    });
+  // Rests of six fifths of the panels' bytes take longer than another round. The last one takes all
+  // that there can be: four weights of 255.
+  constexpr std::int64_t kMostRounds = 8;
+  const std::int64_t many = checked_mul(panels, panel_bytes) / 5 * 6;
+  std::int64_t rounds = 1, rest_bytes = 0;
+  PanelsAndRests packed;
+  while (may_have_rests &&
+         !pack_with_rests(panels, checked_mul(rounds, panel_bytes), rounds,
+                          rounds < kMostRounds ? many : INT64_MAX, grain, pool, pack, packed)) {
+    ++rounds;
   }
-  std::int64_t rest_bytes = 0;
-  for (const std::vector<std::uint8_t>& of_panel : rests)
+  for (const std::vector<std::uint8_t>& of_panel : packed.rests)
     rest_bytes += static_cast<std::int64_t>(of_panel.size());
   // Rests follow [bytes from there to those of each panel; 0: it has none].
   const bool any = rest_bytes > 0;
-  const std::int64_t all = checked_mul(panels, panel_bytes),
+  const std::int64_t all = checked_mul(panels, checked_mul(rounds, panel_bytes)),
                      table = any ? round_up(8 * panels, std::int64_t{64}) : 0,
                      bytes = checked_add(checked_add(head, all), table + rest_bytes);
   auto* memory = static_cast<std::uint8_t*>(allocate(static_cast<std::size_t>(bytes)));
-  pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) pack(i, memory + head + i * panel_bytes, nullptr);
-  });
-  if (!any) return {memory, false};
+  if (may_have_rests) {
+    std::copy(packed.panels.begin(), packed.panels.end(), memory + head);
+  } else {
+    pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        pack(i, memory + head + i * panel_bytes, nullptr, rounds);
+    });
+  }
+  if (!any) return {memory, false, rounds};
   std::uint8_t* const behind = memory + head + all;
   auto* begins = reinterpret_cast<std::int64_t*>(behind);
   std::int64_t at = table;
-  for (const std::vector<std::uint8_t>& of_panel : rests) {
+  for (const std::vector<std::uint8_t>& of_panel : packed.rests) {
     *begins++ = of_panel.empty() ? 0 : at;
     std::copy(of_panel.begin(), of_panel.end(), behind + at);
     at += static_cast<std::int64_t>(of_panel.size());
   }
-  return {memory, true};
+  return {memory, true, rounds};
 }
 
 // Those of a panel: where their windows are, two of each, and their indices and weights.

@@ -70,8 +70,7 @@ int number(std::uint8_t byte, bool is_signed) {
   return is_signed ? static_cast<std::int8_t>(byte) : byte;
 }
 
-// `wide`: weights are differences of bytes, each channel's from a byte of its own.
-// The same convolution's sums, as int32.
+// The sums of a convolution that check() has made, as int32.
 void check_sums(const ConvShape& s, BlockedConvI8 args, const std::vector<double>& expected,
                 float* scratch) {
   std::vector<std::int32_t> sums(expected.size() + 16, 77);
@@ -88,6 +87,8 @@ void check_sums(const ConvShape& s, BlockedConvI8 args, const std::vector<double
   for (std::size_t i = expected.size(); i < sums.size(); ++i) ASSERT_EQ(sums[i], 77);
 }
 
+// Weights are of all sizes, so that many do not fit the vectors; `wide`: differences of bytes, each
+// channel's from a byte of its own.
 void check(const ConvShape& s, bool x_signed, bool y_signed, bool wide = false) {
   const std::int64_t x_pixels = s.in_h * s.in_w, y_pixels = s.out_h * s.out_w;
   const std::int64_t terms = s.in_c / s.groups * s.k_h * s.k_w;

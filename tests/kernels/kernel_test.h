@@ -74,6 +74,7 @@ class Packed {
     };
   }
   void* data() { return memory_->data(); }
+  std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_); }
   bool is_whole() {
     return std::all_of(guard(), guard() + kGuard, [](std::uint8_t b) { return b == 77; });
   }
