@@ -6,6 +6,7 @@ normalisation folded into the convolutions, with weights from a seed.
 
 from __future__ import annotations
 
+import generative
 import signals
 import transformer
 import vision
@@ -16,7 +17,8 @@ _VISION = (
 )  # fmt: skip
 _TRANSFORMERS = (
     transformer.vit, transformer.swin, transformer.whisper_encoder, transformer.gpt2, transformer.llama_prompt, transformer.llama_step,
-    transformer.llama_step_int4,
+    transformer.llama_step_int4, transformer.t5_encoder, transformer.segformer,
 )  # fmt: skip
 _SIGNALS = (signals.unet_3d, signals.c3d, signals.ecapa_tdnn, signals.crnn, signals.wav2vec2, signals.conv_tasnet)
-FAMILIES = {network.__name__: network for network in (*_VISION, *_TRANSFORMERS, *_SIGNALS)}
+_GENERATIVE = (generative.real_esrgan, generative.hifigan, generative.diffusion_unet)
+FAMILIES = {network.__name__: network for network in (*_VISION, *_TRANSFORMERS, *_SIGNALS, *_GENERATIVE)}

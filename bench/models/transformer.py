@@ -194,3 +194,72 @@ def llama_step() -> onnx.ModelProto:
 def llama_step_int4() -> onnx.ModelProto:
     """The same with weights of 4 bits, in blocks of 32."""
     return _llama("llama_step_int4", 1, 255, 4)
+
+
+def t5_encoder() -> onnx.ModelProto:
+    """T5-small's encoder (Raffel et al., 2020) of 128 words, 3 of its 6 layers; the bias of positions is a constant."""
+    net, width, length, heads, size = Family("t5_encoder", 53), 512, 128, 8, 64
+    x = net.node("Gather", [net.uniform(-1, 1, 1000, width), net.input("ids", [1, length], TensorProto.INT64)])
+    mask = net.node("Cast", [net.input("mask", [1, length], TensorProto.INT64)], to=TensorProto.FLOAT)
+    hidden = net.node("Mul", [net.node("Sub", [net.number(1), mask]), net.constant(np.float32(HIDDEN))])
+    bias = net.node("Add", [net.uniform(-1, 1, 1, heads, length, length), net.node("Unsqueeze", [hidden, net.longs(1, 2)])])
+
+    def in_heads(y: str) -> str:
+        parts = net.node("Reshape", [net.product(y, width, heads * size), net.longs(1, -1, heads, size)])
+        return net.node("Transpose", [parts], perm=[0, 2, 1, 3])
+
+    for _ in range(3):
+        y = net.rms_norm(x, width)
+        query, key, value = in_heads(y), in_heads(y), in_heads(y)
+        scores = net.node("Add", [net.node("MatMul", [query, net.node("Transpose", [key], perm=[0, 1, 3, 2])]), bias])
+        mixed = net.node("MatMul", [net.node("Softmax", [scores], axis=-1), value])
+        mixed = net.node("Reshape", [net.node("Transpose", [mixed], perm=[0, 2, 1, 3]), net.longs(1, -1, heads * size)])
+        x = net.node("Add", [x, net.product(mixed, heads * size, width)])
+        inner = net.relu(net.product(net.rms_norm(x, width), width, 4 * width))
+        x = net.node("Add", [x, net.product(inner, 4 * width, width)])
+    net.node("Identity", [net.rms_norm(x, width)], "states")
+    return net.model({"states": [1, length, width]})
+
+
+def segformer() -> onnx.ModelProto:
+    """SegFormer-B0 (Xie et al., 2021) without its decoder, for an image of 224 x 224, a block for each stage."""
+    net = Family("segformer", 54)
+
+    def attention(x: str, width: int, heads: int, side: int, ratio: int) -> str:
+        length, size, few = side * side, width // heads, (side // ratio) ** 2
+        kept = x
+        if ratio > 1:
+            image = net.node("Reshape", [net.node("Transpose", [x], perm=[0, 2, 1]), net.longs(1, width, side, side)])
+            weights = net.weight(width, width, ratio, ratio, fan_in=width * ratio * ratio)
+            image = net.node("Conv", [image, weights, net.uniform(-0.1, 0.1, width)], strides=[ratio] * 2)
+            image = net.node("Reshape", [image, net.longs(1, width, few)])
+            kept = net.norm(net.node("Transpose", [image], perm=[0, 2, 1]), width)
+
+        def in_heads(y: str, count: int) -> str:
+            parts = net.node("Reshape", [net.linear(y, width, width), net.longs(1, count, heads, size)])
+            return net.node("Transpose", [parts], perm=[0, 2, 1, 3])
+
+        query, key, value = in_heads(x, length), in_heads(kept, few), in_heads(kept, few)
+        scores = net.node("MatMul", [query, net.node("Transpose", [key], perm=[0, 1, 3, 2])])
+        scores = net.node("Div", [scores, net.number(size**0.5)])
+        mixed = net.node("Transpose", [net.node("MatMul", [net.node("Softmax", [scores], axis=-1), value])], perm=[0, 2, 1, 3])
+        return net.linear(net.node("Reshape", [mixed, net.longs(1, length, width)]), width, width)
+
+    def mixed(x: str, width: int, side: int) -> str:
+        y = net.node("Transpose", [net.linear(x, width, 4 * width)], perm=[0, 2, 1])
+        y = net.node("Reshape", [y, net.longs(1, 4 * width, side, side)])
+        y = net.conv(y, (4 * width, 4 * width), 3, groups=4 * width, bias=True)
+        y = net.node("Transpose", [net.node("Reshape", [y, net.longs(1, 4 * width, side * side)])], perm=[0, 2, 1])
+        return net.linear(net.gelu(y), 4 * width, width)
+
+    x, before, side = net.input("data", [1, 3, 224, 224]), 3, 224
+    for width, heads, ratio, kernel, stride in ((32, 1, 8, 7, 4), (64, 2, 4, 3, 2), (160, 5, 2, 3, 2), (256, 8, 1, 3, 2)):
+        x, side = net.conv(x, (before, width), kernel, stride, bias=True), side // stride
+        x = net.node("Transpose", [net.node("Reshape", [x, net.longs(1, width, side * side)])], perm=[0, 2, 1])
+        x = net.norm(x, width)
+        x = net.node("Add", [x, attention(net.norm(x, width), width, heads, side, ratio)])
+        x = net.node("Add", [x, mixed(net.norm(x, width), width, side)])
+        x = net.node("Transpose", [net.norm(x, width)], perm=[0, 2, 1])
+        x, before = net.node("Reshape", [x, net.longs(1, width, side, side)]), width
+    net.node("Identity", [x], "features")
+    return net.model({"features": [1, before, side, side]})

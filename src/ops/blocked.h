@@ -3,6 +3,7 @@
 // by element takes it as it is. What has one spatial axis, [N, C, L], is an image of one row.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "ops/op.h"
@@ -22,5 +23,8 @@ std::string stays_plain(const Op& conv);
 /// costs: rough figures of the machines that this was measured on, of which the ratio matters.
 double blocked_gain(const Op& conv);
 double reorder_cost(const Operand& plain);
+/// The same of a Conv or FusedConv that would become a BlockedFewConv, which takes x in blocks and
+/// gives few channels, plain; nothing where there is none.
+std::optional<double> few_gain(const Op& conv);
 
 }  // namespace mezzo::ops

@@ -102,7 +102,7 @@ class Layout {
 
   void convolution(int i) {
     const Step& step = program_.step(i);
-    if (!fits_blocks(program_, step.out[0])) return;
+    if (!fits_blocks(program_, step.out[0])) return few_channels(i);
     if (const std::string reason = ops::stays_plain(program_.op(i)); !reason.empty())
       return program_.miss(i, reason);
     LayoutPart result{{}, {}, "BlockedConv"};
@@ -123,6 +123,16 @@ class Layout {
     // Each that follows would have read and written the whole tensor.
     result.gain += static_cast<double>(members.size() - 1) * cost(result.stages->y);
     part(members.back()) = std::move(result);
+  }
+
+  // A convolution that ends a region.
+  void few_channels(int i) {
+    const int x = program_.step(i).in[0];
+    if (!fits_blocks(program_, x)) return;
+    if (const std::optional<double> gain = ops::few_gain(program_.op(i))) {
+      part(i) = {{x}, {}, "BlockedFewConv"};
+      part(i).gain = *gain;
+    }
   }
 
   // Regions: steps that hand tensors in blocks to each other. Steps that work element by element

@@ -195,6 +195,13 @@ TEST(MalformedOperators, ImagesInBlocks) {
                                       {1, INT64_MAX}}) {
     cases.push_back(of("BlockedSlice", {x}, {i("begin", begin), i("blocks", blocks)}));
   }
+  for (const In& image : {six_lanes, flat, In(Shape{2}), In(Shape{})})
+    cases.push_back(of("BlockedFewConv", {image, ramp({3, 24, 1, 1})}));
+  for (const Shape& weights : {Shape{8, 24, 1, 1}, Shape{13, 24, 1, 1}, Shape{3, 23, 1, 1},
+                               Shape{3, 24, 1}, Shape{3, 24, 1, 1, 1}, Shape{3}, Shape{}})
+    cases.push_back(of("BlockedFewConv", {x, ramp(weights)}));
+  cases.push_back(of("BlockedFewConv", {x, ramp({3, 24, 1, 1}), ramp({4})}));
+  cases.push_back(of("BlockedFewConv", {x, ramp({2, 12, 1, 1})}, {i("group", 2)}));
   for (const Ints& indices : {Ints{4, 0}, Ints{-1}, Ints{kHuge}})
     cases.push_back(of("BlockedNearest", {x}, {l("rows", indices), l("columns", {0})}));
   cases.push_back(of("BlockedNearest", {x}, {l("rows", {0}), l("columns", {0, 5})}));

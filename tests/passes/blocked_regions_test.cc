@@ -183,6 +183,25 @@ TEST(BlockedRegions, SplitAndNearestPixels) {
   }
 }
 
+// As in super resolution: the last convolution gives three channels, which are plain, and leaves
+// its activation, a bound or a function, to itself.
+TEST(BlockedRegions, FewChannelsAtTheEnd) {
+  for (const char* activation : {"Relu", "Tanh"}) {
+    for (const std::int64_t batch : {1, 3}) {
+      G g;
+      g.input("x", DType::f32, {batch, 3, 131, 96}).weight("w0", {16, 3, 3, 3});
+      g.weight("w1", {16, 16, 3, 3}).weight("w2", {3, 16, 3, 3}).weight("b2", {3});
+      const auto one = G::ints("pads", {1, 1, 1, 1});
+      g.node("Conv", {"x", "w0"}, {"a"}, {one}).node("Relu", {"a"}, {"b"});
+      g.node("Conv", {"b", "w1"}, {"c"}, {one}).node("Add", {"b", "c"}, {"d"});
+      g.node("Conv", {"d", "w2", "b2"}, {"e"}, {one}).node("Add", {"e", "x"}, {"f"});
+      g.node(activation, {"f"}, {"y"}).output("y");
+      expect_in_blocks(g.finish(16), {{"x", G::random({batch, 3, 131, 96}, 5)}},
+                       {"a", "b", "c", "d", "e", "f"}, {"BlockedFewConv"}, batch == 1);
+    }
+  }
+}
+
 // A part of four channels is not made of blocks.
 TEST(BlockedRegions, PartsOfBlocksStayPlain) {
   G g;
