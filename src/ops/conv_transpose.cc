@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "base/rounding.h"
 #include "base/shape.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/target.h"
@@ -74,17 +76,34 @@ void place_apart(const float* __restrict from, float base, float* __restrict to,
   }
 }
 
-// The same of first[o] at to[2 * o] and second[o] behind it: whole vectors, unlike one after the
-// other.
-template <Placing kPlacing>
-void place_interleaved(const float* __restrict first, const float* __restrict second, float base,
+// The same of Count rows `width` apart, the next one's elements behind the one's: whole vectors,
+// unlike one row after the other.
+template <Placing kPlacing, int Count>
+void place_interleaved(const float* __restrict from, std::int64_t width, float base,
                        float* __restrict to, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t o = begin; o < end; ++o) {
-    float* pair = to + 2 * o;
-    pair[0] = (kPlacing == Placing::add ? pair[0] : base) + first[o];
-    pair[1] = (kPlacing == Placing::add ? pair[1] : base) + second[o];
+  if constexpr (Count == 2) {
+    // Compilers find no vectors in the general form of this one.
+    const float* __restrict second = from + width;
+    for (std::int64_t o = begin; o < end; ++o) {
+      float* pair = to + 2 * o;
+      pair[0] = (kPlacing == Placing::add ? pair[0] : base) + from[o];
+      pair[1] = (kPlacing == Placing::add ? pair[1] : base) + second[o];
+    }
+  } else {
+    for (std::int64_t o = begin; o < end; ++o) {
+      float* group = to + Count * o;
+      for (int i = 0; i < Count; ++i)
+        group[i] = (kPlacing == Placing::add ? group[i] : base) + from[i * width + o];
+    }
   }
 }
+
+// Successive taps of the last axis that go together, and the elements of a row of X which all of
+// them take to places in Y.
+struct TapGroup {
+  std::int64_t tap, count;
+  Taps all;
+};
 
 // Whether each element of Y belongs to one tap of one element of X.
 bool is_tiled(const Windows& windows) {
@@ -94,56 +113,84 @@ bool is_tiled(const Windows& windows) {
   });
 }
 
-// Brings columns [channel * taps + tap][rows * row length of X] of the rows of X from `row` on to
-// the places of Y that they belong to. `bias` (of each channel, or null) counts where they are set.
+// Rows of X, whole ones or a part of one.
+struct Part {
+  std::int64_t row, rows, begin, length;  // begin: of each row
+};
+
+// Brings columns [channel * taps + tap][rows * length] of a part of X to the places of Y that they
+// belong to. `bias` (of each channel, or null) counts where they are set.
 template <Placing kPlacing>
-void col2im(const Windows& windows, const float* columns, std::int64_t channels, std::int64_t row,
-            std::int64_t rows, const float* bias, float* y, ThreadPool& pool) {
+void col2im(const Windows& windows, const float* columns, std::int64_t channels, const Part& part,
+            const float* bias, float* y, ThreadPool& pool) {
   const WindowAxis& last = windows.back();
   const int lead = static_cast<int>(windows.size()) - 1;
-  const std::int64_t taps = kernel_size(windows), width = rows * last.out;
+  const std::int64_t rows = part.rows, taps = kernel_size(windows), width = rows * part.length;
   const std::int64_t plane = in_size(windows), lead_taps = taps / last.kernel;
-  const bool in_pairs = last.stride == 2 && last.dilation == 1;
+  // Taps go together that fill all places between those of the first.
+  const bool dense = last.dilation == 1 && last.kernel >= last.stride &&
+                     (last.stride == 2 || last.stride == 4 || last.stride == 8);
+  const std::int64_t together = dense ? last.stride : 1;
   // What is the same for all channels: the places of each tap in a row of Y, and the row of Y for
   // each other tap and row of columns, or -1.
   std::vector<Taps> in_row;
-  for (std::int64_t tap = 0; tap < last.kernel; ++tap) in_row.push_back(outputs_inside(last, tap));
+  for (std::int64_t tap = 0; tap < last.kernel; ++tap) {
+    const Taps inside = outputs_inside(last, tap);
+    const std::int64_t end = std::min(inside.end, part.begin + part.length);
+    in_row.push_back({std::min(end, std::max(inside.begin, part.begin)), end});
+  }
   std::vector<std::int64_t> y_rows;
   for (std::int64_t tap = 0; tap < lead_taps; ++tap) {
     for (std::int64_t r = 0; r < rows; ++r) {
-      y_rows.push_back(input_index(windows, lead, output_position(windows, lead, row + r), tap));
+      y_rows.push_back(
+          input_index(windows, lead, output_position(windows, lead, part.row + r), tap));
     }
   }
-  // Tap `tap` of the last axis, and the one behind it if `pair`, of a row of Y and of columns.
-  const auto place = [&](std::int64_t tap, bool pair, const float* from, float base, float* to) {
-    const Taps& inside = in_row[static_cast<std::size_t>(tap)];
-    const std::int64_t shift = tap * last.dilation - last.pad_begin;
-    if (!pair) {
-      return place_apart<kPlacing>(from, base, to + shift, last.stride, inside.begin, inside.end);
+  std::vector<TapGroup> groups;
+  for (std::int64_t tap = 0; tap < last.kernel; tap += together) {
+    TapGroup group = {tap, std::min(together, last.kernel - tap),
+                      in_row[static_cast<std::size_t>(tap)]};
+    for (std::int64_t i = 1; i < group.count; ++i) {
+      const Taps& inside = in_row[static_cast<std::size_t>(tap + i)];
+      group.all = {std::max(group.all.begin, inside.begin), std::min(group.all.end, inside.end)};
     }
-    const Taps& next = in_row[static_cast<std::size_t>(tap) + 1];
-    const std::int64_t begin = std::max(inside.begin, next.begin),
-                       end = std::max(begin, std::min(inside.end, next.end));
-    const auto place_rest = [&](const Taps& own, const float* rest, float* at) {
-      place_apart<kPlacing>(rest, base, at, 2, own.begin, std::min(begin, own.end));
-      place_apart<kPlacing>(rest, base, at, 2, std::max(end, own.begin), own.end);
+    if (together == 1 || group.count < together || group.all.end < group.all.begin)
+      group.all.end = group.all.begin;
+    groups.push_back(group);
+  }
+  // A group, of a row of Y and of columns.
+  const auto place = [&](const TapGroup& group, const float* from, float base, float* to) {
+    from -= part.begin;
+    to += group.tap * last.dilation - last.pad_begin;
+    const auto interleave = [&](auto constant) {
+      place_interleaved<kPlacing, constant()>(from, width, base, to, group.all.begin,
+                                              group.all.end);
     };
-    place_interleaved<kPlacing>(from, from + width, base, to + shift, begin, end);
-    place_rest(inside, from, to + shift);
-    place_rest(next, from + width, to + shift + 1);
+    if (together == 2) interleave(std::integral_constant<int, 2>());
+    if (together == 4) interleave(std::integral_constant<int, 4>());
+    if (together == 8) interleave(std::integral_constant<int, 8>());
+    for (std::int64_t i = 0; i < group.count; ++i) {
+      const Taps& own = in_row[static_cast<std::size_t>(group.tap + i)];
+      const auto rest = [&](std::int64_t begin, std::int64_t end) {
+        if (begin >= end) return;
+        place_apart<kPlacing>(from + i * width, base, to + i * last.dilation, last.stride, begin,
+                              end);
+      };
+      rest(own.begin, std::min(group.all.begin, own.end));
+      rest(std::max(group.all.end, own.begin), own.end);
+    }
   };
   pool.parallel_for(
       channels, 1 + 32768 / (taps * width + 1), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin * lead_taps; i < end * lead_taps; ++i) {
           const std::int64_t channel = i / lead_taps, lead_tap = i % lead_taps;
           const float base = bias != nullptr ? bias[channel] : 0.0F;
-          for (std::int64_t tap = 0, count; tap < last.kernel; tap += count) {
-            count = in_pairs && tap + 1 < last.kernel ? 2 : 1;
-            const float* from = columns + (i * last.kernel + tap) * width;
-            for (std::int64_t r = 0; r < rows; ++r, from += last.out) {
+          for (const TapGroup& group : groups) {
+            const float* from = columns + (i * last.kernel + group.tap) * width;
+            for (std::int64_t r = 0; r < rows; ++r, from += part.length) {
               const std::int64_t y_row = y_rows[static_cast<std::size_t>(lead_tap * rows + r)];
               if (y_row < 0) continue;
-              place(tap, count == 2, from, base, y + channel * plane + y_row * last.in);
+              place(group, from, base, y + channel * plane + y_row * last.in);
             }
           }
         }
@@ -169,15 +216,18 @@ Choice by_gemm(Op& op) {
   const std::int64_t k = conv.group_in(), row_length = conv.windows.back().out;
   const std::int64_t all_rows = conv.x_plane() / row_length;
   const std::int64_t row_bytes = checked_mul(checked_mul(m, row_length), sizeof(float));
-  // So many at a time that their product stays in a second-level cache.
-  const std::int64_t rows =
-      std::clamp<std::int64_t>((std::int64_t{1} << 18) / row_bytes, 1, all_rows);
+  // So many at a time, or parts of one, that their product stays in a second-level cache.
+  constexpr std::int64_t kBytes = std::int64_t{1} << 18;
+  const std::int64_t rows = std::clamp<std::int64_t>(kBytes / row_bytes, 1, all_rows),
+                     parts = std::clamp<std::int64_t>(row_bytes / kBytes, 1, row_length),
+                     length = ceil_div(row_length, parts);
   // Where nothing is added up twice, threads take blocks of rows of their own.
   const bool tiled = is_tiled(conv.windows);
-  const std::int64_t blocks = (all_rows + rows - 1) / rows,
+  const std::int64_t blocks = checked_mul(ceil_div(all_rows, rows), parts),
                      tasks = checked_mul(conv.batch * conv.groups, blocks),
                      shares = tiled && tasks >= op.threads() ? op.threads() : 1;
-  op.set_scratch(checked_mul(shares, checked_mul(rows, row_bytes)));
+  const std::int64_t share_floats = rows * m * length;
+  op.set_scratch(checked_mul(shares, checked_mul(share_floats, sizeof(float))));
   const auto group_floats =
       static_cast<std::int64_t>((kernels::packed_a_bytes(m, k) + 63) / 64 * 16);
   Tensor packed;
@@ -201,22 +251,25 @@ Choice by_gemm(Op& op) {
     if (!tiled) fill_with_bias(conv, bias, run.out<float>(0), run.pool());
     const auto block = [&](std::int64_t task, float* columns) {
       const std::int64_t image = task / blocks, g = image % conv.groups;
-      const std::int64_t row = task % blocks * rows, count = std::min(rows, all_rows - row);
+      const std::int64_t row = task % blocks / parts * rows, begin = task % parts * length;
+      const Part part = {row, std::min(rows, all_rows - row), begin,
+                         std::min(length, row_length - begin)};
+      if (part.length <= 0) return;
       const kernels::GemmOperand weights =
           packed.has_value()
               ? kernels::GemmOperand{packed.values<float>().data() + g * group_floats, 0, 1, true}
               : kernels::GemmOperand{run.in<float>(1) + g * k * m, 1, m, false};
-      const float* x = run.in<float>(0) + image * k * x_plane + row * row_length;
-      const std::int64_t n = count * row_length;
+      const float* x = run.in<float>(0) + image * k * x_plane + row * row_length + begin;
+      const std::int64_t n = part.rows * part.length;
       kernels::gemm(m, n, k, weights, {x, x_plane, 1, false}, columns, n, {}, run.pool());
       const auto to_image = tiled ? col2im<Placing::set> : col2im<Placing::add>;
-      to_image(conv.windows, columns, conv.group_out(), row, count,
+      to_image(conv.windows, columns, conv.group_out(), part,
                bias != nullptr ? bias + g * conv.group_out() : nullptr,
                run.out<float>(0) + image * conv.group_out() * y_plane, run.pool());
     };
     const auto share = [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
-        float* columns = static_cast<float*>(run.scratch()) + i * rows * m * row_length;
+        float* columns = static_cast<float*>(run.scratch()) + i * share_floats;
         for (std::int64_t task = tasks * i / shares; task < tasks * (i + 1) / shares; ++task)
           block(task, columns);
       }
