@@ -206,17 +206,8 @@ Choice from_blocked(Op& op) {
 }
 
 Row& declare_conv(Row& row) {
-  using Kind = FormalAttribute::Kind;
-  return convolution_attributes(row)
-      .attr("activation", Kind::string)
-      .attr("activation_params", Kind::floats)
-      .in("X", DType::f32)
-      .in("W", DType::f32)
-      .in("B", DType::f32, Arity::optional)
-      .in("Z", DType::f32, Arity::optional)
-      .out("Y", like(0))
+  return declare_fused_conv(row)
       .infer(infer_conv)
-      .batched({0, 3})
       .banded(rows_of_conv)
       .simd_kernel("Winograd", winograd)
       .simd_kernel("AMX", amx)

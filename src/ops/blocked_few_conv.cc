@@ -73,17 +73,8 @@ std::optional<double> few_gain(const Op& op) {
 }  // namespace mezzo::ops
 
 MEZZO_FAMILY(blocked_few_conv) {
-  using Kind = FormalAttribute::Kind;
-  convolution_attributes(op("BlockedFewConv", "mezzo").since(1))
-      .attr("activation", Kind::string)
-      .attr("activation_params", Kind::floats)
-      .in("X", DType::f32)
-      .in("W", DType::f32)
-      .in("B", DType::f32, Arity::optional)
-      .in("Z", DType::f32, Arity::optional)
-      .out("Y", like(0))
+  declare_fused_conv(op("BlockedFewConv", "mezzo").since(1))
       .infer(infer)
-      .batched({0, 3})
       .banded(rows)
       .simd_kernel("few channels", direct)
       .multiply_adds([](const Op& op) { return multiply_adds_of(few_convolution(op)); });

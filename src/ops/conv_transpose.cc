@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "base/rounding.h"
@@ -76,25 +75,26 @@ void place_apart(const float* __restrict from, float base, float* __restrict to,
   }
 }
 
-// The same of Count rows `width` apart, the next one's elements behind the one's: whole vectors,
-// unlike one row after the other.
+// The same of first[o] at to[2 * o] and second[o] behind it: whole vectors, unlike one after the
+// other.
+template <Placing kPlacing>
+void place_pairs(const float* __restrict first, const float* __restrict second, float base,
+                 float* __restrict to, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    float* pair = to + 2 * o;
+    pair[0] = (kPlacing == Placing::add ? pair[0] : base) + first[o];
+    pair[1] = (kPlacing == Placing::add ? pair[1] : base) + second[o];
+  }
+}
+
+// The same of Count rows `width` apart.
 template <Placing kPlacing, int Count>
-void place_interleaved(const float* __restrict from, std::int64_t width, float base,
-                       float* __restrict to, std::int64_t begin, std::int64_t end) {
-  if constexpr (Count == 2) {
-    // Compilers find no vectors in the general form of this one.
-    const float* __restrict second = from + width;
-    for (std::int64_t o = begin; o < end; ++o) {
-      float* pair = to + 2 * o;
-      pair[0] = (kPlacing == Placing::add ? pair[0] : base) + from[o];
-      pair[1] = (kPlacing == Placing::add ? pair[1] : base) + second[o];
-    }
-  } else {
-    for (std::int64_t o = begin; o < end; ++o) {
-      float* group = to + Count * o;
-      for (int i = 0; i < Count; ++i)
-        group[i] = (kPlacing == Placing::add ? group[i] : base) + from[i * width + o];
-    }
+void place_groups(const float* __restrict from, std::int64_t width, float base,
+                  float* __restrict to, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t o = begin; o < end; ++o) {
+    float* group = to + Count * o;
+    for (int i = 0; i < Count; ++i)
+      group[i] = (kPlacing == Placing::add ? group[i] : base) + from[i * width + o];
   }
 }
 
@@ -162,19 +162,16 @@ void col2im(const Windows& windows, const float* columns, std::int64_t channels,
   const auto place = [&](const TapGroup& group, const float* from, float base, float* to) {
     from -= part.begin;
     to += group.tap * last.dilation - last.pad_begin;
-    const auto interleave = [&](auto constant) {
-      place_interleaved<kPlacing, constant()>(from, width, base, to, group.all.begin,
-                                              group.all.end);
-    };
-    if (together == 2) interleave(std::integral_constant<int, 2>());
-    if (together == 4) interleave(std::integral_constant<int, 4>());
-    if (together == 8) interleave(std::integral_constant<int, 8>());
+    const auto [begin, end] = group.all;
+    if (together == 2) place_pairs<kPlacing>(from, from + width, base, to, begin, end);
+    if (together == 4) place_groups<kPlacing, 4>(from, width, base, to, begin, end);
+    if (together == 8) place_groups<kPlacing, 8>(from, width, base, to, begin, end);
     for (std::int64_t i = 0; i < group.count; ++i) {
       const Taps& own = in_row[static_cast<std::size_t>(group.tap + i)];
-      const auto rest = [&](std::int64_t begin, std::int64_t end) {
-        if (begin >= end) return;
-        place_apart<kPlacing>(from + i * width, base, to + i * last.dilation, last.stride, begin,
-                              end);
+      const auto rest = [&](std::int64_t first, std::int64_t behind) {
+        if (first >= behind) return;
+        place_apart<kPlacing>(from + i * width, base, to + i * last.dilation, last.stride, first,
+                              behind);
       };
       rest(own.begin, std::min(group.all.begin, own.end));
       rest(std::max(group.all.end, own.begin), own.end);

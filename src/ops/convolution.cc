@@ -203,6 +203,19 @@ Choice winograd_by(const Winograd& kernel, Op& op, const Convolution& conv,
   };
 }
 
+Row& declare_fused_conv(Row& row) {
+  using Kind = FormalAttribute::Kind;
+  return convolution_attributes(row)
+      .attr("activation", Kind::string)
+      .attr("activation_params", Kind::floats)
+      .in("X", DType::f32)
+      .in("W", DType::f32)
+      .in("B", DType::f32, Arity::optional)
+      .in("Z", DType::f32, Arity::optional)
+      .out("Y", like(0))
+      .batched({0, 3});
+}
+
 void set_result(Op& op, Shape y) {
   if (op.has_in(3) && op.in_shape(3) != y) {
     throw invalid("the summand Z does not have the shape of the result")

@@ -82,6 +82,10 @@ struct Winograd {
 Choice winograd_by(const Winograd& kernel, Op& op, const Convolution& conv,
                    const kernels::ConvShape& shape, const std::string& refusal);
 
+/// Declares the attributes, inputs and output of a FusedConv of float32, for operators of other
+/// layouts that take its place: X, W, B, Z and Y.
+Row& declare_fused_conv(Row& row);
+
 /// Sets the output of `op`, of shape `y`, which its summand (input 3, if any) must have, too.
 void set_result(Op& op, Shape y);
 
