@@ -3,6 +3,9 @@
 // that a region ends only where somebody wants the plain tensor: another kernel, or the caller, for
 // whom a tapped tensor is converted while the region goes on.
 //
+// Transformers have images whose pixels are tokens, [N, L, C], and a Transpose ahead of what
+// convolves them and one behind it. Converting does what these do.
+//
 // Each region is decided as a whole. Convolutions give what is tapped in them and right behind them
 // plain by themselves (conv_stages.h); many other taps make conversions many, and the region stays
 // plain.
@@ -38,12 +41,16 @@ class Layout {
       if (is_free(i) && !is_float_convolution(program_, i)) part(i) = layout_part(program_, i);
     }
     join();
+    for (auto& [slot, uses] : uses_) {
+      if (uses.given && tokens_behind(slot)) uses.kept = false;
+    }
     std::map<int, double> gains;
     for (int i = 0; i < program_.size(); ++i) {
       if (part(i).takes_part()) gains[region(i)] += part(i).gain;
     }
     for (const auto& [slot, uses] : uses_) {
-      if (uses.region >= 0) gains[region(uses.region)] -= uses.conversions() * cost(slot);
+      if (uses.region < 0 || (!uses.given && tokens_ahead(slot))) continue;
+      gains[region(uses.region)] -= uses.conversions() * cost(slot);
     }
     const auto pays = [&](int i) { return part(i).takes_part() && gains[region(i)] > 0; };
     for (int i = 0; i < program_.size(); ++i) {
@@ -133,6 +140,42 @@ class Layout {
       part(i) = {{x}, {}, "BlockedFewConv"};
       part(i).gain = *gain;
     }
+  }
+
+  // The Transpose between an image and its tokens, and these.
+  struct Tokens {
+    int transpose, slot;
+    Shape shape;  // as an image whose channels come last
+  };
+
+  std::optional<Tokens> tokens_of(int transpose, int slot, int image) const {
+    const Shape& s = program_.slot(image).operand.shape;
+    if (transpose < 0 || s.size() != 4 || !program_.op(transpose).has_attr("perm") ||
+        program_.op(transpose).attr_ints("perm") != std::vector<std::int64_t>{0, 2, 1} ||
+        program_.slot(slot).operand.shape != Shape{s[0], s[2] * s[3], s[1]})
+      return std::nullopt;
+    return Tokens{transpose, slot, {s[0], s[2], s[3], s[1]}};
+  }
+
+  // Of an image that is taken in blocks, a view of what a Transpose gives to nobody else.
+  std::optional<Tokens> tokens_ahead(int image) const {
+    const Slot& facts = program_.slot(image);
+    const int transpose = program_.maker_of(facts.view_of, "Transpose");
+    if (transpose < 0 || uses_.at(image).read || program_.is_wanted(facts.users, facts.view_of))
+      return std::nullopt;
+    return tokens_of(transpose, program_.in(transpose, 0), image);
+  }
+
+  // Of an image that is given in blocks: nobody reads it plain but a Transpose, under another name.
+  std::optional<Tokens> tokens_behind(int image) const {
+    const Slot& facts = program_.slot(image);
+    std::vector<int> readers = facts.users;
+    readers.push_back(facts.viewed);
+    if (!program_.is(facts.viewed, "Transpose") || uses_.at(image).read ||
+        program_.slot(program_.in(facts.viewed, 0)).view_of != image ||
+        program_.is_wanted(readers, image))
+      return std::nullopt;
+    return tokens_of(facts.viewed, program_.step(facts.viewed).out[0], image);
   }
 
   // Regions: steps that hand tensors in blocks to each other. Steps that work element by element
@@ -266,10 +309,18 @@ class Layout {
     const LayoutPart& own = part(i);
     Replacement replacement = replacement_of(i);
     std::vector<Replacement> before, after;
+    std::vector<int> unread;
     for (int& slot : replacement.in) {
       if (!own.takes(slot)) continue;
-      if (!uses_[slot].given && !blocked_.contains(slot))
+      if (!uses_[slot].given && !blocked_.contains(slot)) {
         before.push_back({"ToBlocked", kBlockedDomain, 1, {}, {slot}, {blocked(slot)}});
+        if (const std::optional<Tokens> tokens = tokens_ahead(slot)) {
+          before.back().attributes = {attribute("channels_last", std::int64_t{1})};
+          before.back().in = {tokens->slot};
+          before.back().in_as = {{0, tokens->shape}};
+          unread.push_back(tokens->transpose);
+        }
+      }
       slot = blocked(slot);
     }
     std::int64_t begin = 0;
@@ -292,6 +343,17 @@ class Layout {
         after.back().placed = true;
         continue;
       }
+      if (const std::optional<Tokens> tokens = tokens_behind(slot)) {
+        program_.drop(tokens->transpose, i);
+        after.push_back({"FromBlocked",
+                         kBlockedDomain,
+                         1,
+                         {attribute("channels_last", std::int64_t{1})},
+                         {in_blocks},
+                         {tokens->slot}});
+        after.back().out_as = {{0, tokens->shape}};
+        continue;
+      }
       const Uses& uses = uses_[slot];
       if (!uses.converted()) continue;
       const Shape& plain = program_.slot(slot).operand.shape;
@@ -306,6 +368,7 @@ class Layout {
     }
     const std::vector<int> members = own.stages ? own.stages->members : std::vector<int>{i};
     program_.replace(members, std::move(replacement), std::move(before), std::move(after));
+    for (const int transpose : unread) program_.drop_unread(transpose, i);
   }
 
   Program& program_;

@@ -202,6 +202,58 @@ TEST(BlockedRegions, FewChannelsAtTheEnd) {
   }
 }
 
+// As SegFormer mixes its tokens: an image of them is convolved, and its pixels are tokens again.
+// `reads` is what is read besides: the Transpose's result, or the convolution's.
+Model token_network(std::int64_t batch, const std::string& reads = "") {
+  G g;
+  g.input("x", DType::f32, {batch, 12 * 14, 16}).weight("w0", {16, 32}).weight("w1", {32, 16});
+  g.weight("d", {32, 1, 3, 3}).weight("b", {32});
+  g.constant("image", Tensor::of<std::int64_t>({4}, {batch, 32, 12, 14}));
+  g.constant("row", Tensor::of<std::int64_t>({3}, {batch, 32, 12 * 14}));
+  const auto turn = G::ints("perm", {0, 2, 1});
+  g.node("MatMul", {"x", "w0"}, {"m"}).node("Transpose", {"m"}, {"t"}, {turn});
+  g.node("Reshape", {"t", "image"}, {"i"});
+  g.node("Conv", {"i", "d", "b"}, {"c"}, {G::ints("pads", {1, 1, 1, 1}), G::number("group", 32)});
+  g.node("Relu", {"c"}, {"r"}).node("Reshape", {"r", "row"}, {"f"});
+  g.node("Transpose", {"f"}, {"u"}, {turn}).node("Gelu", {"u"}, {"v"});
+  g.node("MatMul", {"v", "w1"}, {"y"}).output("y");
+  if (!reads.empty()) g.node("Neg", {reads}, {"n"}).output("n");
+  return g.finish(20);
+}
+
+TEST(BlockedRegions, TokensBecomeBlocksWithoutTransposes) {
+  if (!kernels::simd_enabled() || !kernels::blocked_layout_pays())
+    GTEST_SKIP() << "for vectors of 8 elements and more";
+  for (const std::int64_t batch : {1, 3, 16}) {
+    const Feeds feeds = {{"x", G::random({batch, 12 * 14, 16}, 3)}};
+    for (const std::string reads : {"", "t", "i", "c", "f", "u"}) {
+      SCOPED_TRACE("batch " + std::to_string(batch) + ", reads " + reads);
+      const Model model = token_network(batch, reads);
+      std::vector<std::string> values = {"y", "m", "t", "i", "c", "r", "f", "u", "v"};
+      if (!reads.empty()) values.push_back("n");
+      const Outputs expected =
+          Session(model, {.threads = 1, .disabled_passes = {"layout"}}).run(feeds, values);
+      for (const int threads : {1, 2}) {
+        const Session session(model, {.threads = threads});
+        if (reads.empty()) {
+          const std::string plan = session.explain(feeds);
+          EXPECT_EQ(count(plan, "as ToBlocked"), 1) << plan;
+          EXPECT_EQ(count(plan, "as FromBlocked"), 1) << plan;
+          EXPECT_EQ(count(plan, "by moving elements"), 0) << plan;
+        }
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          SCOPED_TRACE(values[i]);
+          const Outputs got = session.run(feeds, {"y", values[i]});
+          expect_near(got[0], expected[0], 1e-5);
+          expect_near(got[1], expected[i], 1e-5);
+        }
+        const Outputs all = session.run(feeds, values);
+        for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+      }
+    }
+  }
+}
+
 // A part of four channels is not made of blocks.
 TEST(BlockedRegions, PartsOfBlocksStayPlain) {
   G g;

@@ -67,6 +67,15 @@ inline void expect_seen_whole(const Session& session, const Feeds& feeds, const 
   expect_near(outputs[0], y, 1e-5);
 }
 
+/// How often a text has that part.
+inline int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++found;
+  }
+  return found;
+}
+
 inline bool is_by(const std::string& plan, const std::string& pass) {
   const std::size_t line = plan.find(", by ");
   for (std::size_t at = line; at != std::string::npos; at = plan.find(", by ", at + 1)) {

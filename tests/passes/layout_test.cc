@@ -11,14 +11,6 @@ namespace {
 
 using G = GraphBuilder;
 
-int count(const std::string& text, const std::string& part) {
-  int found = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
-    ++found;
-  }
-  return found;
-}
-
 // A region with everything that one may hold: a first convolution of a plain image, pools, 1x1,
 // 3x3 and depthwise convolutions, norms, a residual sum, activations, a concatenation. Of the norm
 // some factors may be zero; the convolution ahead of it may be of groups.
