@@ -52,6 +52,20 @@ void copy_padded(const BlockedLayout& l, const float* x, float* copy) {
   }
 }
 
+// The pixels of the image that windows of one pixel take.
+void copy_sampled(const BlockedLayout& l, const float* x, float* copy) {
+  const ConvShape& s = l.shape;
+  const BlockF32 d;
+  for (int64_t r = 0; r < l.image_h; ++r) {
+    const float* row = x + r * s.stride_h * s.in_w * kBlockChannels;
+    for (int64_t c = 0; c < l.image_w; ++c, copy += kBlockChannels) {
+      MEZZO_UNROLL
+      for (int part = 0; part < int{kBlockChannels}; part += kPartLanes)
+        hn::StoreU(hn::LoadU(d, row + c * s.stride_w * kBlockChannels + part), d, copy + part);
+    }
+  }
+}
+
 // Stretches of pixels, counted through rows and all images, times panels of weights.
 struct BlockedRange {
   int64_t stretch_begin, stretch_end, panel_begin, panel_end;
@@ -262,9 +276,10 @@ void run_images(const BlockedLayout& l, const ConvArgs& args, int64_t y_stride,
   if (l.copies) {
     pool.parallel_for(count * l.planes, std::max<int64_t>(1, (1 << 15) / l.plane_floats),
                       [&](int64_t begin, int64_t end) {
-                        for (int64_t t = begin; t < end; ++t)
-                          copy_padded(l, images + t * s.x_plane() * l.lanes,
-                                      scratch + t * l.plane_floats);
+                        for (int64_t t = begin; t < end; ++t) {
+                          (l.samples ? copy_sampled : copy_padded)(
+                              l, images + t * s.x_plane() * l.lanes, scratch + t * l.plane_floats);
+                        }
                       });
     images = scratch;
   }

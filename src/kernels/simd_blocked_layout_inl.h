@@ -26,6 +26,8 @@ inline constexpr std::int64_t kBlockDepth = kGroupBlocks > 1 ? 256 : 192;
 inline constexpr std::int64_t kTaskFloats = (kGroupBlocks > 1 ? 80 : 40) << 10;
 // Floats of the images that are copied at a time.
 inline constexpr std::int64_t kCopyFloats = 1 << 19;
+// Output channels from which on a copy of x without what steps leave out pays.
+inline constexpr std::int64_t kLeastSampled = 256;
 // Pixels after which a flat image is cut: whole tiles.
 inline constexpr std::int64_t kStretch = kGroupBlocks > 1 ? 56 : 48;
 
@@ -46,11 +48,23 @@ struct BlockedLayout {
       columns = tap_parts(s.out_w, s.stride_w, s.pad_left, s.in_w, s.k_w, s.dilation_w);
       image_origin = -(s.pad_top * s.in_w + s.pad_left) * lanes;
     }
-    copies = !by_tap && (s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w);
-    if (!copies) {
+    // Pixels of which a window of one leaves some out lie together in a copy: half of each line
+    // that a tile reads would else be for nothing, panel after panel.
+    samples = blocked && s.k_h == 1 && s.k_w == 1 && s.stride_h * s.stride_w > 1 &&
+              s.pad_top == 0 && s.pad_left == 0 && image_h <= s.in_h && image_w <= s.in_w &&
+              s.out_c >= kLeastSampled;
+    copies =
+        samples ||
+        (!by_tap && (s.pad_top != 0 || s.pad_left != 0 || image_h > s.in_h || image_w > s.in_w));
+    if (samples) {
+      image_h = s.out_h;
+      image_w = s.out_w;
+    } else if (!copies) {
       image_h = s.in_h;
       image_w = s.in_w;
     }
+    stride_h = samples ? 1 : s.stride_h;
+    stride_w = samples ? 1 : s.stride_w;
     plane_floats = checked_mul(copies ? checked_mul(image_h, image_w) : s.x_plane(), lanes);
     image_floats = checked_mul(planes, plane_floats);
     images = s.batch;
@@ -59,7 +73,7 @@ struct BlockedLayout {
           std::max<std::int64_t>(1, kCopyFloats / std::max<std::int64_t>(1, image_floats));
       images = ceil_div(s.batch, std::max<std::int64_t>(1, ceil_div(s.batch, most)));
     }
-    step = s.stride_w * lanes;
+    step = stride_w * lanes;
     // Taps of a row of a plain image lie together as well; for rows of 3 there are kernels.
     const bool whole_rows = !blocked && s.dilation_w == 1 && s.k_w == 3;
     length = blocked ? kBlockChannels : whole_rows ? s.k_w : 1;
@@ -69,14 +83,14 @@ struct BlockedLayout {
     panels = ceil_div(groups, kTileGroups);
     pixels = checked_mul(s.out_h, s.out_w);
     // A window of one pixel at every pixel does not mind the ends of rows.
-    const bool flat = !copies && !by_tap && s.k_h == 1 && s.k_w == 1 && s.stride_h == 1 &&
-                      s.stride_w == 1 && s.out_h == s.in_h && s.out_w == s.in_w;
+    const bool flat = (samples || !copies) && !by_tap && s.k_h == 1 && s.k_w == 1 &&
+                      stride_h == 1 && stride_w == 1 && s.out_h == image_h && s.out_w == image_w;
     rows = flat ? 1 : s.out_h;
     row_pixels = flat ? pixels : s.out_w;
     // The last stretch takes what is left, so that none is much shorter.
     row_stretches = flat ? std::max<std::int64_t>(1, (pixels + kStretch / 2) / kStretch) : 1;
     stretch = row_stretches == 1 ? row_pixels : kStretch;
-    row_floats = s.stride_h * image_w * lanes;
+    row_floats = stride_h * image_w * lanes;
     block_segments = std::max<std::int64_t>(1, kBlockDepth / length);
     block_segments = ceil_div(segments, ceil_div(segments, block_segments));
   }
@@ -86,7 +100,7 @@ struct BlockedLayout {
   // Floats of x that a panel of weights reads for a stretch.
   std::int64_t stretch_floats() const {
     return stretch * block_segments * length / (shape.k_h * shape.k_w) *
-           std::min(shape.stride_h, shape.k_h) * shape.stride_w;
+           std::min(stride_h, shape.k_h) * stride_w;
   }
 
   // The first group of a panel.
@@ -109,7 +123,7 @@ struct BlockedLayout {
   BlockedTiles kernel(std::int64_t tile_pixels, std::int64_t tile_groups, bool half) const {
     constexpr std::make_integer_sequence<int, kTileGroups> kGroups;
     constexpr int kBlock = kBlockChannels;
-    const bool one = shape.stride_w == 1;
+    const bool one = stride_w == 1;
     if (half) return half_kernel<PairF32>(one, tile_pixels, tile_groups);
     if (length == kBlock) {
       return one ? blocked_tiles_kernel<kBlock, kBlock, 0>(tile_pixels, tile_groups, kGroups)
@@ -146,11 +160,13 @@ struct BlockedLayout {
 
   const ConvShape& shape;
   std::int64_t lanes, planes;     // of x: channels of a block or 1, and how many such planes
-  bool copies;                    // x is copied with its padding
+  bool samples;                   // pixels that windows leave out are left out of x
+  bool copies;                    // x is copied so, or with its padding
   bool by_tap;                    // segments go tap by tap, those that lie inside
   std::vector<TapPart> columns;   // then: of a row of results
   std::int64_t image_origin = 0;  // then: where the first window begins in x, or would
   std::int64_t image_h, image_w, plane_floats, image_floats;
+  std::int64_t stride_h, stride_w;                      // along the copy, if there is one
   std::int64_t images;                                  // that are taken at a time
   std::int64_t step, length, segments, block_segments;  // floats between pixels; steps of a segment
   std::int64_t out_blocks, groups, panels, pixels;

@@ -25,6 +25,11 @@ const ConvShape kShapes[] = {
     // Strides, padding, crop.
     make_shape(2, 16, {9, 9}, 24, {1, 1}, {2, 2}),
     make_shape(1, 8, {19, 12}, 8, {1, 1}, {3, 2}),
+    // So many output channels that the pixels between the steps are left out first.
+    make_shape(2, 16, {9, 11}, 264, {1, 1}, {2, 2}),
+    make_shape(1, 8, {10, 12}, 256, {1, 1}, {3, 2}),
+    make_shape(1, 24, {1, 7}, 256, {1, 1}, {1, 2}),
+    make_shape(5, 208, {56, 56}, 256, {1, 1}, {2, 2}),
     make_shape(1, 8, {5, 6}, 16, {1, 1}, {1, 1}, {1, 2, 0, 1}),
     make_shape(1, 8, {9, 12}, 16, {1, 1}, {1, 1}, {-1, -2, 0, -1}),
     // Other windows, dilations.
