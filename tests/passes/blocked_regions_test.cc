@@ -11,6 +11,19 @@ namespace {
 
 using G = GraphBuilder;
 
+// The values, of which the first is "y", each with that alone, and all at once.
+void expect_values(const Session& session, const Feeds& feeds,
+                   const std::vector<std::string>& values, const Outputs& expected) {
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    SCOPED_TRACE(values[i]);
+    const Outputs got = session.run(feeds, {"y", values[i]});
+    expect_near(got[0], expected[0], 1e-5);
+    expect_near(got[1], expected[i], 1e-5);
+  }
+  const Outputs all = session.run(feeds, values);
+  for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+}
+
 // Every value of a model, alone and all at once, for sessions of one to three threads whose plan
 // names all of `operators` and converts nothing back.
 void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::string> values,
@@ -30,14 +43,7 @@ void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::s
     EXPECT_EQ(plan.find("as FromBlocked"), std::string::npos) << plan;
     EXPECT_EQ(is_by(plan, "row_bands"), in_bands && threads > 1) << plan;
     EXPECT_EQ(is_by(plan, "micro_batch"), feeds[0].second.shape()[0] > 10) << plan;
-    for (std::size_t i = 1; i < values.size(); ++i) {
-      SCOPED_TRACE(values[i]);
-      const Outputs got = session.run(feeds, {"y", values[i]});
-      expect_near(got[0], expected[0], 1e-5);
-      expect_near(got[1], expected[i], 1e-5);
-    }
-    const Outputs all = session.run(feeds, values);
-    for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+    expect_values(session, feeds, values, expected);
   }
 }
 
@@ -241,14 +247,7 @@ TEST(BlockedRegions, TokensBecomeBlocksWithoutTransposes) {
           EXPECT_EQ(count(plan, "as FromBlocked"), 1) << plan;
           EXPECT_EQ(count(plan, "by moving elements"), 0) << plan;
         }
-        for (std::size_t i = 0; i < values.size(); ++i) {
-          SCOPED_TRACE(values[i]);
-          const Outputs got = session.run(feeds, {"y", values[i]});
-          expect_near(got[0], expected[0], 1e-5);
-          expect_near(got[1], expected[i], 1e-5);
-        }
-        const Outputs all = session.run(feeds, values);
-        for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+        expect_values(session, feeds, values, expected);
       }
     }
   }
