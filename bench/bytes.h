@@ -32,16 +32,6 @@ inline std::vector<std::int8_t> some_weights(std::int64_t count) {
   return weights;
 }
 
-// Times of `call` with one of some copies of the weights, and with each in turn.
-inline void report_rotating(const Report& report, const std::string& name, double operations,
-                            const std::vector<Floats>& copies,
-                            const std::function<void(const float*)>& call) {
-  std::size_t next = 0;
-  const double warm = median_time([&] { call(copies[0].get()); });
-  const double cold = median_time([&] { call(copies[next++ % copies.size()].get()); });
-  report.flops(name, operations, warm, cold, 0);
-}
-
 inline void bench_gemm_i8(const Report& report, mezzo::ThreadPool& pool, std::int64_t m,
                           std::int64_t n, std::int64_t k) {
   using namespace mezzo::kernels;

@@ -207,17 +207,15 @@ void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int
   Floats a(m * k), c(m * n);
   const std::vector<Floats> bs =
       cold_copies(packed ? packed_b_bytes(k, n) : static_cast<std::size_t>(k * n) * 4);
-  std::size_t next = 0;
   const auto call = [&](const float* b) {
     const GemmOperand operand = packed       ? GemmOperand{b, 0, 0, true}
                                 : transposed ? GemmOperand{b, 1, k}
                                              : GemmOperand{b, n, 1};
     gemm(m, n, k, {a.get(), k, 1}, operand, c.get(), n, {}, pool);
   };
-  const double warm = median_time([&] { call(bs[0].get()); });
-  const double cold = median_time([&] { call(bs[next++ % bs.size()].get()); });
-  report.flops(name, 2.0 * static_cast<double>(m * n * k), warm, cold,
-               report.peer->product(m, n, k, median_time));
+  const double operations = 2.0 * static_cast<double>(m * n * k);
+  bench::report_rotating(report, name, operations, bs, call,
+                         report.peer->product(m, n, k, median_time));
   if (!packed || !tiles_refusal().empty() || !gemm_bf16x3_pays(m, n, k)) return;
   const Floats plain(k * n);
   const std::vector<Floats> parts = cold_copies(packed_b_bf16x3_bytes(k, n), [&](float* to) {
@@ -226,9 +224,7 @@ void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int
   const auto by_tiles = [&](const float* b) {
     gemm_bf16x3(m, n, k, {a.get(), k, 1}, b, c.get(), n, {}, pool);
   };
-  const double warm_tiles = median_time([&] { by_tiles(parts[0].get()); });
-  const double cold_tiles = median_time([&] { by_tiles(parts[next++ % parts.size()].get()); });
-  report.flops("  by tiles", 2.0 * static_cast<double>(m * n * k), warm_tiles, cold_tiles, 0);
+  bench::report_rotating(report, "  by tiles", operations, parts, by_tiles);
 }
 
 void bench_gemms(const Report& report, ThreadPool& pool) {

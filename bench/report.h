@@ -89,4 +89,14 @@ inline std::vector<Floats> cold_copies(std::size_t bytes, const Pack& pack = {})
   return copies;
 }
 
+// Times of `call` with one of some copies of the weights, and with each in turn.
+inline void report_rotating(const Report& report, const std::string& name, double operations,
+                            const std::vector<Floats>& copies,
+                            const std::function<void(const float*)>& call, double peers = 0) {
+  std::size_t next = 0;
+  const double warm = median_time([&] { call(copies[0].get()); });
+  const double cold = median_time([&] { call(copies[next++ % copies.size()].get()); });
+  report.flops(name, operations, warm, cold, peers);
+}
+
 }  // namespace bench

@@ -43,16 +43,15 @@ HWY_INLINE hn::Vec<hn::CappedTag<float, 4>> sums_of(D d, hn::Vec<D> v0, hn::Vec<
   }
 }
 
-// sums [Out][4 * Fours]: those of so many pixels, of which the taps `rows` and `columns` of the
+// sums [Out][Pixels, or 4]: those of so many pixels, of which the taps `rows` and `columns` of the
 // window at x lie inside the image.
-template <int Fours, int Out>
+template <int Pixels, int Out>
 HWY_NOINLINE void few_tile(const FewSteps& s, const float* x, const Taps& rows, const Taps& columns,
                            const float* weights, float* sums) {
-  constexpr int kPixels = 4 * Fours;
   const BlockF32 d;
-  VecBlock acc[kPixels][Out];
+  VecBlock acc[Pixels][Out];
   MEZZO_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
+  for (int p = 0; p < Pixels; ++p) {
     MEZZO_UNROLL
     for (int o = 0; o < Out; ++o) acc[p][o] = hn::Zero(d);
   }
@@ -69,7 +68,7 @@ HWY_NOINLINE void few_tile(const FewSteps& s, const float* x, const Taps& rows, 
           for (int o = 0; o < Out; ++o)
             factors[o] = hn::LoadU(d, w + o * int{kBlockChannels} + part);
           MEZZO_UNROLL
-          for (int p = 0; p < kPixels; ++p) {
+          for (int p = 0; p < Pixels; ++p) {
             const VecBlock pixel = hn::LoadU(d, at + p * s.pixel + part);
             MEZZO_UNROLL
             for (int o = 0; o < Out; ++o) acc[p][o] = hn::MulAdd(pixel, factors[o], acc[p][o]);
@@ -82,36 +81,12 @@ HWY_NOINLINE void few_tile(const FewSteps& s, const float* x, const Taps& rows, 
   MEZZO_UNROLL
   for (int o = 0; o < Out; ++o) {
     MEZZO_UNROLL
-    for (int p = 0; p < kPixels; p += 4) {
-      hn::StoreU(sums_of(d, acc[p][o], acc[p + 1][o], acc[p + 2][o], acc[p + 3][o]),
-                 hn::CappedTag<float, 4>(), sums + o * kPixels + p);
+    for (int p = 0; p < Pixels; p += 4, sums += 4) {
+      const auto at = [&](int i) HWY_ATTR { return i < Pixels ? acc[i][o] : hn::Zero(d); };
+      hn::StoreU(sums_of(d, at(p), at(p + 1), at(p + 2), at(p + 3)), hn::CappedTag<float, 4>(),
+                 sums);
     }
   }
-}
-
-// The same of one pixel, summed in the same order.
-template <int Out>
-void few_pixel(const FewSteps& s, const float* x, const Taps& rows, const Taps& columns,
-               const float* weights, float* sums) {
-  const BlockF32 d;
-  VecBlock acc[Out];
-  for (int o = 0; o < Out; ++o) acc[o] = hn::Zero(d);
-  for (int64_t plane = 0; plane < s.planes; ++plane, x += s.plane) {
-    for (int64_t kh = rows.begin; kh < rows.end; ++kh) {
-      for (int64_t kw = columns.begin; kw < columns.end; ++kw) {
-        const float* w = weights + ((plane * s.k_h + kh) * s.k_w + kw) * Out * kBlockChannels;
-        for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-          const VecBlock pixel = hn::LoadU(d, x + kh * s.row + kw * s.tap + part);
-          for (int o = 0; o < Out; ++o) {
-            const VecBlock factors = hn::LoadU(d, w + o * int{kBlockChannels} + part);
-            acc[o] = hn::MulAdd(pixel, factors, acc[o]);
-          }
-        }
-      }
-    }
-  }
-  const VecBlock zero = hn::Zero(d);
-  for (int o = 0; o < Out; ++o) sums[4 * o] = hn::GetLane(sums_of(d, acc[o], zero, zero, zero));
 }
 
 // A row of y, of Out channels from `first` on.
@@ -119,7 +94,7 @@ template <int Out>
 void few_row(const ConvShape& s, const ConvArgs& args, const FewSteps& steps,
              const std::vector<TapPart>& columns, int64_t n, int64_t row, int64_t first) {
   // One channel alone has too few sums: they would wait for each other.
-  constexpr int kFours = Out == 1 ? 2 : 1, kPixels = 4 * kFours;
+  constexpr int kPixels = Out == 1 ? 8 : 4;
   const int64_t top = row * s.stride_h - s.pad_top, plane = n * s.out_c + first;
   const Taps rows = taps_inside(top, s.in_h, s.k_h, s.dilation_h);
   const float* x = args.x + n * s.in_c * s.x_plane() + top * s.in_w * kBlockChannels;
@@ -145,11 +120,11 @@ void few_row(const ConvShape& s, const ConvArgs& args, const FewSteps& steps,
       return x + (pixel * s.stride_w - s.pad_left) * kBlockChannels;
     };
     for (; p + kPixels <= part.end; p += kPixels) {
-      few_tile<kFours, Out>(steps, x_at(p), rows, part.taps, weights, sums);
+      few_tile<kPixels, Out>(steps, x_at(p), rows, part.taps, weights, sums);
       finish(p, kPixels, kPixels);
     }
     for (; p < part.end; ++p) {
-      few_pixel<Out>(steps, x_at(p), rows, part.taps, weights, sums);
+      few_tile<1, Out>(steps, x_at(p), rows, part.taps, weights, sums);
       finish(p, 1, 4);
     }
   }

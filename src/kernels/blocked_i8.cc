@@ -33,9 +33,8 @@ using std::uint8_t;
 // Bytes of x that a task reads for each unit of weights: a part of the second-level cache.
 constexpr int64_t kTaskBytes = 256 << 10;
 
-// What packed weights begin with: whether rests follow the panels.
+// What packed weights begin with: whether rests follow the panels, and how many rounds these have.
 constexpr int64_t kHeaderBytes = 64;
-// What packed weights begin with.
 struct Header {
   int64_t any_rests, rounds;
 };

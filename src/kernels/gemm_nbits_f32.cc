@@ -177,8 +177,7 @@ void multiply_few(int64_t m, const float* a, const NbitsMatrix& b, const float* 
   const auto multiply = [&](auto rows, auto vectors, int64_t column, int64_t row, float* sums) {
     multiply_columns<bits, rows(), vectors()>(b, column, of, row, sums);
   };
-  (m == 1 ? for_nbits_columns<1, decltype(multiply)>
-          : for_nbits_columns<kRows, decltype(multiply)>)(m, b, bias, c, pool, multiply);
+  for_nbits_columns<kRows>(m, b, bias, c, pool, multiply);
 }
 
 // kLanes columns of B from `column` on, as part of a packed factor of k rows.

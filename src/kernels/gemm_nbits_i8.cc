@@ -204,8 +204,7 @@ void run_gemm_nbits_i8(int64_t m, const float* a, const NbitsMatrix& b, const fl
     const auto multiply = [&](auto rows, auto vectors, int64_t column, int64_t row, float* sums) {
       multiply_columns<kind(), rows(), vectors()>(b, column, of, row, sums);
     };
-    (m == 1 ? for_nbits_columns<1, decltype(multiply)>
-            : for_nbits_columns<kRows, decltype(multiply)>)(m, b, bias, c, pool, multiply);
+    for_nbits_columns<kRows>(m, b, bias, c, pool, multiply);
   });
 }
 

@@ -57,8 +57,8 @@ void with_nbits_rows(std::int64_t rows, const F& f) {
 // Calls multiply(rows, vectors, column, row, sums) for all columns, `vectors` at a time, and all
 // rows of C, at most kRows at a time, and writes sums [rows][vectors] and the bias to C.
 template <int kRows, class Multiply>
-void for_nbits_columns(std::int64_t m, const NbitsMatrix& b, const float* bias, float* c,
-                       ThreadPool& pool, const Multiply& multiply) {
+void for_columns_of_rows(std::int64_t m, const NbitsMatrix& b, const float* bias, float* c,
+                         ThreadPool& pool, const Multiply& multiply) {
   constexpr int kVectors = nbits_vectors(kRows);
   constexpr std::int64_t kLeastWork = std::int64_t{1} << 16, kLanes = HWY_LANES(float),
                          kColumns = kVectors * kLanes;
@@ -89,6 +89,14 @@ void for_nbits_columns(std::int64_t m, const NbitsMatrix& b, const float* bias, 
     for (; column < last; column += kNbitsPanel)
       run(std::integral_constant<int, HWY_MIN(kVectors, kNbitsPanelVectors)>(), column);
   });
+}
+
+// The same for any number of rows: one alone goes another way than several, kRows at most.
+template <int kRows, class Multiply>
+void for_nbits_columns(std::int64_t m, const NbitsMatrix& b, const float* bias, float* c,
+                       ThreadPool& pool, const Multiply& multiply) {
+  if (m == 1) return for_columns_of_rows<1>(m, b, bias, c, pool, multiply);
+  for_columns_of_rows<kRows>(m, b, bias, c, pool, multiply);
 }
 
 }  // namespace mezzo::kernels::HWY_NAMESPACE

@@ -11,19 +11,6 @@ namespace {
 
 using G = GraphBuilder;
 
-// The values, of which the first is "y", each with that alone, and all at once.
-void expect_values(const Session& session, const Feeds& feeds,
-                   const std::vector<std::string>& values, const Outputs& expected) {
-  for (std::size_t i = 1; i < values.size(); ++i) {
-    SCOPED_TRACE(values[i]);
-    const Outputs got = session.run(feeds, {"y", values[i]});
-    expect_near(got[0], expected[0], 1e-5);
-    expect_near(got[1], expected[i], 1e-5);
-  }
-  const Outputs all = session.run(feeds, values);
-  for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
-}
-
 // Every value of a model, alone and all at once, for sessions of one to three threads whose plan
 // names all of `operators` and converts nothing back.
 void expect_in_blocks(const Model& model, const Feeds& feeds, std::vector<std::string> values,

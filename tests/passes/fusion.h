@@ -67,6 +67,20 @@ inline void expect_seen_whole(const Session& session, const Feeds& feeds, const 
   expect_near(outputs[0], y, 1e-5);
 }
 
+/// The values, of which the first is "y", each with that alone, and all at once.
+template <class Tensors>
+void expect_values(const Session& session, const Feeds& feeds,
+                   const std::vector<std::string>& values, const Tensors& expected) {
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    SCOPED_TRACE(values[i]);
+    const Outputs got = session.run(feeds, {"y", values[i]});
+    expect_near(got[0], expected[0], 1e-5);
+    expect_near(got[1], expected[i], 1e-5);
+  }
+  const Outputs all = session.run(feeds, values);
+  for (std::size_t i = 0; i < values.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+}
+
 /// How often a text has that part.
 inline int count(const std::string& text, const std::string& part) {
   int found = 0;

@@ -95,14 +95,7 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
     expect_near(apart.run(feeds)[0], expected[0], 1e-5);
     const Session session(network(kImages), {.threads = threads});
     expect_near(session.run(feeds)[0], expected[0], 1e-5);
-    for (std::size_t i = 1; i < names.size(); ++i) {
-      SCOPED_TRACE(names[i]);
-      const Outputs outputs = session.run(feeds, {"y", names[i]});
-      expect_near(outputs[0], expected[0], 1e-5);
-      expect_near(outputs[1], expected[i], 1e-5);
-    }
-    const Outputs all = session.run(feeds, names);
-    for (std::size_t i = 0; i < names.size(); ++i) expect_near(all[i], expected[i], 1e-5);
+    expect_values(session, feeds, names, expected);
   }
 }
 
