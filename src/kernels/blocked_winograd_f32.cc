@@ -36,10 +36,13 @@ static_assert(kChunkUnit == kBlockChannels);
 
 struct ScratchRows {};
 
-// B' d along the columns of one block of channels of a segment: six rows of `width` pixels.
+// B' d along the columns of one block of channels of a segment of tiles of H rows: as many rows of
+// `width` pixels as H needs of six.
+template <int H>
 void transform_columns(const ConvShape& s, const Segment& segment, const float* x, int64_t width,
                        float* rows) {
   const BlockF32 d;
+  constexpr int kPoints = H + 2;
   const int64_t left = segment.column - s.pad_left, top = segment.row - s.pad_top;
   for (int64_t j = 0; j < width; ++j) {
     const int64_t column = left + j * s.dilation_w;
@@ -48,50 +51,74 @@ void transform_columns(const ConvShape& s, const Segment& segment, const float* 
     for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
       VecBlock in[kInput], out[kInput];
       MEZZO_UNROLL
-      for (int r = 0; r < kInput; ++r) {
+      for (int r = 0; r < kPoints; ++r) {
         const int64_t row = top + r * s.dilation_h;
         in[r] = inside && row >= 0 && row < s.in_h
                     ? hn::LoadU(d, x + (row * s.in_w + column) * kBlockChannels + part)
                     : hn::Zero(d);
       }
-      transform_input(in, out);
+      transform_input<kPoints>(in, out);
       MEZZO_UNROLL
-      for (int r = 0; r < kInput; ++r)
-        hn::StoreU(out[r], d, rows + (r * width + j) * kBlockChannels + part);
+      for (int r = 0; r < kInput; ++r) {
+        if (has_point(kPoints, r))
+          hn::StoreU(out[r], d, rows + (r * width + j) * kBlockChannels + part);
+      }
     }
   }
 }
 
+// B' d along the rows of `count` tiles of `height` x W outputs, from the rows of transform_columns.
+template <int W>
+void transform_rows(const float* rows, int64_t width, int64_t height, int64_t count,
+                    int64_t v_stride, float* v) {
+  const BlockF32 d;
+  constexpr int kPoints = W + 2;
+  for (; count > 0; --count, rows += kTile * kBlockChannels, v += kBlockChannels) {
+    for (int r = 0; r < kInput; ++r) {
+      if (!has_point(height + 2, r)) continue;
+      const float* row = rows + r * width * kBlockChannels;
+      MEZZO_UNROLL
+      for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
+        VecBlock in[kInput], out[kInput];
+        MEZZO_UNROLL
+        for (int c = 0; c < kPoints; ++c) in[c] = hn::LoadU(d, row + c * kBlockChannels + part);
+        transform_input<kPoints>(in, out);
+        MEZZO_UNROLL
+        for (int c = 0; c < kInput; ++c) {
+          if (has_point(kPoints, c)) hn::StoreU(out[c], d, v + (r * kInput + c) * v_stride + part);
+        }
+      }
+    }
+  }
+}
+
+// The functions for tiles of 1, 2, ... rows or columns.
+constexpr decltype(&transform_columns<kTile>) kTransformColumns[kTile] = {
+    transform_columns<1>, transform_columns<2>, transform_columns<3>, transform_columns<4>};
+constexpr decltype(&transform_rows<kTile>) kTransformRows[kTile] = {
+    transform_rows<1>, transform_rows<2>, transform_rows<3>, transform_rows<4>};
+
 // V of the blocks of channels [begin, end).
 void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, int64_t begin,
                       int64_t end) {
-  const BlockF32 d;
   const ConvShape& s = l.shape;
   const int64_t most = std::min(l.tiles_w, b.count) * kTile + 2;
   float* rows = thread_scratch<ScratchRows>(kInput * most * kBlockChannels);
   for (int64_t block = begin; block < end; ++block) {
-    for (int64_t t = 0; t < b.count;) {
-      const Segment segment = segment_at(l, b.begin + t, b.begin + b.count);
-      const int64_t width = segment.count * kTile + 2;
+    b.for_rows(l, [&](const TileRow& tiles) {
+      const Segment& segment = tiles.segment;
+      const int64_t wide = tiles.wide.count() * kTile;
+      const int64_t width = wide + tiles.narrow.count() * l.last_w + 2;
       const int64_t plane = segment.image * s.in_c / kBlockChannels + block;
-      transform_columns(s, segment, x + plane * s.x_plane() * kBlockChannels, width, rows);
-      for (int64_t i = 0; i < segment.count; ++i, ++t) {
-        float* to = b.v + (block * b.count + t) * kBlockChannels;
-        for (int r = 0; r < kInput; ++r) {
-          const float* from = rows + (r * width + i * kTile) * kBlockChannels;
-          MEZZO_UNROLL
-          for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
-            VecBlock in[kInput], out[kInput];
-            MEZZO_UNROLL
-            for (int c = 0; c < kInput; ++c) in[c] = hn::LoadU(d, from + c * kBlockChannels + part);
-            transform_input(in, out);
-            MEZZO_UNROLL
-            for (int c = 0; c < kInput; ++c)
-              hn::StoreU(out[c], d, to + (r * kInput + c) * b.v_stride + part);
-          }
-        }
-      }
-    }
+      kTransformColumns[tiles.height - 1](s, segment, x + plane * s.x_plane() * kBlockChannels,
+                                          width, rows);
+      float* v = b.v + block * b.count * kBlockChannels;
+      transform_rows<kTile>(rows, width, tiles.height, tiles.wide.count(), b.v_stride,
+                            v + tiles.wide.begin * kBlockChannels);
+      kTransformRows[l.last_w - 1](rows + wide * kBlockChannels, width, tiles.height,
+                                   tiles.narrow.count(), b.v_stride,
+                                   v + tiles.narrow.begin * kBlockChannels);
+    });
   }
 }
 
@@ -122,10 +149,13 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
     for (int row = 0; row < kInput; ++row) {
       transform_taps(row, taps, depth, kStrideU, u);
       for (int column = 0; column < kInput; ++column) {
+        const Places places = common(to.places(), b.with_product(l, row, column));
+        if (places.count() == 0) continue;
         const int product = row * kInput + column;
-        const float* v = b.v + product * b.v_stride + (k0 * b.count + to.begin * kBlockChannels);
-        float* m = to.m + product * kStrideM;
-        for_tiles(to.count, kTilePixels[groups - 1], 1,
+        const float* v =
+            b.v + product * b.v_stride + (k0 * b.count + places.begin * kBlockChannels);
+        float* m = to.m + product * kStrideM + (places.begin - to.begin) * kGroupChannels;
+        for_tiles(places.count(), kTilePixels[groups - 1], 1,
                   [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
                     const BlockedOut out{m + first * kGroupChannels,
                                          kMaxTiles * kGroupChannels,
@@ -151,49 +181,80 @@ void multiply(const WinogradLayout& l, const Block& b, const float* weights, int
   }
 }
 
+// A' m A of `count` tiles of H x W outputs beside each other: of the tiles' rows and columns as
+// many are written as there are in the image. y and add (null: nothing) are the first tile's first
+// pixel.
+template <int H, int W>
+void transform_tiles(const ConvShape& s, const ChannelVector& channels, int64_t count,
+                     int64_t height, int64_t width, const float* m, float* y, const float* add) {
+  const PairF32 d;
+  const int64_t step = s.dilation_w * kBlockChannels, row = s.dilation_h * s.out_w * kBlockChannels;
+  for (int64_t i = 0; i < count; ++i, m += kGroupChannels) {
+    VecPair columns[kInput][H];
+    MEZZO_UNROLL
+    for (int c = 0; c < kInput; ++c) {
+      if (!has_point(W + 2, c)) continue;
+      VecPair in[kInput];
+      MEZZO_UNROLL
+      for (int r = 0; r < kInput; ++r) {
+        if (has_point(H + 2, r)) in[r] = hn::LoadU(d, m + (r * kInput + c) * kStrideM);
+      }
+      transform_output<H + 2>(in, columns[c]);
+    }
+    const int64_t at = i * kTile * step;
+    MEZZO_UNROLL
+    for (int r = 0; r < H; ++r) {
+      if (r >= height) break;
+      VecPair in[kInput], sums[W];
+      MEZZO_UNROLL
+      for (int c = 0; c < kInput; ++c) {
+        if (has_point(W + 2, c)) in[c] = columns[c][r];
+      }
+      transform_output<W + 2>(in, sums);
+      channels.finish(sums, width - i * kTile, step, y + at + r * row,
+                      add == nullptr ? nullptr : add + at + r * row);
+    }
+  }
+}
+
+// The function for tiles of so many rows and columns.
+template <int... I>
+decltype(&transform_tiles<kTile, kTile>) transform_tiles_of(int64_t height, int64_t width,
+                                                            std::integer_sequence<int, I...>) {
+  static constexpr decltype(&transform_tiles<kTile, kTile>) kFunctions[] = {
+      transform_tiles<I / kTile + 1, I % kTile + 1>...};
+  return kFunctions[(height - 1) * kTile + width - 1];
+}
+
 // y of a panel of channels.
 void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& args, int64_t block,
                        int64_t blocks, const Products& from) {
-  const PairF32 d;
   const ConvShape& s = l.shape;
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
   for (int64_t i = 0; i < ChannelVector::count(blocks); ++i) {
     const ChannelVector channels(s, args, block, blocks, i);
     const float* m = from.m + channels.group * kMaxTiles * kGroupChannels + channels.part;
-    for (int64_t t = 0; t < from.count;) {
-      const int64_t first = b.begin + from.begin;
-      const Segment segment = segment_at(l, first + t, first + from.count);
-      const int64_t oh = segment.row, height = ceil_div(s.out_h - oh, s.dilation_h);
-      for (int64_t j = 0; j < segment.count; ++j, ++t, m += kGroupChannels) {
-        const int64_t ow = segment.column + j * kTile * s.dilation_w;
-        const int64_t width = ceil_div(s.out_w - ow, s.dilation_w);
+    b.for_rows(l, [&](const TileRow& tiles) {
+      const Segment& segment = tiles.segment;
+      const int64_t oh = segment.row;
+      // Of the segment's tiles `all`, the first of them at output column `ow`, those of `from`.
+      const auto transform = [&](const Places& all, int64_t tile_width, int64_t ow) {
+        const Places places = common(from.places(), all);
+        if (places.count() == 0) return;
+        ow += (places.begin - all.begin) * kTile * s.dilation_w;
         const int64_t at = (oh * s.out_w + ow) * kBlockChannels + channels.part;
-        float* y = args.y + segment.image * y_stride + channels.channel * s.y_plane() + at;
-        const float* add =
+        transform_tiles_of(tiles.height, tile_width,
+                           std::make_integer_sequence<int, kTile * kTile>{})(
+            s, channels, places.count(), ceil_div(s.out_h - oh, s.dilation_h),
+            ceil_div(s.out_w - ow, s.dilation_w), m + (places.begin - from.begin) * kGroupChannels,
+            args.y + segment.image * y_stride + channels.channel * s.y_plane() + at,
             args.add == nullptr
                 ? nullptr
-                : args.add + (segment.image * s.out_c + channels.channel) * s.add_plane() + at;
-        VecPair columns[kInput][kTile];
-        MEZZO_UNROLL
-        for (int c = 0; c < kInput; ++c) {
-          VecPair in[kInput];
-          MEZZO_UNROLL
-          for (int r = 0; r < kInput; ++r) in[r] = hn::LoadU(d, m + (r * kInput + c) * kStrideM);
-          transform_output(in, columns[c]);
-        }
-        MEZZO_UNROLL
-        for (int r = 0; r < kTile; ++r) {
-          if (r >= height) break;
-          VecPair in[kInput], sums[kTile];
-          MEZZO_UNROLL
-          for (int c = 0; c < kInput; ++c) in[c] = columns[c][r];
-          transform_output(in, sums);
-          const int64_t row = r * s.dilation_h * s.out_w * kBlockChannels;
-          channels.finish(sums, width, s.dilation_w * kBlockChannels, y + row,
-                          add == nullptr ? nullptr : add + row);
-        }
-      }
-    }
+                : args.add + (segment.image * s.out_c + channels.channel) * s.add_plane() + at);
+      };
+      transform(tiles.wide, kTile, segment.column);
+      transform(tiles.narrow, l.last_w, segment.column + tiles.wide.count() * kTile);
+    });
   }
 }
 
@@ -202,7 +263,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
 void run_blocked_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& pool) {
   const ConvArgs args = ahead_of_stages(all);
   run_winograd_blocks(
-      s, kBlockChannels,
+      s, true, kBlockChannels,
       [&](const WinogradLayout& l, const Block& b, int64_t begin, int64_t end)
           HWY_ATTR { transform_inputs(l, b, args.x, begin, end); },
       [&](const WinogradLayout& l, const Block& b, int64_t panel, const Products& products)

@@ -23,8 +23,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
 
-// As many tiles as this are few. Vectors must hold two blocks, and there must be 32 of them.
-inline constexpr std::int64_t kFewTiles = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 ? 8 : 0;
 // Tiles that are taken at a time: with six sums each.
 inline constexpr int kTilesAtATime = 4;
 

@@ -25,13 +25,27 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 inline constexpr int kTile = kWinogradRows, kInput = kTile + 2, kProducts = kInput * kInput;
 inline constexpr float kP = 0.75f, kQ = 1.5f;  // the points
 
-// B' d for one column or row of six.
-template <class V>
+// Whether a transform of so many points, three to six, has point i. Each point fewer takes one
+// input fewer, and gives one output fewer: five are without infinity, four without +-Q, three
+// without both. The transforms of the weights are the same for all.
+constexpr bool has_point(std::int64_t points, int i) {
+  return i < 3 || (i < 5 ? points > 4 : points % 2 == 0);
+}
+
+// B' d for one column or row of as many inputs as there are points.
+template <int Points = kInput, class V>
 HWY_INLINE void transform_input(const V (&x)[kInput], V (&out)[kInput]) {
   const hn::DFromV<V> d;
   constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
   const V p2 = hn::Set(d, kP2), q2 = hn::Set(d, kQ2), sum = hn::Set(d, kP2 + kQ2),
           product = hn::Set(d, kP2 * kQ2), p = hn::Set(d, kP), q = hn::Set(d, kQ);
+  if constexpr (Points <= 4) {
+    out[0] = hn::MulSub(product, x[0], hn::Mul(q2, x[2]));
+    out[1] = hn::MulAdd(p, x[1], x[2]);
+    out[2] = hn::NegMulAdd(p, x[1], x[2]);
+    if constexpr (has_point(Points, 5)) out[5] = hn::NegMulAdd(p2, x[1], x[3]);
+    return;
+  }
   const V even_p = hn::NegMulAdd(q2, x[2], x[4]), odd_p = hn::NegMulAdd(q2, x[1], x[3]);
   const V even_q = hn::NegMulAdd(p2, x[2], x[4]), odd_q = hn::NegMulAdd(p2, x[1], x[3]);
   out[0] = hn::MulAdd(product, x[0], hn::NegMulAdd(sum, x[2], x[4]));
@@ -39,28 +53,38 @@ HWY_INLINE void transform_input(const V (&x)[kInput], V (&out)[kInput]) {
   out[2] = hn::NegMulAdd(p, odd_p, even_p);
   out[3] = hn::MulAdd(q, odd_q, even_q);
   out[4] = hn::NegMulAdd(q, odd_q, even_q);
-  out[5] = hn::MulAdd(product, x[1], hn::NegMulAdd(sum, x[3], x[5]));
+  if constexpr (has_point(Points, 5))
+    out[5] = hn::MulAdd(product, x[1], hn::NegMulAdd(sum, x[3], x[5]));
 }
 
-// A' m, for tiles of N = 4 outputs in a row, or of 3 (and weights of 4).
-template <class V, int N>
+// A' m, for N outputs in a row: with weights of three there are two points more, with weights of
+// four three.
+template <int Points = kInput, class V, int N>
 HWY_INLINE void transform_output(const V (&m)[kInput], V (&out)[N]) {
+  static_assert(N + 2 == Points || N + 3 == Points);
   const hn::DFromV<V> d;
+  constexpr bool kHasQ = has_point(Points, 3);
   constexpr float kP2 = kP * kP, kQ2 = kQ * kQ;
-  constexpr float kScaleP = 1 / (2 * kP2 * (kP2 - kQ2)), kScaleQ = 1 / (2 * kQ2 * (kQ2 - kP2));
   const V sum_p = hn::Add(m[1], m[2]), difference_p = hn::Sub(m[1], m[2]);
-  const V sum_q = hn::Add(m[3], m[4]), difference_q = hn::Sub(m[3], m[4]);
-  out[0] = hn::MulAdd(hn::Set(d, kScaleQ), sum_q, hn::MulAdd(hn::Set(d, kScaleP), sum_p, m[0]));
-  out[1] = hn::MulAdd(hn::Set(d, kScaleQ * kQ), difference_q,
-                      hn::Mul(hn::Set(d, kScaleP * kP), difference_p));
-  const V p2 = hn::Set(d, kScaleP * kP2), q2 = hn::Set(d, kScaleQ * kQ2);
-  if constexpr (N == 3) {
-    out[2] = hn::MulAdd(q2, sum_q, hn::MulAdd(p2, sum_p, m[5]));
-  } else {
-    static_assert(N == kTile);
-    out[2] = hn::MulAdd(q2, sum_q, hn::Mul(p2, sum_p));
-    out[3] = hn::MulAdd(hn::Set(d, kScaleQ * kQ2 * kQ), difference_q,
-                        hn::MulAdd(hn::Set(d, kScaleP * kP2 * kP), difference_p, m[5]));
+  V sum_q = sum_p, difference_q = difference_p;
+  if constexpr (kHasQ) {
+    sum_q = hn::Add(m[3], m[4]);
+    difference_q = hn::Sub(m[3], m[4]);
+  }
+  float scale_p = kHasQ ? 1 / (2 * kP2 * (kP2 - kQ2)) : 1 / (2 * kP2);
+  float scale_q = 1 / (2 * kQ2 * (kQ2 - kP2));
+  MEZZO_UNROLL
+  for (int i = 0; i < N; ++i, scale_p *= kP, scale_q *= kQ) {
+    const V p = hn::Set(d, scale_p), at_p = i % 2 == 0 ? sum_p : difference_p;
+    if (i == 0) {
+      out[i] = hn::MulAdd(p, at_p, m[0]);
+    } else if (i + 1 == N && has_point(Points, 5)) {
+      out[i] = hn::MulAdd(p, at_p, m[5]);
+    } else {
+      out[i] = hn::Mul(p, at_p);
+    }
+    if constexpr (kHasQ)
+      out[i] = hn::MulAdd(hn::Set(d, scale_q), i % 2 == 0 ? sum_q : difference_q, out[i]);
   }
 }
 

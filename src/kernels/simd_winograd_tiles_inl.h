@@ -37,17 +37,26 @@ inline constexpr std::int64_t kStrideM = kMaxTiles * kTileCols + kCacheLine;
 inline constexpr std::int64_t kColumnStride = round_up(kMaxTiles, kLanes) + kLanes;
 // Whether a vector of tiles is two whole panels.
 inline constexpr bool kPairsOfPanels = kLanes == 2 * kMaxRows;
+// As many tiles as this are few (simd_winograd_few_inl.h). Vectors must hold two blocks, and there
+// must be 32 of them.
+inline constexpr std::int64_t kFewTiles = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 ? 8 : 0;
 // A chunk is whole blocks of channels.
 inline constexpr std::int64_t kChunkUnit = 8;
 
 // A dilated convolution is one of each of its phases: the pixels whose rows, and whose columns,
 // leave the same when they are divided by the dilation, are an image of their own.
 struct WinogradLayout {
-  WinogradLayout(const ConvShape& s, int threads) : shape(s) {
+  // `ragged`: the last tiles of an image have as many rows and columns of outputs as are left, and
+  // take fewer products.
+  WinogradLayout(const ConvShape& s, int threads, bool ragged) : shape(s) {
     tiles_w = ceil_div(ceil_div(s.out_w, s.dilation_w), kTile);
     tiles_per_phase = checked_mul(ceil_div(ceil_div(s.out_h, s.dilation_h), kTile), tiles_w);
     tiles_per_image = checked_mul(tiles_per_phase, checked_mul(s.dilation_h, s.dilation_w));
     tiles = checked_mul(s.batch, tiles_per_image);
+    if (ragged && tiles > kFewTiles && s.dilation_h == 1 && s.dilation_w == 1) {
+      last_h = (s.out_h - 1) % kTile + 1;
+      last_w = (s.out_w - 1) % kTile + 1;
+    }
     channel_panels = ceil_div(s.out_c, kTileCols);
     panels = ceil_div(tiles, kMaxRows);
     const std::int64_t block_tiles =
@@ -64,8 +73,10 @@ struct WinogradLayout {
   std::int64_t block_begin(std::int64_t block) const {
     return std::min(tiles, panels * block / blocks * kMaxRows);
   }
+  bool is_ragged() const { return last_h < kTile || last_w < kTile; }
 
   const ConvShape& shape;
+  std::int64_t last_h = kTile, last_w = kTile;  // outputs of an image's last tiles
   std::int64_t tiles_w, tiles_per_phase, tiles_per_image, tiles;
   std::int64_t panels, blocks;  // of tiles
   std::int64_t channel_panels;
@@ -87,11 +98,42 @@ inline Segment segment_at(const WinogradLayout& l, std::int64_t tile, std::int64
           std::min(l.tiles_w - column, end - tile)};
 }
 
-// A block of tiles and where its transforms lie.
+// Places [begin, end) of a block's tiles.
+struct Places {
+  std::int64_t begin, end;
+  std::int64_t count() const { return end - begin; }
+};
+inline Places common(const Places& a, const Places& b) {
+  const std::int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+// A segment's tiles at their places in the block, of `height` rows: those of four columns of
+// outputs, and the one behind them that may be narrower.
+struct TileRow {
+  Segment segment;
+  std::int64_t height;
+  Places wide, narrow;
+};
+
+// A block of tiles and where its transforms lie. Where tiles are ragged they are sorted: low and
+// wide ones, whole ones, narrow ones, and those that are low and narrow. So those that take part in
+// a product are beside each other.
 struct Block {
   Block(const WinogradLayout& l, std::int64_t index) {
     begin = l.block_begin(index);
     count = l.block_begin(index + 1) - begin;
+    whole = {0, count};
+    if (l.is_ragged()) {
+      std::int64_t low = 0, narrow = 0, corners = 0;
+      for_rows(l, [&](const TileRow& row) {
+        const bool is_low = row.height < kTile;
+        low += is_low ? row.wide.count() : 0;
+        (is_low ? corners : narrow) += row.narrow.count();
+      });
+      whole = {low, count - narrow - corners};
+      corner = count - corners;
+    }
     panels = ceil_div(count, kMaxRows);
     // Room for a vector that is stored whole; and no power of two, as with U.
     v_stride = checked_add(checked_mul(round_up(count, 16), l.shape.in_c), 80);
@@ -99,9 +141,36 @@ struct Block {
   std::int64_t panel_begin(std::int64_t panel) const {
     return kPairsOfPanels ? std::min(count, panel * kMaxRows) : count * panel / panels;
   }
+  // The tiles that have the product of a row's point and a column's.
+  Places with_product(const WinogradLayout& l, int row, int column) const {
+    const Places all{0, count};
+    return common(has_point(l.last_h + 2, row) ? all : Places{whole.begin, corner},
+                  has_point(l.last_w + 2, column) ? all : Places{0, whole.end});
+  }
+  // Calls run(const TileRow&) for all tiles, in the image's order.
+  template <class Run>
+  void for_rows(const WinogradLayout& l, const Run& run) const {
+    std::int64_t low = 0, high = whole.begin, narrow = whole.end, low_narrow = corner;
+    for (std::int64_t tile = begin; tile < begin + count;) {
+      const Segment segment = segment_at(l, tile, begin + count);
+      tile += segment.count;
+      const bool is_low = l.last_h < kTile && segment.row + l.last_h == l.shape.out_h;
+      const bool has_narrow = l.last_w < kTile && tile % l.tiles_w == 0;
+      std::int64_t &wide = is_low ? low : high, &last = is_low ? low_narrow : narrow;
+      const TileRow row{segment,
+                        is_low ? l.last_h : kTile,
+                        {wide, wide + segment.count - has_narrow},
+                        {last, last + has_narrow}};
+      wide = row.wide.end;
+      last = row.narrow.end;
+      run(row);
+    }
+  }
 
   std::int64_t begin, count, panels;
-  std::int64_t v_stride;  // from one of the 36 products to the next
+  Places whole;             // tiles of four rows and columns
+  std::int64_t corner = 0;  // the first place of those with less of both
+  std::int64_t v_stride;    // from one of the 36 products to the next
   float* v = nullptr;
 };
 
@@ -112,6 +181,8 @@ struct Products {
         end_panel(end_panel),
         begin(b.panel_begin(begin_panel)),
         count(b.panel_begin(end_panel) - begin) {}
+
+  Places places() const { return {begin, begin + count}; }
 
   std::int64_t begin_panel, end_panel, begin, count;
   float* m = nullptr;
@@ -179,9 +250,9 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
 }
 
 template <class Inputs, class Panel>
-void run_winograd_blocks(const ConvShape& s, std::int64_t unit, const Inputs& inputs,
+void run_winograd_blocks(const ConvShape& s, bool ragged, std::int64_t unit, const Inputs& inputs,
                          const Panel& panel, ThreadPool& pool) {
-  const WinogradLayout l(s, pool.available());
+  const WinogradLayout l(s, pool.available(), ragged);
   // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
   // threads share each of them.
   if (l.blocks % pool.available() == 0) {

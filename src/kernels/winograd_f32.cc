@@ -264,7 +264,7 @@ void run_pack_winograd(const ConvShape& s, const float* weights, float* packed, 
 
 void run_winograd(const ConvShape& s, const ConvArgs& args, ThreadPool& pool) {
   run_winograd_blocks(
-      s, kGroup,
+      s, false, kGroup,
       [&](const WinogradLayout& l, const Block& b, int64_t begin, int64_t end)
           HWY_ATTR { transform_inputs(l, b, args.x, begin, end); },
       [&](const WinogradLayout& l, const Block& b, int64_t panel, const Products& products)
@@ -294,21 +294,29 @@ double multiply_adds(const ConvShape& s) {
   return product;
 }
 
-// `transforms`: of x and y, for one tile of one channel.
-double work(const ConvShape& shape, double transforms) {
+// `transforms`: of x and y, for one tile of one channel; `ragged`: last tiles are no larger than
+// what the image has left.
+double work(const ConvShape& shape, double transforms, bool ragged) {
   const ConvShape s = group_of(shape);
-  constexpr double kProducts = 36;
   // Transforming the weights costs as much as the products of so many tiles.
-  constexpr double kWeights = 6;
+  constexpr double kWeights = 6 * 36;
   const auto tiles_along = [](std::int64_t out, std::int64_t dilation) {
-    return static_cast<double>(ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation);
+    return ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
   };
-  const double tiles = static_cast<double>(s.batch) * tiles_along(s.out_h, s.dilation_h) *
-                       tiles_along(s.out_w, s.dilation_w);
+  const auto products_along = [&](std::int64_t out, std::int64_t dilation) {
+    const std::int64_t tiles = tiles_along(out, dilation);
+    return static_cast<double>(ragged && dilation == 1 ? out + 2 * tiles
+                                                       : (kWinogradRows + 2) * tiles);
+  };
+  const double tiles =
+      static_cast<double>(s.batch) *
+      static_cast<double>(tiles_along(s.out_h, s.dilation_h) * tiles_along(s.out_w, s.dilation_w));
+  const double products = static_cast<double>(s.batch) * products_along(s.out_h, s.dilation_h) *
+                          products_along(s.out_w, s.dilation_w);
   // Products fill whole vectors.
   const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
-  const double of_group = kProducts * pairs * (tiles + kWeights) +
-                          transforms * tiles * static_cast<double>(s.in_c + s.out_c);
+  const double of_group =
+      pairs * (products + kWeights) + transforms * tiles * static_cast<double>(s.in_c + s.out_c);
   return is_grouped(shape) ? static_cast<double>(shape.batch * shape.groups) * of_group : of_group;
 }
 
@@ -324,8 +332,8 @@ bool blocked_winograd_applies(const ConvShape& s) {
          (s.groups == 1 || is_grouped(s));
 }
 
-double winograd_work(const ConvShape& shape) { return work(shape, 800); }
-double blocked_winograd_work(const ConvShape& shape) { return work(shape, 350); }
+double winograd_work(const ConvShape& shape) { return work(shape, 800, false); }
+double blocked_winograd_work(const ConvShape& shape) { return work(shape, 350, true); }
 
 bool winograd_pays(const ConvShape& shape) {
   // `conv` looks for its pixels as well.

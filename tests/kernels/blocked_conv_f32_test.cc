@@ -242,14 +242,53 @@ const ConvShape kWinogradShapes[] = {
     make_shape(3, 80, {15, 7}, 80, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}, 10),
 };
 
-TEST(BlockedF32, Winograd) {
-  check(kWinogradShapes, true,
-        [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-          AlignedFloats packed(winograd_weights_bytes(s));
-          pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
-          args.packed_weights = packed.data();
-          blocked_winograd_conv(s, args, test_pool());
-        });
+void convolve_by_winograd(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                          ThreadPool& pool) {
+  AlignedFloats packed(winograd_weights_bytes(s));
+  pack_winograd_weights(s, weights.data(), packed.data(), pool);
+  args.packed_weights = packed.data();
+  blocked_winograd_conv(s, args, pool);
+}
+
+void convolve_winograd(const ConvShape& s, const std::vector<float>& weights,
+                       const ConvArgs& args) {
+  convolve_by_winograd(s, weights, args, test_pool());
+}
+
+TEST(BlockedF32, Winograd) { check(kWinogradShapes, true, convolve_winograd); }
+
+// Images that leave each number of rows and of columns to their last tiles.
+std::vector<ConvShape> ragged_shapes() {
+  std::vector<ConvShape> shapes;
+  for (std::int64_t h = 9; h <= 12; ++h) {
+    for (std::int64_t w = 5; w <= 8; ++w)
+      shapes.push_back(make_shape(2, 16, {h, w}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}));
+  }
+  return shapes;
+}
+
+TEST(BlockedF32, WinogradOfRaggedTiles) { check(ragged_shapes(), true, convolve_winograd); }
+
+TEST(BlockedF32, TheThreadsDoNotShowInWinograd) {
+  std::vector<ConvShape> shapes = ragged_shapes();
+  shapes.push_back(make_shape(1, 296, {41, 41}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}));
+  for (const ConvShape& s : shapes) {
+    SCOPED_TRACE(to_string(s));
+    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
+    const std::vector<float> weights = random_floats(s.out_c * s.in_c * 9, 2);
+    for_each_target([&] {
+      std::vector<float> first;
+      for (const int threads : {1, 2, 3, 8, 40}) {
+        ThreadPool pool(threads);
+        std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
+        ConvArgs args{x.data()};
+        args.y = y.data();
+        convolve_by_winograd(s, weights, args, pool);
+        if (first.empty()) first = y;
+        ASSERT_EQ(y, first) << threads << " threads";
+      }
+    });
+  }
 }
 
 const ConvShape kPhasedShapes[] = {
@@ -384,16 +423,10 @@ TEST(BlockedF32, Stages) {
     args.packed_weights = packed.data();
     blocked_conv(s, args, scratch.data(), test_pool());
   });
-  const auto winograd = [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-    AlignedFloats packed(winograd_weights_bytes(s));
-    pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
-    args.packed_weights = packed.data();
-    blocked_winograd_conv(s, args, test_pool());
-  };
-  check_stages(std::span(kWinogradShapes).first(4), winograd);
+  check_stages(std::span(kWinogradShapes).first(4), convolve_winograd);
   check_stages(std::span(kShapes).first(7), convolve_bf16x3);
   check_stages(std::span(kShapes).subspan(12, 4), convolve_bf16x3);
-  check_stages(std::span(kWinogradShapes).last(3), winograd);
+  check_stages(std::span(kWinogradShapes).last(3), convolve_winograd);
   check_stages(std::span(kPhasedShapes).first(7), convolve_by_phases);
 }
 
