@@ -21,6 +21,7 @@
 
 #include "bytes.h"
 #include "core_distance.h"
+#include "kernels/axis_winograd_f32.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/conv_bf16x3.h"
 #include "kernels/conv_f32.h"
@@ -70,8 +71,8 @@ ConvTimes time_conv(const ConvShape& s, std::size_t weight_bytes,
 
 double bench_conv(const Report& report, ThreadPool& pool, const std::string& net, ConvShape s,
                   std::int64_t pad_bottom, int times) {
-  s.out_h = (s.in_h + s.pad_top + pad_bottom - s.k_h) / s.stride_h + 1;
-  s.out_w = (s.in_w + s.pad_left + pad_bottom - s.k_w) / s.stride_w + 1;
+  s.out_h = (s.in_h + s.pad_top + (s.k_h > 1 ? pad_bottom : 0) - s.k_h) / s.stride_h + 1;
+  s.out_w = (s.in_w + s.pad_left + (s.k_w > 1 ? pad_bottom : 0) - s.k_w) / s.stride_w + 1;
   char name[128];
   std::snprintf(name, sizeof name, "%s %ldx%ld/%ld %ldx%ldx%ld -> %ld g%ld x%d", net.c_str(),
                 static_cast<long>(s.k_h), static_cast<long>(s.k_w), static_cast<long>(s.stride_h),
@@ -117,6 +118,12 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
                   [&](const ConvArgs& args) { phased_winograd_conv(s, args, pool); });
     report.flops("  by phases", operations(s), phased.warm, phased.cold, 0);
   }
+  if (mezzo::ops::axis_winograd_refusal(s).empty()) {
+    const ConvTimes along_axis =
+        time_conv(s, axis_winograd_weights_bytes(s),
+                  [&](const ConvArgs& args) { axis_winograd_conv(s, args, pool); });
+    report.flops("  by Winograd's method", operations(s), along_axis.warm, along_axis.cold, 0);
+  }
   return plain.cold * times;
 }
 
@@ -133,12 +140,26 @@ ConvShape square(std::int64_t in_c, std::int64_t in, std::int64_t out_c, std::in
   return s;
 }
 
+// A window of k x 1 or 1 x k, with padding that keeps the size.
+ConvShape along_axis(std::int64_t in_c, std::int64_t in_h, std::int64_t in_w, std::int64_t out_c,
+                     std::int64_t k_h, std::int64_t k_w) {
+  ConvShape s = square(in_c, 0, out_c, 1, 1, 0);
+  s.in_h = in_h;
+  s.in_w = in_w;
+  s.k_h = k_h;
+  s.k_w = k_w;
+  s.pad_top = k_h / 2;
+  s.pad_left = k_w / 2;
+  return s;
+}
+
 void bench_network(const Report& report, ThreadPool& pool, const std::string& name,
                    const std::vector<std::pair<ConvShape, int>>& convolutions,
                    std::int64_t pad_bottom_change = 0) {
   double sum = 0;
   for (const auto& [shape, times] : convolutions)
-    sum += bench_conv(report, pool, name, shape, shape.pad_top + pad_bottom_change, times);
+    sum += bench_conv(report, pool, name, shape,
+                      std::max(shape.pad_top, shape.pad_left) + pad_bottom_change, times);
   if (sum > 0)
     std::printf("%-44s %.2f ms with cold weights\n\n", (name + ", all of these").c_str(),
                 sum * 1e3);
@@ -193,6 +214,16 @@ void bench_networks(const Report& report, ThreadPool& pool) {
                  {square(576, 7, 160, 1, 1, 0), 1},       {square(160, 7, 960, 1, 1, 0), 3},
                  {square(960, 7, 960, 3, 1, 1, 960), 3},  {square(960, 7, 160, 1, 1, 0), 2},
                  {square(960, 7, 320, 1, 1, 0), 1},       {square(320, 7, 1280, 1, 1, 0), 1}});
+  bench_network(report, pool, "hifigan",
+                {{along_axis(128, 1, 256, 128, 1, 3), 2},
+                 {along_axis(128, 1, 256, 128, 1, 7), 2},
+                 {along_axis(64, 1, 2048, 64, 1, 7), 2},
+                 {along_axis(64, 1, 2048, 64, 1, 11), 2},
+                 {along_axis(32, 1, 4096, 32, 1, 11), 2}});
+  bench_network(report, pool, "inception",
+                {{along_axis(128, 17, 17, 128, 1, 7), 2},
+                 {along_axis(192, 17, 17, 192, 7, 1), 2},
+                 {along_axis(384, 8, 8, 384, 3, 1), 2}});
 }
 
 void bench_gemm(const Report& report, ThreadPool& pool, std::int64_t m, std::int64_t n,

@@ -13,7 +13,7 @@ import vision
 
 _VISION = (
     vision.densenet121, vision.mobilenet_v3, vision.efficientnet_b0, vision.resnext50, vision.regnetx, vision.mobilefacenet, vision.yolov8n,
-    vision.deeplab_v3, vision.shufflenet_v2, vision.convnext, vision.style_transfer,
+    vision.deeplab_v3, vision.shufflenet_v2, vision.convnext, vision.inception_v3, vision.style_transfer,
 )  # fmt: skip
 _TRANSFORMERS = (
     transformer.vit, transformer.swin, transformer.whisper_encoder, transformer.gpt2, transformer.llama_prompt, transformer.llama_step,

@@ -251,6 +251,30 @@ def convnext() -> onnx.ModelProto:
     return net.model({"scores": [1, 1000]})
 
 
+def inception_v3() -> onnx.ModelProto:
+    """Szegedy et al., 2016: the four blocks of 17 x 17 pixels, whose windows are 1x7 and 7x1."""
+    net = Family("inception_v3", 47)
+
+    def chain(x: str, before: int, *layers: tuple[int, int, int]) -> str:
+        for width, height, length in layers:
+            weights = net.weight(width, before, height, length, fan_in=before * height * length)
+            pads = [height // 2, length // 2] * 2
+            x = net.relu(net.node("Conv", [x, weights, net.uniform(-0.1, 0.1, width)], pads=pads))
+            before = width
+        return x
+
+    x = net.input("data", [1, 768, 17, 17])
+    for w in (128, 160, 160, 192):
+        branches = [
+            chain(x, 768, (192, 1, 1)),
+            chain(x, 768, (w, 1, 1), (w, 1, 7), (192, 7, 1)),
+            chain(x, 768, (w, 1, 1), (w, 7, 1), (w, 1, 7), (w, 7, 1), (192, 1, 7)),
+            chain(net.node("AveragePool", [x], kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4), 768, (192, 1, 1)),
+        ]
+        x = net.node("Concat", branches, axis=1)
+    return net.classes(x, 768)
+
+
 def style_transfer() -> onnx.ModelProto:
     """Fast style transfer (Johnson et al., 2016) with instance normalisation (Ulyanov et al., 2016)."""
     net = Family("style_transfer", 40)

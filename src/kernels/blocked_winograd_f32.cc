@@ -11,9 +11,9 @@
 #include "kernels/simd.h"
 #include "kernels/simd_blocked_inl.h"
 #include "kernels/simd_blocked_stages_inl.h"
-#include "kernels/simd_for_tiles_inl.h"
 #include "kernels/simd_winograd_few_inl.h"
 #include "kernels/simd_winograd_inl.h"
+#include "kernels/simd_winograd_products_inl.h"
 #include "kernels/simd_winograd_tiles_inl.h"
 
 // Winograd's convolution (winograd_f32.cc) in the blocked layout: channels fill the vectors in the
@@ -28,11 +28,6 @@ namespace mezzo::kernels::HWY_NAMESPACE {
 namespace {
 
 using std::int64_t;
-
-constexpr int64_t kPanelBlocks = kTileCols / kBlockChannels,
-                  kPanelGroups = kTileCols / kGroupChannels;
-static_assert(kTileCols % kGroupChannels == 0 && kPanelGroups <= kTileGroups);
-static_assert(kChunkUnit == kBlockChannels);
 
 struct ScratchRows {};
 
@@ -122,60 +117,32 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
   }
 }
 
-// Products of so many tiles, at most kTilePixels[groups - 1], and groups of channels.
-BlockedTiles product_kernel(int64_t tiles, int64_t groups) {
-  return blocked_tiles_kernel<int{kBlockChannels}, int{kBlockChannels}, int{kTileCols}>(
-      tiles, groups, std::make_integer_sequence<int, kPanelGroups>{});
-}
-
 // M of a panel of channels, with `weights` its part of W.
 void multiply(const WinogradLayout& l, const Block& b, const float* weights, int64_t blocks,
               const Products& to) {
   const int64_t in_c = l.shape.in_c, groups = ceil_div(blocks, kGroupBlocks);
   float* u = thread_scratch<ScratchU>(kInput * kStrideU);
-  int64_t offsets[kMaxChunk / kBlockChannels];
-  for (int64_t i = 0; i < kMaxChunk / kBlockChannels; ++i)
-    offsets[i] = i * b.count * kBlockChannels;
   for (int64_t k0 = 0; k0 < in_c; k0 += l.chunk) {
     const int64_t depth = std::min(l.chunk, in_c - k0);
+    const int64_t next_depth = std::min(l.chunk, in_c - k0 - depth);
     const float* taps = weights + k0 * 9 * kTileCols;
-    // The products fetch the next weights.
     const float* next = taps + depth * 9 * kTileCols;
-    int64_t to_fetch = k0 + depth < in_c ? std::min(l.chunk, in_c - k0 - depth) * 9 * kTileCols : 0;
     if (l.tiles <= kFewTiles) {
-      multiply_few(b, to, groups, {k0, depth, taps, to_fetch > 0 ? next : taps});
+      multiply_few(b, to, groups, {k0, depth, taps, next_depth > 0 ? next : taps});
       continue;
     }
+    ProductChunk chunk(b.count, depth, k0 > 0, next, next_depth * 9 * kTileCols);
     for (int row = 0; row < kInput; ++row) {
       transform_taps(row, taps, depth, kStrideU, u);
       for (int column = 0; column < kInput; ++column) {
         const Places places = common(to.places(), b.with_product(l, row, column));
         if (places.count() == 0) continue;
         const int product = row * kInput + column;
-        const float* v =
-            b.v + product * b.v_stride + (k0 * b.count + places.begin * kBlockChannels);
-        float* m = to.m + product * kStrideM + (places.begin - to.begin) * kGroupChannels;
-        for_tiles(places.count(), kTilePixels[groups - 1], 1,
-                  [&](int64_t first, int64_t size, int64_t tiles) HWY_ATTR {
-                    const BlockedOut out{m + first * kGroupChannels,
-                                         kMaxTiles * kGroupChannels,
-                                         0,
-                                         k0 == 0 ? kZeros : nullptr,
-                                         nullptr,
-                                         0,
-                                         0,
-                                         next,
-                                         to_fetch > 0,
-                                         tiles,
-                                         false};
-                    product_kernel(size, groups)(v + first * kBlockChannels, offsets,
-                                                 depth / kBlockChannels, u + column * kStrideU,
-                                                 out);
-                    const int64_t fetched = tiles * (depth / kBlockChannels) *
-                                            blocked_fetch_lines<kTileCols> * kCacheLine;
-                    next += fetched;
-                    to_fetch -= fetched;
-                  });
+        multiply_product(
+            places.count(), groups, chunk,
+            b.v + product * b.v_stride + (k0 * b.count + places.begin * kBlockChannels),
+            u + column * kStrideU,
+            to.m + product * kStrideM + (places.begin - to.begin) * kGroupChannels);
       }
     }
   }

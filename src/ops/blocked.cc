@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/shape.h"
+#include "kernels/axis_winograd_f32.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/blocked_i8.h"
 #include "kernels/conv_bf16x3.h"
@@ -67,20 +68,25 @@ std::optional<RowWindow> rows_of_conv(const Op& op) {
   const kernels::ConvShape shape = conv_shape(conv);
   if (phased_winograd_refusal(shape).empty()) {
     window->unit = kernels::kPhasedWinogradRows;
-  } else if (blocked_winograd_refusal(shape).empty()) {
+  } else if (blocked_winograd_refusal(shape).empty() ||
+             (shape.k_h > 1 && axis_winograd_refusal(shape).empty())) {
     window->unit = kernels::kWinogradRows * conv.windows[0].dilation;
   }
   return window;
 }
 
 // 3x3 convolutions with a quarter of the multiplications, whose weights are packed as for plain
-// images, and first layers with a third of them.
+// images, first layers with a third of them, and windows along one axis with half of them.
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
   const kernels::ConvShape shape = conv_shape(conv), banded = banded_conv_shape(op, conv);
   if (kernels::phased_winograd_applies(shape)) {
     return winograd_by({kernels::phased_winograd_conv, packed_phased_winograd_weights}, op, conv,
                        banded, phased_winograd_refusal(shape));
+  }
+  if (kernels::axis_winograd_applies(shape)) {
+    return winograd_by({kernels::axis_winograd_conv, packed_axis_winograd_weights}, op, conv,
+                       banded, axis_winograd_refusal(shape));
   }
   const std::string refusal = blocked_winograd_refusal(shape);
   if (!kernels::blocked_conv_takes_blocked(shape) && refusal.empty()) return refuse("X is plain");
@@ -275,11 +281,14 @@ double blocked_gain(const Op& op) {
   const bool plain_winograd = winograd_refusal(shape).empty();
   const bool blocked_winograd =
       kernels::blocked_conv_takes_blocked(shape) && blocked_winograd_refusal(shape).empty();
+  const bool axis_winograd = axis_winograd_refusal(shape).empty();
   const auto microseconds = [&](bool winograd, double winograd_work, double direct) {
     return 2e-3 * (winograd ? winograd_work / kWinograd : work / direct);
   };
   return microseconds(plain_winograd, kernels::winograd_work(shape), plain) -
-         microseconds(blocked_winograd, kernels::blocked_winograd_work(shape),
+         microseconds(blocked_winograd || axis_winograd,
+                      axis_winograd ? kernels::axis_winograd_work(shape)
+                                    : kernels::blocked_winograd_work(shape),
                       blocked / kernels::taken_taps(shape));
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/shape.h"
+#include "kernels/axis_winograd_f32.h"
 #include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
@@ -119,6 +120,13 @@ std::string phased_winograd_refusal(const kernels::ConvShape& shape) {
   return kernels::phased_winograd_pays(shape) ? "" : kTooLittle;
 }
 
+std::string axis_winograd_refusal(const kernels::ConvShape& shape) {
+  const std::string refusal = all_winograd_refusal();
+  if (!refusal.empty()) return refusal;
+  if (!kernels::axis_winograd_applies(shape)) return "not along one axis with steps of 1";
+  return kernels::axis_winograd_pays(shape) ? "" : kTooLittle;
+}
+
 Finish finish_of(const Activation& activation) {
   switch (activation.kind) {
     case Activation::Kind::relu:
@@ -184,6 +192,13 @@ Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape) {
       "phased winograd " + std::string(kernels::name_of(kernels::active_target()));
   return packed_weights(op, key, shape, kernels::phased_winograd_weights_bytes(shape),
                         kernels::pack_phased_winograd_weights);
+}
+
+Tensor packed_axis_winograd_weights(Op& op, const kernels::ConvShape& shape) {
+  const std::string key =
+      "axis winograd " + std::string(kernels::name_of(kernels::active_target()));
+  return packed_weights(op, key, shape, kernels::axis_winograd_weights_bytes(shape),
+                        kernels::pack_axis_winograd_weights);
 }
 
 void apply_rest(const Finish& finish, const kernels::ConvShape& shape, Run& run) {

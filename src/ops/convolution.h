@@ -40,8 +40,9 @@ kernels::ConvShape conv_shape(const Convolution& conv);
 /// empty where it is.
 std::string winograd_refusal(const kernels::ConvShape& shape);
 std::string blocked_winograd_refusal(const kernels::ConvShape& shape);
-/// The same for the one of first layers.
+/// The same for the one of first layers, and for the one of windows along one axis.
 std::string phased_winograd_refusal(const kernels::ConvShape& shape);
+std::string axis_winograd_refusal(const kernels::ConvShape& shape);
 
 /// The bounds that a kernel's epilogue clamps to, and what it leaves to be done afterwards.
 struct Finish {
@@ -61,9 +62,11 @@ using Pack = void (*)(const kernels::ConvShape&, const float* weights, float* pa
 /// `key`.
 Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& shape,
                       std::size_t bytes, Pack pack);
-/// The same for Winograd's kernels, of either layout, and for the one of first layers.
+/// The same for Winograd's kernels, of either layout, for the one of first layers and for the one
+/// of windows along one axis.
 Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape);
 Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape);
+Tensor packed_axis_winograd_weights(Op& op, const kernels::ConvShape& shape);
 /// A key for what kernels::pack_weights gives.
 std::string packing_key(const kernels::ConvShape& shape);
 /// Weights are packed by several threads only where that pays for starting them.

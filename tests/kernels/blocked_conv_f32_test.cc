@@ -1,13 +1,7 @@
-// Convolutions of images in blocks, by every algorithm: shapes, epilogues and stages.
-#include <algorithm>
-#include <functional>
-#include <span>
-
-#include "kernels/blocked_f32.h"
+// Convolutions of images in blocks, direct ones and by tiles of bfloat16: shapes, epilogues and
+// stages.
+#include "kernels/blocked_conv_test.h"
 #include "kernels/conv_bf16x3.h"
-#include "kernels/conv_test.h"
-#include "kernels/phased_winograd_f32.h"
-#include "kernels/winograd_f32.h"
 
 namespace mezzo::kernels {
 namespace {
@@ -80,65 +74,6 @@ const ConvShape kShapes[] = {
     make_shape(1, 8, {2, 3}, 8, {7, 7}, {1, 1}, {3, 3, 3, 3}, {1, 1}, 8),
 };
 
-using Convolution =
-    std::function<void(const ConvShape& s, const std::vector<float>& weights, const ConvArgs&)>;
-
-// Holds a convolution with every epilogue against the sums in double.
-void check(std::span<const ConvShape> shapes, bool winograd, const Convolution& convolve) {
-  for (const ConvShape& s : shapes) {
-    SCOPED_TRACE(to_string(s));
-    const std::int64_t pixels = s.out_h * s.out_w, image = s.out_c * pixels;
-    const std::vector<float> plain = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights =
-        random_floats(s.out_c * (s.in_c / s.groups) * s.k_h * s.k_w, 2);
-    const std::vector<float> bias = random_floats(s.out_c, 3),
-                             add = random_floats(s.batch * image, 4);
-    const Expected expected = reference(s, plain, weights);
-    const double spread_tolerance = winograd_tolerance(expected);
-    const std::vector<float> x = blocked_conv_takes_blocked(s)
-                                     ? blocked(s.batch, s.in_c, s.in_h * s.in_w, plain)
-                                     : plain,
-                             add_blocked = blocked(s.batch, s.out_c, pixels, add);
-    for_each_target([&] {
-      for (int parts = 0; parts < 32; ++parts) {
-        SCOPED_TRACE("epilogue " + std::to_string(parts));
-        const bool gap = (parts & 8) != 0, in_place = (parts & 16) != 0 && !gap;
-        const std::int64_t stride = image + (gap ? 3 : 0);
-        std::vector<float> y(static_cast<std::size_t>(s.batch * stride), kUntouched);
-        if (in_place) y = add_blocked;
-        ConvArgs args{x.data()};
-        args.y = y.data();
-        args.y_batch_stride = gap ? stride : 0;
-        if ((parts & 1) != 0) args.bias = bias.data();
-        if ((parts & 2) != 0) args.add = in_place ? y.data() : add_blocked.data();
-        if ((parts & 4) != 0) {
-          args.min = -0.5f;
-          args.max = 0.25f;
-        }
-        convolve(s, weights, args);
-        for (std::int64_t n = 0; n < s.batch; ++n) {
-          for (std::int64_t i = 0; i < stride; ++i) {
-            const float got = y[static_cast<std::size_t>(n * stride + i)];
-            if (i >= image) {
-              ASSERT_EQ(got, kUntouched);
-              continue;
-            }
-            const std::int64_t channel = i / pixels / 8 * 8 + i % 8, pixel = i / 8 % pixels;
-            const auto at = static_cast<std::size_t>(n * image + channel * pixels + pixel);
-            double value = expected.values[at];
-            if (args.bias != nullptr) value += bias[static_cast<std::size_t>(channel)];
-            if (args.add != nullptr) value += add[at];
-            ASSERT_NEAR(got, std::clamp<double>(value, args.min, args.max),
-                        winograd ? spread_tolerance : sum_tolerance(expected.magnitudes[at] + 1))
-                << "image " << n << ", channel " << channel << ", pixel " << pixel;
-          }
-        }
-      }
-    });
-    if (testing::Test::HasFatalFailure()) return;
-  }
-}
-
 void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
   ASSERT_TRUE(blocked_conv_applies(s));
   AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
@@ -208,196 +143,6 @@ TEST(BlockedF32, DepthwiseRowsOfEveryLength) {
   check(shapes, false, convolve_blocked);
 }
 
-const ConvShape kWinogradShapes[] = {
-    // Whole tiles; tiles cut in each direction; panels of one, two and three blocks.
-    make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 8, {13, 14}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(2, 24, {15, 17}, 64, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 8, {9, 150}, 8, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    // One tile, of one result; paddings of all kinds.
-    make_shape(1, 8, {3, 3}, 8, {3, 3}),
-    make_shape(1, 8, {12, 13}, 16, {3, 3}, {1, 1}, {2, 0, 1, 3}),
-    make_shape(1, 8, {2, 2}, 8, {3, 3}, {1, 1}, {9, 8, 7, 10}),
-    make_shape(1, 8, {16, 19}, 8, {3, 3}, {1, 1}, {-2, -3, 1, -1}),
-    // Several blocks of tiles, several chunks of channels; batches.
-    make_shape(1, 296, {41, 41}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 8, {60, 61}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 800, {8, 8}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(5, 40, {7, 7}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    // Few tiles: five to nine of them.
-    make_shape(1, 16, {3, 17}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 32, {8, 12}, 16, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 40, {4, 27}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(2, 56, {7, 7}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    make_shape(1, 48, {12, 12}, 56, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-    // Dilations: phases that are alike, that differ, that are empty; paddings of any phase.
-    make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}),
-    make_shape(2, 24, {13, 18}, 40, {3, 3}, {1, 1}, {3, 3, 3, 3}, {3, 3}),
-    make_shape(1, 8, {21, 30}, 8, {3, 3}, {1, 1}, {1, 0, 3, 2}, {2, 5}),
-    make_shape(1, 8, {9, 11}, 8, {3, 3}, {1, 1}, {12, 12, 12, 12}, {12, 12}),
-    make_shape(1, 104, {33, 33}, 72, {3, 3}, {1, 1}, {4, 4, 4, 4}, {4, 4}),
-    // Groups, of one block and of several panels; with dilations.
-    make_shape(2, 16, {13, 14}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 2),
-    make_shape(1, 72, {9, 9}, 144, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3),
-    make_shape(3, 80, {15, 7}, 80, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}, 10),
-};
-
-void convolve_by_winograd(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
-                          ThreadPool& pool) {
-  AlignedFloats packed(winograd_weights_bytes(s));
-  pack_winograd_weights(s, weights.data(), packed.data(), pool);
-  args.packed_weights = packed.data();
-  blocked_winograd_conv(s, args, pool);
-}
-
-void convolve_winograd(const ConvShape& s, const std::vector<float>& weights,
-                       const ConvArgs& args) {
-  convolve_by_winograd(s, weights, args, test_pool());
-}
-
-TEST(BlockedF32, Winograd) { check(kWinogradShapes, true, convolve_winograd); }
-
-// Images that leave each number of rows and of columns to their last tiles.
-std::vector<ConvShape> ragged_shapes() {
-  std::vector<ConvShape> shapes;
-  for (std::int64_t h = 9; h <= 12; ++h) {
-    for (std::int64_t w = 5; w <= 8; ++w)
-      shapes.push_back(make_shape(2, 16, {h, w}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}));
-  }
-  return shapes;
-}
-
-TEST(BlockedF32, WinogradOfRaggedTiles) { check(ragged_shapes(), true, convolve_winograd); }
-
-TEST(BlockedF32, TheThreadsDoNotShowInWinograd) {
-  std::vector<ConvShape> shapes = ragged_shapes();
-  shapes.push_back(make_shape(1, 296, {41, 41}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}));
-  for (const ConvShape& s : shapes) {
-    SCOPED_TRACE(to_string(s));
-    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights = random_floats(s.out_c * s.in_c * 9, 2);
-    for_each_target([&] {
-      std::vector<float> first;
-      for (const int threads : {1, 2, 3, 8, 40}) {
-        ThreadPool pool(threads);
-        std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
-        ConvArgs args{x.data()};
-        args.y = y.data();
-        convolve_by_winograd(s, weights, args, pool);
-        if (first.empty()) first = y;
-        ASSERT_EQ(y, first) << threads << " threads";
-      }
-    });
-  }
-}
-
-const ConvShape kPhasedShapes[] = {
-    // Rows of tiles that are whole, and not; blocks that fill a vector, and not; every number of
-    // channels; the first layer of ResNets.
-    make_shape(1, 3, {24, 24}, 16, {7, 7}, {2, 2}, {3, 3, 3, 3}),
-    make_shape(2, 3, {31, 45}, 24, {7, 7}, {2, 2}, {3, 3, 3, 3}),
-    make_shape(1, 1, {40, 17}, 8, {7, 7}, {2, 2}, {3, 3, 3, 3}),
-    make_shape(1, 2, {9, 8}, 32, {7, 7}, {2, 2}, {0, 1, 0, 0}),
-    make_shape(3, 4, {18, 26}, 40, {8, 8}, {2, 2}, {3, 3, 3, 3}),
-    make_shape(1, 3, {20, 33}, 16, {8, 7}, {2, 2}, {2, 4, 3, 1}),
-    make_shape(1, 3, {64, 64}, 64, {7, 7}, {2, 2}, {3, 3, 3, 3}),
-    // More tiles in a row than are taken at a time; images smaller than the window; crops.
-    make_shape(1, 3, {11, 300}, 16, {7, 7}, {2, 2}, {3, 3, 3, 3}),
-    make_shape(2, 1, {7, 589}, 8, {7, 8}, {2, 2}, {3, 3, 2, 4}),
-    make_shape(1, 3, {1, 2}, 8, {7, 7}, {2, 2}, {3, 6, 4, 3}),
-    make_shape(1, 3, {3, 40}, 8, {7, 7}, {2, 2}, {16, 3, 18, 3}),
-    make_shape(1, 3, {25, 29}, 16, {7, 7}, {2, 2}, {-2, -3, -1, -4}),
-};
-
-void convolve_by_phases(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-  ASSERT_TRUE(phased_winograd_applies(s));
-  AlignedFloats packed(phased_winograd_weights_bytes(s));
-  pack_phased_winograd_weights(s, weights.data(), packed.data(), test_pool());
-  args.packed_weights = packed.data();
-  phased_winograd_conv(s, args, test_pool());
-}
-
-TEST(BlockedF32, WinogradByPhases) { check(kPhasedShapes, true, convolve_by_phases); }
-
-// Whatever is asked for of the stages behind a convolution, against arithmetic on its result.
-template <class Convolve>
-void check_stages(std::span<const ConvShape> shapes, const Convolve& convolve) {
-  for (const ConvShape& s : shapes) {
-    SCOPED_TRACE(to_string(s));
-    const std::int64_t pixels = s.out_h * s.out_w, size = s.batch * s.out_c * pixels;
-    const std::vector<float> plain = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights =
-        random_floats(s.out_c * (s.in_c / s.groups) * s.k_h * s.k_w, 2);
-    const std::vector<float> bias = random_floats(s.out_c, 3), add = random_floats(size, 4),
-                             scale = random_floats(s.out_c, 5), shift = random_floats(s.out_c, 6),
-                             unscale = random_floats(s.out_c, 7);
-    const Expected expected = reference(s, plain, weights);
-    const double tolerance = 2 * winograd_tolerance(expected);
-    const std::vector<float> x = blocked_conv_takes_blocked(s)
-                                     ? blocked(s.batch, s.in_c, s.in_h * s.in_w, plain)
-                                     : plain,
-                             add_blocked = blocked(s.batch, s.out_c, pixels, add);
-    for_each_target([&] {
-      // Bits: shift, add, the four outputs, then scale and unscale.
-      for (const int parts : {0b11111111, 0b10111101, 0b111110, 0b01000001, 0b000100, 0b100000,
-                              0b01011011, 0b10100111, 0b000111}) {
-        SCOPED_TRACE("parts " + std::to_string(parts));
-        const auto has = [&](int bit) { return (parts >> bit & 1) != 0; };
-        const std::size_t room = static_cast<std::size_t>(size) * sizeof(float) + 64;
-        AlignedFloats outputs[] = {AlignedFloats(room), AlignedFloats(room), AlignedFloats(room),
-                                   AlignedFloats(room)};
-        float* at[4] = {};
-        for (int i = 0; i < 4; ++i) {
-          // One begins amid a line.
-          if (has(i + 2)) at[i] = outputs[i].data() + (i == 1 ? 4 : 0);
-          if (at[i] != nullptr) at[i][size] = kUntouched;
-        }
-        std::vector<float> y(static_cast<std::size_t>(size), kUntouched);
-        ConvArgs args{x.data()};
-        args.y = y.data();
-        args.bias = bias.data();
-        args.min = -0.5f;
-        args.max = 0.75f;
-        if (has(1)) args.add = add_blocked.data();
-        args.stages = {has(6) ? scale.data() : nullptr,
-                       has(7) ? unscale.data() : nullptr,
-                       has(0) ? shift.data() : nullptr,
-                       at[0],
-                       has(0) ? at[1] : nullptr,
-                       has(1) ? at[2] : nullptr,
-                       at[3]};
-        convolve(s, weights, args);
-        for (std::int64_t i = 0; i < size; ++i) {
-          const std::int64_t channel = i / pixels % s.out_c, pixel = i % pixels;
-          const auto c = static_cast<std::size_t>(channel);
-          const auto near = [&](const float* got, double value) {
-            if (got == nullptr) return;
-            ASSERT_NEAR(got[i], value, tolerance) << "element " << i;
-          };
-          const double sum = expected.values[static_cast<std::size_t>(i)];
-          near(args.stages.conv, sum * (has(7) ? unscale[c] : 1) + bias[c]);
-          double value = sum + bias[c];
-          if (has(0)) value = sum * (has(6) ? scale[c] : 1) + shift[c];
-          near(args.stages.scaled, value);
-          if (has(1)) value += add[static_cast<std::size_t>(i)];
-          near(args.stages.sum, value);
-          value = std::clamp<double>(value, args.min, args.max);
-          near(args.stages.result, value);
-          const std::int64_t block = i / pixels / 8;
-          ASSERT_NEAR(y[static_cast<std::size_t>((block * pixels + pixel) * 8 + channel % 8)],
-                      value, tolerance);
-        }
-        for (const float* output : at) {
-          if (output != nullptr) {
-            ASSERT_EQ(output[size], kUntouched);
-          }
-        }
-      }
-    });
-    if (testing::Test::HasFatalFailure()) return;
-  }
-}
-
 TEST(BlockedF32, Stages) {
   const ConvShape shapes[] = {
       // Rows of whole lines, of whole lines that collide, of others; small images and large ones.
@@ -423,11 +168,8 @@ TEST(BlockedF32, Stages) {
     args.packed_weights = packed.data();
     blocked_conv(s, args, scratch.data(), test_pool());
   });
-  check_stages(std::span(kWinogradShapes).first(4), convolve_winograd);
   check_stages(std::span(kShapes).first(7), convolve_bf16x3);
   check_stages(std::span(kShapes).subspan(12, 4), convolve_bf16x3);
-  check_stages(std::span(kWinogradShapes).last(3), convolve_winograd);
-  check_stages(std::span(kPhasedShapes).first(7), convolve_by_phases);
 }
 
 TEST(BlockedF32, RefusesWhatItDoesNotTake) {

@@ -215,6 +215,30 @@ TEST_F(RowBandsPass, WindowsOfAllKinds) {
   EXPECT_GT(parts, 10);
 }
 
+// By Winograd's method: bands down whose columns a window goes are whole tiles.
+TEST_F(RowBandsPass, WindowsAlongOneAxis) {
+  const Shape x = {1, 32, 90, kWidth};
+  for (const int threads : {2, 3, 5}) {
+    SCOPED_TRACE(threads);
+    G g;
+    g.input("x", DType::f32, x);
+    g.weight("w1", {32, 32, 7, 1}).weight("w2", {40, 32, 1, 7}).weight("w3", {32, 40, 3, 1});
+    g.node("Conv", {"x", "w1"}, {"c1"}, {G::ints("pads", {3, 0, 3, 0})})
+        .node("Relu", {"c1"}, {"r"});
+    g.node("Conv", {"r", "w2"}, {"c2"}, {G::ints("pads", {0, 3, 0, 3})});
+    g.node("Conv", {"c2", "w3"}, {"y"}, {G::ints("dilations", {2, 1})}).output("y");
+    const Model model = g.finish();
+    const Feeds feeds = {{"x", G::random(x, 5)}};
+    const Session session(model, {.threads = threads});
+    const std::string plan = session.explain(feeds);
+    EXPECT_TRUE(is_split(plan, threads)) << plan;
+    EXPECT_EQ(count(plan, "by Winograd"), 3) << plan;
+    const Outputs expected = expected_of(model, feeds, {"y", "c1", "c2"});
+    expect_near(session.run(feeds)[0], expected[0], 1e-5);
+    expect_values(session, feeds, {"y", "c1", "c2"}, expected);
+  }
+}
+
 TEST_F(RowBandsPass, SeveralCallersAtOnce) {
   const Model model = network();
   const Tensor expected = expected_of(model, picture())[0];
