@@ -74,22 +74,24 @@ const ConvShape kShapes[] = {
     make_shape(1, 8, {2, 3}, 8, {7, 7}, {1, 1}, {3, 3, 3, 3}, {1, 1}, 8),
 };
 
-void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+void convolve_blocked(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                      ThreadPool& pool) {
   ASSERT_TRUE(blocked_conv_applies(s));
   AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
-  pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
+  pack_blocked_weights(s, weights.data(), packed.data(), pool);
   args.packed_weights = packed.data();
-  blocked_conv(s, args, scratch.data(), test_pool());
+  blocked_conv(s, args, scratch.data(), pool);
 }
 
 TEST(BlockedF32, EveryShapeAndEpilogue) { check(kShapes, false, convolve_blocked); }
 
-void convolve_bf16x3(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+void convolve_bf16x3(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                     ThreadPool& pool) {
   ASSERT_TRUE(conv_bf16x3_applies(s));
   AlignedFloats packed(conv_bf16x3_weights_bytes(s));
-  pack_conv_bf16x3_weights(s, weights.data(), packed.data(), test_pool());
+  pack_conv_bf16x3_weights(s, weights.data(), packed.data(), pool);
   args.packed_weights = packed.data();
-  conv_bf16x3(s, args, test_pool());
+  conv_bf16x3(s, args, pool);
 }
 
 // Without tiles of the CPU, by those of C++.
@@ -108,6 +110,13 @@ TEST(BlockedF32, Bf16x3) {
   check(shapes, false, convolve_bf16x3);
 }
 
+TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
+  const ConvShape shapes[] = {make_shape(1, 64, {33, 33}, 40, {1, 1}),
+                              make_shape(2, 16, {15, 15}, 32, {3, 3}, {2, 2}, {1, 1, 1, 1})};
+  check_threads(shapes, convolve_blocked);
+  check_threads(shapes, convolve_bf16x3);
+}
+
 // Channels of equal weights are equal to the last bit, whichever blocks and vectors they are in.
 TEST(BlockedF32, EqualWeightsGiveEqualOutputs) {
   const ConvShape s = make_shape(1, 520, {9, 7}, 40, {1, 1});
@@ -118,7 +127,7 @@ TEST(BlockedF32, EqualWeightsGiveEqualOutputs) {
   const std::int64_t pixels = s.out_h * s.out_w;
   std::vector<float> y(static_cast<std::size_t>(s.out_c * pixels));
   for_each_target([&] {
-    convolve_blocked(s, weights, {.x = x.data(), .y = y.data()});
+    convolve_blocked(s, weights, {.x = x.data(), .y = y.data()}, test_pool());
     for (std::size_t i = 0; i < y.size(); ++i)
       ASSERT_EQ(y[i], y[i / 8 % static_cast<std::size_t>(pixels) * 8]) << i;
   });
@@ -162,12 +171,7 @@ TEST(BlockedF32, Stages) {
       make_shape(2, 16, {1, 1111}, 24, {1, 7}),
       make_shape(3, 40, {1, 2192}, 72, {1, 3}, {1, 2}, {0, 1, 0, 1}),
   };
-  check_stages(shapes, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
-    AlignedFloats packed(blocked_weights_bytes(s)), scratch(blocked_scratch_bytes(s));
-    pack_blocked_weights(s, weights.data(), packed.data(), test_pool());
-    args.packed_weights = packed.data();
-    blocked_conv(s, args, scratch.data(), test_pool());
-  });
+  check_stages(shapes, convolve_blocked);
   check_stages(std::span(kShapes).first(7), convolve_bf16x3);
   check_stages(std::span(kShapes).subspan(12, 4), convolve_bf16x3);
 }

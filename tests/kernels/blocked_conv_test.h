@@ -2,16 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <functional>
 #include <span>
 
 #include "kernels/blocked_f32.h"
 #include "kernels/conv_test.h"
 
 namespace mezzo::kernels {
-
-using Convolution =
-    std::function<void(const ConvShape& s, const std::vector<float>& weights, const ConvArgs&)>;
 
 // Holds a convolution with every epilogue against the sums in double.
 inline void check(std::span<const ConvShape> shapes, bool winograd, const Convolution& convolve) {
@@ -45,7 +41,7 @@ inline void check(std::span<const ConvShape> shapes, bool winograd, const Convol
           args.min = -0.5f;
           args.max = 0.25f;
         }
-        convolve(s, weights, args);
+        convolve(s, weights, args, test_pool());
         for (std::int64_t n = 0; n < s.batch; ++n) {
           for (std::int64_t i = 0; i < stride; ++i) {
             const float got = y[static_cast<std::size_t>(n * stride + i)];
@@ -115,7 +111,7 @@ inline void check_stages(std::span<const ConvShape> shapes, const Convolution& c
                        has(0) ? at[1] : nullptr,
                        has(1) ? at[2] : nullptr,
                        at[3]};
-        convolve(s, weights, args);
+        convolve(s, weights, args, test_pool());
         for (std::int64_t i = 0; i < size; ++i) {
           const std::int64_t channel = i / pixels % s.out_c, pixel = i % pixels;
           const auto c = static_cast<std::size_t>(channel);

@@ -1,57 +1,14 @@
-// Images in blocks but for what blocked_conv_f32_test.cc holds of their convolutions: threads,
-// reordering, pools and means.
+// Images in blocks but for their convolutions: reordering, pools and means.
 #include "kernels/blocked_f32.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "kernels/conv_bf16x3.h"
 #include "kernels/conv_test.h"
-#include "kernels/phased_winograd_f32.h"
-#include "kernels/winograd_f32.h"
 
 namespace mezzo::kernels {
 namespace {
-
-TEST(BlockedF32, TheThreadsDoNotShowInTheResult) {
-  const auto same = [](const ConvShape& s, std::size_t bytes, const auto& pack,
-                       const auto& convolve) {
-    SCOPED_TRACE(to_string(s));
-    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1),
-                             weights = random_floats(s.out_c * s.in_c * s.k_h * s.k_w, 2);
-    AlignedFloats packed(bytes);
-    pack(s, weights.data(), packed.data(), test_pool());
-    std::vector<float> first;
-    for (const int threads : {1, 2, 3, 8, 40}) {
-      ThreadPool pool(threads);
-      std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
-      ConvArgs args{x.data(), packed.data()};
-      args.y = y.data();
-      convolve(s, args, pool);
-      if (first.empty()) first = y;
-      EXPECT_EQ(y, first) << threads << " threads";
-    }
-  };
-  for_each_target([&] {
-    for (const ConvShape& s : {make_shape(1, 48, {33, 33}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
-                               make_shape(3, 24, {14, 14}, 104, {3, 3}, {1, 1}, {1, 1, 1, 1})}) {
-      same(s, winograd_weights_bytes(s), pack_winograd_weights, blocked_winograd_conv);
-    }
-    const ConvShape phased = make_shape(2, 3, {70, 61}, 24, {7, 7}, {2, 2}, {3, 3, 3, 3});
-    same(phased, phased_winograd_weights_bytes(phased), pack_phased_winograd_weights,
-         phased_winograd_conv);
-    for (const ConvShape& s : {make_shape(1, 64, {33, 33}, 40, {1, 1}),
-                               make_shape(2, 16, {15, 15}, 32, {3, 3}, {2, 2}, {1, 1, 1, 1})}) {
-      AlignedFloats scratch(blocked_scratch_bytes(s));
-      same(s, blocked_weights_bytes(s), pack_blocked_weights,
-           [&](const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
-             blocked_conv(shape, args, scratch.data(), pool);
-           });
-      same(s, conv_bf16x3_weights_bytes(s), pack_conv_bf16x3_weights, conv_bf16x3);
-    }
-  });
-}
 
 TEST(BlockedF32, ReordersBothWays) {
   for (const std::int64_t pixels :

@@ -7,30 +7,6 @@
 namespace mezzo::kernels {
 namespace {
 
-using ThreadedConvolution = void (*)(const ConvShape& s, const std::vector<float>& weights,
-                                     ConvArgs args, ThreadPool& pool);
-
-// Holds a convolution on any number of threads against that on one, to the bit.
-void check_threads(std::span<const ConvShape> shapes, const ThreadedConvolution& convolve) {
-  for (const ConvShape& s : shapes) {
-    SCOPED_TRACE(to_string(s));
-    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights = random_floats(s.out_c * s.in_c * s.k_h * s.k_w, 2);
-    for_each_target([&] {
-      std::vector<float> first;
-      for (const int threads : {1, 2, 3, 8, 40}) {
-        ThreadPool pool(threads);
-        std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
-        ConvArgs args{x.data()};
-        args.y = y.data();
-        convolve(s, weights, args, pool);
-        if (first.empty()) first = y;
-        ASSERT_EQ(y, first) << threads << " threads";
-      }
-    });
-  }
-}
-
 const ConvShape kWinogradShapes[] = {
     // Whole tiles; tiles cut in each direction; panels of one, two and three blocks.
     make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
@@ -65,17 +41,12 @@ const ConvShape kWinogradShapes[] = {
     make_shape(3, 80, {15, 7}, 80, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}, 10),
 };
 
-void convolve_by_winograd(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
-                          ThreadPool& pool) {
+void convolve_winograd(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                       ThreadPool& pool) {
   AlignedFloats packed(winograd_weights_bytes(s));
   pack_winograd_weights(s, weights.data(), packed.data(), pool);
   args.packed_weights = packed.data();
   blocked_winograd_conv(s, args, pool);
-}
-
-void convolve_winograd(const ConvShape& s, const std::vector<float>& weights,
-                       const ConvArgs& args) {
-  convolve_by_winograd(s, weights, args, test_pool());
 }
 
 TEST(BlockedWinogradF32, EveryShapeAndEpilogue) { check(kWinogradShapes, true, convolve_winograd); }
@@ -91,12 +62,6 @@ std::vector<ConvShape> ragged_shapes() {
 }
 
 TEST(BlockedWinogradF32, RaggedTiles) { check(ragged_shapes(), true, convolve_winograd); }
-
-TEST(BlockedWinogradF32, TheThreadsDoNotShow) {
-  std::vector<ConvShape> shapes = ragged_shapes();
-  shapes.push_back(make_shape(1, 296, {41, 41}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}));
-  check_threads(shapes, convolve_by_winograd);
-}
 
 const ConvShape kPhasedShapes[] = {
     // Rows of tiles that are whole, and not; blocks that fill a vector, and not; every number of
@@ -116,12 +81,13 @@ const ConvShape kPhasedShapes[] = {
     make_shape(1, 3, {25, 29}, 16, {7, 7}, {2, 2}, {-2, -3, -1, -4}),
 };
 
-void convolve_by_phases(const ConvShape& s, const std::vector<float>& weights, ConvArgs args) {
+void convolve_by_phases(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                        ThreadPool& pool) {
   ASSERT_TRUE(phased_winograd_applies(s));
   AlignedFloats packed(phased_winograd_weights_bytes(s));
-  pack_phased_winograd_weights(s, weights.data(), packed.data(), test_pool());
+  pack_phased_winograd_weights(s, weights.data(), packed.data(), pool);
   args.packed_weights = packed.data();
-  phased_winograd_conv(s, args, test_pool());
+  phased_winograd_conv(s, args, pool);
 }
 
 TEST(BlockedWinogradF32, Phases) { check(kPhasedShapes, true, convolve_by_phases); }
@@ -164,14 +130,17 @@ void convolve_along_axis(const ConvShape& s, const std::vector<float>& weights, 
   axis_winograd_conv(s, args, pool);
 }
 
-TEST(BlockedWinogradF32, OneAxis) {
-  check(kAxisShapes, true,
-        [](const ConvShape& s, const std::vector<float>& weights, const ConvArgs& args) {
-          convolve_along_axis(s, weights, args, test_pool());
-        });
-}
+TEST(BlockedWinogradF32, OneAxis) { check(kAxisShapes, true, convolve_along_axis); }
 
-TEST(BlockedWinogradF32, TheThreadsDoNotShowAlongAnAxis) {
+TEST(BlockedWinogradF32, TheThreadsDoNotShow) {
+  std::vector<ConvShape> shapes = ragged_shapes();
+  for (const ConvShape& s : {make_shape(1, 296, {41, 41}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+                             make_shape(1, 48, {33, 33}, 32, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+                             make_shape(3, 24, {14, 14}, 104, {3, 3}, {1, 1}, {1, 1, 1, 1})})
+    shapes.push_back(s);
+  check_threads(shapes, convolve_winograd);
+  const ConvShape phased[] = {make_shape(2, 3, {70, 61}, 24, {7, 7}, {2, 2}, {3, 3, 3, 3})};
+  check_threads(phased, convolve_by_phases);
   check_threads(kAxisShapes, convolve_along_axis);
 }
 
@@ -191,10 +160,7 @@ TEST(BlockedWinogradF32, Stages) {
   check_stages(std::span(kWinogradShapes).first(4), convolve_winograd);
   check_stages(std::span(kWinogradShapes).last(3), convolve_winograd);
   check_stages(std::span(kPhasedShapes).first(7), convolve_by_phases);
-  check_stages(std::span(kAxisShapes).first(7),
-               [](const ConvShape& s, const std::vector<float>& weights, const ConvArgs& args) {
-                 convolve_along_axis(s, weights, args, test_pool());
-               });
+  check_stages(std::span(kAxisShapes).first(7), convolve_along_axis);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -121,6 +123,32 @@ inline double spread(const std::vector<double>& values) {
 /// The error that winograd_f32.h promises, against the spread of all results.
 inline double winograd_tolerance(const Expected& expected) {
   return 1e-6 + 2e-5 * spread(expected.values);
+}
+
+// A convolution of x by one kernel, packing of the weights included.
+using Convolution = std::function<void(const ConvShape& s, const std::vector<float>& weights,
+                                       ConvArgs args, ThreadPool& pool)>;
+
+// Holds a convolution on any number of threads against that on one, to the bit.
+inline void check_threads(std::span<const ConvShape> shapes, const Convolution& convolve) {
+  for (const ConvShape& s : shapes) {
+    SCOPED_TRACE(to_string(s));
+    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
+    const std::vector<float> weights =
+        random_floats(s.out_c * (s.in_c / s.groups) * s.k_h * s.k_w, 2);
+    for_each_target([&] {
+      std::vector<float> first;
+      for (const int threads : {1, 2, 3, 8, 40}) {
+        ThreadPool pool(threads);
+        std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
+        ConvArgs args{x.data()};
+        args.y = y.data();
+        convolve(s, weights, args, pool);
+        if (first.empty()) first = y;
+        ASSERT_EQ(y, first) << threads << " threads";
+      }
+    });
+  }
 }
 
 }  // namespace mezzo::kernels

@@ -86,28 +86,16 @@ TEST(WinogradF32, EveryShapeAndEpilogue) {
 }
 
 TEST(WinogradF32, TheThreadsDoNotShowInTheResult) {
-  for (const ConvShape& s :
-       {make_3x3(1, 50, {33, 33}, 30), make_3x3(3, 20, {14, 14}, 100), make_3x3(1, 70, {7, 7}, 20),
-        make_3x3(1, 60, {33, 33}, 90, {1, 1, 1, 1}, 3)}) {
-    const std::vector<float> x = random_floats(s.batch * s.in_c * s.in_h * s.in_w, 1);
-    const std::vector<float> weights = random_floats(s.out_c * s.in_c / s.groups * 9, 2);
-    for_each_target([&] {
-      AlignedFloats packed(winograd_weights_bytes(s));
-      pack_winograd_weights(s, weights.data(), packed.data(), test_pool());
-      std::vector<float> first;
-      for (const int threads : {1, 2, 3, 8, 40}) {
-        ThreadPool pool(threads);
-        std::vector<float> y(static_cast<std::size_t>(s.batch * s.out_c * s.out_h * s.out_w));
-        ConvArgs args;
-        args.x = x.data();
-        args.packed_weights = packed.data();
-        args.y = y.data();
-        winograd_conv(s, args, pool);
-        if (first.empty()) first = y;
-        ASSERT_EQ(y, first) << threads << " threads";
-      }
-    });
-  }
+  const ConvShape shapes[] = {make_3x3(1, 50, {33, 33}, 30), make_3x3(3, 20, {14, 14}, 100),
+                              make_3x3(1, 70, {7, 7}, 20),
+                              make_3x3(1, 60, {33, 33}, 90, {1, 1, 1, 1}, 3)};
+  check_threads(shapes, [](const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
+                           ThreadPool& pool) {
+    AlignedFloats packed(winograd_weights_bytes(s));
+    pack_winograd_weights(s, weights.data(), packed.data(), pool);
+    args.packed_weights = packed.data();
+    winograd_conv(s, args, pool);
+  });
 }
 
 TEST(WinogradF32, AddMayBeTheOutputItself) {
