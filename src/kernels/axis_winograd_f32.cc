@@ -31,7 +31,8 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kTaps = 3;  // of a part
+constexpr int64_t kTaps = 3;   // of a part
+constexpr int64_t kTurn = 32;  // tiles
 // Floats of V, which panel after panel reads; tiles of a block where that leaves few.
 constexpr int64_t kMostV = 384 << 10, kLeastTiles = 24;
 
@@ -51,7 +52,10 @@ struct Axis {
     y_step = along_rows ? kBlockChannels : y_row;
     y_line = along_rows ? y_row : kBlockChannels;
     parts = ceil_div(taps, kTaps);
-    line_tiles = checked_mul(ceil_div(ceil_div(out, dilation), kTile), dilation);
+    phase_tiles = ceil_div(ceil_div(out, dilation), kTile);
+    line_tiles = checked_mul(phase_tiles, dilation);
+    last = dilation == 1 ? (out - 1) % kTile + 1 : kTile;
+    turn = dilation == 1 ? phase_tiles : kTurn;
     tiles = checked_mul(s.batch, checked_mul(lines, line_tiles));
     depth = checked_mul(parts, in_c);
     whole_depth = taps / kTaps * in_c;
@@ -64,48 +68,79 @@ struct Axis {
   bool along_rows;
   int64_t in_c, in, out, taps, pad, dilation, lines;
   int64_t x_step, x_line, y_step, y_line;  // floats from an element, or a line, to the next
-  int64_t parts, line_tiles, tiles;
+  int64_t parts, phase_tiles, line_tiles, tiles;
+  int64_t last;                // outputs of a line's last tile
+  int64_t turn;                // tiles of a phase before those of the next
   int64_t depth, whole_depth;  // channels of all parts, and of those of three taps
   int64_t chunk;
 };
 
-// Tiles beside each other, along the rows of an image: of one line, or (down the columns) of
-// neighbouring ones.
+// Tiles of so many outputs beside each other, along the rows of an image: of one line, or (down the
+// columns) of neighbouring ones.
 struct TileRun {
-  int64_t image, line, position, count;  // line and position of the first tile's first output
+  int64_t image, line, position;  // line and position of the first tile's first output
+  int64_t count, outputs;
+  int64_t place;  // of the first tile in its block
 };
 
-// Calls run(place of the first, TileRun) for tiles [begin, end).
-template <class Run>
-void for_runs(const Axis& a, int64_t begin, int64_t end, const Run& run) {
-  const int64_t phase_tiles = a.line_tiles / a.dilation;
-  const int64_t row = a.along_rows ? phase_tiles : a.lines;
-  for (int64_t tile = begin; tile < end;) {
-    const int64_t first = tile % row, outer = tile / row, count = std::min(row - first, end - tile);
-    TileRun tiles{0, first, 0, count};
-    if (a.along_rows) {
-      const int64_t in_image = outer % (a.lines * a.dilation);
-      tiles.image = outer / (a.lines * a.dilation);
-      tiles.line = in_image / a.dilation;
-      tiles.position = in_image % a.dilation + first * a.tile_step();
-    } else {
-      const int64_t in_image = outer % a.line_tiles;
-      tiles.image = outer / a.line_tiles;
-      tiles.position = in_image / phase_tiles + in_image % phase_tiles * a.tile_step();
-    }
-    run(tile - begin, tiles);
-    tile += count;
-  }
-}
-
+// Tiles that are computed together. Those of four outputs have the first places in it, so that
+// those of each product are side by side.
 struct TileBlock {
-  int64_t begin, count;
+  TileBlock(const Axis& a, int64_t begin, int64_t end) : begin(begin), count(end - begin) {
+    int64_t all_wide = 0;
+    for_runs(a, [&](const TileRun& tiles) {
+      if (tiles.outputs == kTile) all_wide += tiles.count;
+    });
+    wide = all_wide;
+    // Room as in Block.
+    v_stride = checked_add(checked_mul(count, a.depth), 80);
+    v = thread_scratch<ScratchV>(checked_mul(kInput, v_stride));
+  }
+
+  // Calls run(const TileRun&) for all tiles.
+  template <class Run>
+  void for_runs(const Axis& a, const Run& run) const {
+    const int64_t of_image = a.lines * a.line_tiles;
+    int64_t wide_place = 0, narrow_place = wide;
+    for (int64_t tile = begin, size = 0; tile < begin + count; tile += size) {
+      const int64_t in_image = tile % of_image, left = begin + count - tile;
+      TileRun tiles{tile / of_image, 0, 0, 0, kTile, wide_place};
+      int64_t narrow = 0;
+      if (a.along_rows) {
+        // Phases take turns, so that none comes back to lines of the cache that have gone.
+        tiles.line = in_image / a.line_tiles;
+        const int64_t in_line = in_image % a.line_tiles, whole = a.turn * a.dilation;
+        const int64_t turn = in_line / whole, in_turn = in_line % whole;
+        const int64_t row = std::min(a.turn, a.phase_tiles - turn * a.turn);
+        const int64_t first = turn * a.turn + in_turn % row;
+        tiles.position = in_turn / row + first * a.tile_step();
+        size = std::min(row - in_turn % row, left);
+        if (a.last < kTile && first + size == a.phase_tiles) narrow = 1;
+      } else {
+        const int64_t row = in_image / a.lines, in_phase = row % a.phase_tiles;
+        tiles.line = in_image % a.lines;
+        tiles.position = row / a.phase_tiles + in_phase * a.tile_step();
+        size = std::min(a.lines - tiles.line, left);
+        if (a.last < kTile && in_phase + 1 == a.phase_tiles) narrow = size;
+      }
+      tiles.count = size - narrow;
+      if (tiles.count > 0) run(tiles);
+      if (narrow > 0) {
+        if (a.along_rows) tiles.position += tiles.count * a.tile_step();
+        run(TileRun{tiles.image, tiles.line, tiles.position, narrow, a.last, narrow_place});
+      }
+      wide_place += tiles.count;
+      narrow_place += narrow;
+    }
+  }
+
+  int64_t begin, count, wide = 0;
   int64_t v_stride;  // from a product to the next
   float* v;
 };
 
-// V of one block of channels and one part of the window, Points of its six products: x is the
-// plane, v its first product.
+// V of one block of channels and one part of the window, as many of its six products as there are
+// points: x is the plane, v the first product.
 template <int Points>
 void transform_run(const Axis& a, const TileRun& tiles, int64_t part, const float* x,
                    int64_t v_stride, float* v) {
@@ -139,16 +174,22 @@ void transform_run(const Axis& a, const TileRun& tiles, int64_t part, const floa
   }
 }
 
+// The functions for 3, 4, ... points.
+constexpr decltype(&transform_run<kInput>) kTransformRun[kTile] = {
+    transform_run<3>, transform_run<4>, transform_run<5>, transform_run<6>};
+
 void transform_inputs(const ConvShape& s, const Axis& a, const TileBlock& b, const float* x) {
   const int64_t blocks = s.in_c / kBlockChannels;
   for (int64_t block = 0; block < blocks; ++block) {
     for (int64_t part = 0; part < a.parts; ++part) {
-      const auto transform =
-          part < a.taps / kTaps ? transform_run<kInput> : transform_run<kInput - 1>;
-      for_runs(a, b.begin, b.begin + b.count, [&](int64_t place, const TileRun& tiles) {
+      const bool whole = part < a.taps / kTaps;
+      b.for_runs(a, [&](const TileRun& tiles) {
+        const int64_t points = tiles.outputs + 2;
+        const int64_t taken = whole || !has_point(points, kInput - 1) ? points : points - 1;
         const int64_t plane = (tiles.image * blocks + block) * s.x_plane() * kBlockChannels;
-        transform(a, tiles, part, x + plane, b.v_stride,
-                  b.v + ((part * blocks + block) * b.count + place) * kBlockChannels);
+        kTransformRun[taken - 3](
+            a, tiles, part, x + plane, b.v_stride,
+            b.v + ((part * blocks + block) * b.count + tiles.place) * kBlockChannels);
       });
     }
   }
@@ -181,41 +222,53 @@ void multiply(const Axis& a, const TileBlock& b, const float* weights, int64_t b
     transform_part(weights, depth, u);
     for (int c = 0; c < kInput; ++c) {
       if (c + 1 == kInput) chunk.blocks = std::min(depth, a.whole_depth - k0) / kBlockChannels;
-      if (chunk.blocks <= 0) break;
-      multiply_product(b.count, groups, chunk, b.v + c * b.v_stride + k0 * b.count,
-                       u + c * kStrideU, m + c * kStrideM);
+      const int64_t count = has_point(a.last + 2, c) ? b.count : b.wide;
+      if (chunk.blocks <= 0 || count == 0) continue;
+      multiply_product(count, groups, chunk, b.v + c * b.v_stride + k0 * b.count, u + c * kStrideU,
+                       m + c * kStrideM);
     }
     weights = next;
   }
 }
 
+// y of tiles of N outputs, of a vector of channels; y and add (null: nothing) are the planes.
+template <int N>
+void transform_back(const Axis& a, const TileRun& tiles, const ChannelVector& channels,
+                    const float* m, float* y, const float* add) {
+  const PairF32 d;
+  const int64_t step = a.dilation * a.y_step;
+  int64_t at = tiles.line * a.y_line + tiles.position * a.y_step + channels.part;
+  int64_t left = ceil_div(a.out - tiles.position, a.dilation);
+  for (int64_t t = 0; t < tiles.count; ++t, m += kGroupChannels) {
+    VecPair in[kInput], sums[N];
+    MEZZO_UNROLL
+    for (int c = 0; c < kInput; ++c) {
+      if (has_point(N + 2, c)) in[c] = hn::LoadU(d, m + c * kStrideM);
+    }
+    transform_output<N + 2>(in, sums);
+    channels.finish(sums, left, step, y + at, add == nullptr ? nullptr : add + at);
+    at += a.along_rows ? kTile * step : a.y_line;
+    left -= a.along_rows ? kTile : 0;
+  }
+}
+
+// The functions for tiles of 1, 2, ... outputs.
+constexpr decltype(&transform_back<kTile>) kTransformBack[kTile] = {
+    transform_back<1>, transform_back<2>, transform_back<3>, transform_back<4>};
+
 // y of a panel of channels.
 void transform_outputs(const ConvShape& s, const Axis& a, const TileBlock& b, const ConvArgs& args,
-                       int64_t block, int64_t blocks, const float* products) {
-  const PairF32 d;
+                       int64_t block, int64_t blocks, const float* m) {
   const int64_t y_stride = args.y_batch_stride != 0 ? args.y_batch_stride : s.out_c * s.y_plane();
-  const int64_t step = a.dilation * a.y_step;
   for (int64_t i = 0; i < ChannelVector::count(blocks); ++i) {
     const ChannelVector channels(s, args, block, blocks, i);
-    const float* of_vector = products + channels.group * kMaxTiles * kGroupChannels + channels.part;
-    for_runs(a, b.begin, b.begin + b.count, [&](int64_t place, const TileRun& tiles) HWY_ATTR {
-      const float* m = of_vector + place * kGroupChannels;
-      int64_t at = tiles.line * a.y_line + tiles.position * a.y_step + channels.part;
-      int64_t left = ceil_div(a.out - tiles.position, a.dilation);
-      float* y = args.y + tiles.image * y_stride + channels.channel * s.y_plane();
-      const float* add =
-          args.add == nullptr
-              ? nullptr
-              : args.add + (tiles.image * s.out_c + channels.channel) * s.add_plane();
-      for (int64_t t = 0; t < tiles.count; ++t, m += kGroupChannels) {
-        VecPair in[kInput], sums[kTile];
-        MEZZO_UNROLL
-        for (int c = 0; c < kInput; ++c) in[c] = hn::LoadU(d, m + c * kStrideM);
-        transform_output(in, sums);
-        channels.finish(sums, left, step, y + at, add == nullptr ? nullptr : add + at);
-        at += a.along_rows ? kTile * step : a.y_line;
-        left -= a.along_rows ? kTile : 0;
-      }
+    const float* of_vector = m + channels.group * kMaxTiles * kGroupChannels + channels.part;
+    b.for_runs(a, [&](const TileRun& tiles) {
+      const int64_t plane = (tiles.image * s.out_c + channels.channel) * s.add_plane();
+      kTransformBack[tiles.outputs - 1](
+          a, tiles, channels, of_vector + tiles.place * kGroupChannels,
+          args.y + tiles.image * y_stride + channels.channel * s.y_plane(),
+          args.add == nullptr ? nullptr : args.add + plane);
     });
   }
 }
@@ -234,11 +287,8 @@ void run_axis_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& pool
   const int64_t shares = std::clamp<int64_t>(threads / blocks, 1, panels);
   pool.parallel_for(checked_mul(blocks, shares), 1, [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t block = i / shares, share = i % shares, first = a.tiles * block / blocks;
-      TileBlock b{first, a.tiles * (block + 1) / blocks - first, 0, nullptr};
-      // Room as in Block.
-      b.v_stride = checked_add(checked_mul(b.count, a.depth), 80);
-      b.v = thread_scratch<ScratchV>(checked_mul(kInput, b.v_stride));
+      const int64_t block = i / shares, share = i % shares;
+      const TileBlock b(a, a.tiles * block / blocks, a.tiles * (block + 1) / blocks);
       float* m = thread_scratch<ScratchM>(kInput * kStrideM);
       transform_inputs(s, a, b, args.x);
       for (int64_t panel = panels * share / shares; panel < panels * (share + 1) / shares;
@@ -308,16 +358,18 @@ double axis_winograd_work(const ConvShape& s) {
   const bool along_rows = s.k_h == 1;
   const std::int64_t out = along_rows ? s.out_w : s.out_h,
                      dilation = along_rows ? s.dilation_w : s.dilation_h;
-  const double line_tiles =
-      static_cast<double>(ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation);
-  const double tiles = static_cast<double>(s.batch) *
-                       static_cast<double>(along_rows ? s.out_h : s.out_w) * line_tiles;
-  const std::int64_t taps = std::max(s.k_h, s.k_w);
-  const auto parts = static_cast<double>(ceil_div(taps, std::int64_t{3}));
-  const double products = 6 * parts - (taps % 3 != 0 ? 1 : 0);
+  const std::int64_t tiles = ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
+  const std::int64_t taps = std::max(s.k_h, s.k_w), parts = ceil_div(taps, std::int64_t{3});
+  // Of a line. A last part of less than three taps has a product less.
+  const std::int64_t points = (dilation == 1 ? out : kWinogradRows * tiles) + 2 * tiles;
+  const std::int64_t products = parts * points - (taps % 3 != 0 ? tiles : 0);
+  const auto lines =
+      static_cast<double>(s.batch) * static_cast<double>(along_rows ? s.out_h : s.out_w);
   const auto in_c = static_cast<double>(s.in_c), out_c = static_cast<double>(s.out_c);
-  return in_c * static_cast<double>(round_up(s.out_c, 16)) * products * (tiles + kWeights) +
-         kTransforms * tiles * (parts * in_c + out_c);
+  return in_c * static_cast<double>(round_up(s.out_c, 16)) *
+             (lines * static_cast<double>(products) + kWeights * static_cast<double>(6 * parts)) +
+         kTransforms * lines * static_cast<double>(tiles) *
+             (static_cast<double>(parts) * in_c + out_c);
 }
 
 bool axis_winograd_pays(const ConvShape& s) {
