@@ -39,17 +39,20 @@ void transform_columns(const ConvShape& s, const Segment& segment, const float* 
   const BlockF32 d;
   constexpr int kPoints = H + 2;
   const int64_t left = segment.column - s.pad_left, top = segment.row - s.pad_top;
+  const int64_t row_step = s.dilation_h * s.in_w * kBlockChannels;
+  const bool all_rows = top >= 0 && top + (kPoints - 1) * s.dilation_h < s.in_h;
   for (int64_t j = 0; j < width; ++j) {
     const int64_t column = left + j * s.dilation_w;
     const bool inside = column >= 0 && column < s.in_w;
+    const float* from = x + (top * s.in_w + column) * kBlockChannels;
     MEZZO_UNROLL
     for (int part = 0; part < int{kBlockChannels}; part += kPartLanes) {
       VecBlock in[kInput], out[kInput];
       MEZZO_UNROLL
       for (int r = 0; r < kPoints; ++r) {
         const int64_t row = top + r * s.dilation_h;
-        in[r] = inside && row >= 0 && row < s.in_h
-                    ? hn::LoadU(d, x + (row * s.in_w + column) * kBlockChannels + part)
+        in[r] = inside && (all_rows || (row >= 0 && row < s.in_h))
+                    ? hn::LoadU(d, from + r * row_step + part)
                     : hn::Zero(d);
       }
       transform_input<kPoints>(in, out);
