@@ -373,6 +373,10 @@ double axis_winograd_work(const ConvShape& s) {
 }
 
 bool axis_winograd_pays(const ConvShape& s) {
+  // Of so many channels of all parts, V would be a few megabytes for the fewest tiles.
+  constexpr std::int64_t kMostDepth = 8192;
+  if (checked_mul(ceil_div(std::max(s.k_h, s.k_w), std::int64_t{3}), s.in_c) > kMostDepth)
+    return false;
   double direct = taken_taps(s);
   for (const std::int64_t extent : {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c, s.out_c})
     direct *= static_cast<double>(extent);

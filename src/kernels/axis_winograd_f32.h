@@ -15,7 +15,8 @@ namespace mezzo::kernels {
 bool axis_winograd_applies(const ConvShape& shape);
 /// Multiply-adds of a direct convolution that would take as long as the method does, about.
 double axis_winograd_work(const ConvShape& shape);
-/// Whether it is faster than `blocked_conv` for a shape it applies to.
+/// Whether it is faster than `blocked_conv` for a shape it applies to: it needs enough channels and
+/// pixels to hide its transforms, and not so many channels and taps that those outgrow the caches.
 bool axis_winograd_pays(const ConvShape& shape);
 
 /// Bytes of the packed weights, which depend on the active target, the channels and the window.

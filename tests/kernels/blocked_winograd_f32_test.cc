@@ -144,6 +144,13 @@ TEST(BlockedWinogradF32, TheThreadsDoNotShow) {
   check_threads(kAxisShapes, convolve_along_axis);
 }
 
+TEST(BlockedWinogradF32, PaysAlongAnAxisOfManyPixels) {
+  EXPECT_TRUE(axis_winograd_pays(make_shape(1, 64, {1, 400}, 64, {1, 3})));
+  EXPECT_TRUE(axis_winograd_pays(make_shape(1, 64, {17, 17}, 64, {7, 1}, {1, 1}, {3, 0, 3, 0})));
+  EXPECT_FALSE(axis_winograd_pays(make_shape(1, 64, {1, 8}, 64, {1, 3})));
+  EXPECT_FALSE(axis_winograd_pays(make_shape(1, 512, {1, 4000}, 64, {1, 101})));
+}
+
 TEST(BlockedWinogradF32, AppliesAlongOneAxisAlone) {
   EXPECT_FALSE(axis_winograd_applies(make_shape(1, 8, {9, 9}, 8, {3, 3})));
   EXPECT_FALSE(axis_winograd_applies(make_shape(1, 8, {9, 9}, 8, {1, 2})));
