@@ -32,7 +32,7 @@ namespace {
 using std::int64_t;
 
 constexpr int64_t kTaps = 3;   // of a part
-constexpr int64_t kTurn = 32;  // tiles
+constexpr int64_t kTurn = 32;  // see Axis::turn
 // Floats of V, which panel after panel reads; tiles of a block where that leaves few.
 constexpr int64_t kMostV = 384 << 10, kLeastTiles = 24;
 
