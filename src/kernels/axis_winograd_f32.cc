@@ -5,7 +5,7 @@
 #include "base/shape.h"
 #include "kernels/blocked_f32.h"
 #include "kernels/conv_taps.h"
-#include "kernels/winograd_f32.h"
+#include "kernels/winograd_work.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/axis_winograd_f32.cc"
@@ -295,8 +295,7 @@ void run_axis_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& pool
            ++panel) {
         const int64_t of_y = panel * kPanelBlocks;
         const int64_t panel_blocks = std::min(kPanelBlocks, s.out_c / kBlockChannels - of_y);
-        multiply(a, b, args.packed_weights + panel * a.parts * s.in_c * kTaps * kTileCols,
-                 panel_blocks, m);
+        multiply(a, b, args.packed_weights + panel * a.depth * kTaps * kTileCols, panel_blocks, m);
         transform_outputs(s, a, b, args, of_y, panel_blocks, m);
       }
     }
@@ -313,7 +312,7 @@ void run_pack_axis_winograd(const ConvShape& s, const float* weights, float* pac
                             ThreadPool& pool) {
   const Axis a(s);
   pool.parallel_for(ceil_div(s.out_c, kTileCols), 1, [&](int64_t begin, int64_t end) {
-    float* to = packed + begin * a.parts * s.in_c * kTaps * kTileCols;
+    float* to = packed + begin * a.depth * kTaps * kTileCols;
     for (int64_t panel = begin; panel < end; ++panel) {
       for (int64_t tap = 0; tap < a.parts * kTaps; ++tap) {
         const int64_t part = tap / kTaps;
@@ -327,7 +326,7 @@ void run_pack_axis_winograd(const ConvShape& s, const float* weights, float* pac
           }
         }
       }
-      to += a.parts * s.in_c * kTaps * kTileCols;
+      to += a.depth * kTaps * kTileCols;
     }
   });
 }
@@ -358,11 +357,11 @@ double axis_winograd_work(const ConvShape& s) {
   const bool along_rows = s.k_h == 1;
   const std::int64_t out = along_rows ? s.out_w : s.out_h,
                      dilation = along_rows ? s.dilation_w : s.dilation_h;
-  const std::int64_t tiles = ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
+  const std::int64_t tiles = tiles_along(out, dilation);
   const std::int64_t taps = std::max(s.k_h, s.k_w), parts = ceil_div(taps, std::int64_t{3});
   // Of a line. A last part of less than three taps has a product less.
-  const std::int64_t points = (dilation == 1 ? out : kWinogradRows * tiles) + 2 * tiles;
-  const std::int64_t products = parts * points - (taps % 3 != 0 ? tiles : 0);
+  const std::int64_t products =
+      parts * points_along(out, dilation, true) - (taps % 3 != 0 ? tiles : 0);
   const auto lines =
       static_cast<double>(s.batch) * static_cast<double>(along_rows ? s.out_h : s.out_w);
   const auto in_c = static_cast<double>(s.in_c), out_c = static_cast<double>(s.out_c);
@@ -377,10 +376,7 @@ bool axis_winograd_pays(const ConvShape& s) {
   constexpr std::int64_t kMostDepth = 8192;
   if (checked_mul(ceil_div(std::max(s.k_h, s.k_w), std::int64_t{3}), s.in_c) > kMostDepth)
     return false;
-  double direct = taken_taps(s);
-  for (const std::int64_t extent : {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c, s.out_c})
-    direct *= static_cast<double>(extent);
-  return axis_winograd_work(s) < direct;
+  return axis_winograd_work(s) < direct_work(s) * taken_taps(s);
 }
 
 std::size_t axis_winograd_weights_bytes(const ConvShape& s) {

@@ -6,6 +6,7 @@
 #include "base/shape.h"
 #include "kernels/conv_groups.h"
 #include "kernels/conv_taps.h"
+#include "kernels/winograd_work.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/winograd_f32.cc"
@@ -286,33 +287,20 @@ HWY_EXPORT(winograd_floats);
 HWY_EXPORT(run_pack_winograd);
 HWY_EXPORT(run_winograd);
 
-double multiply_adds(const ConvShape& s) {
-  double product = 1;
-  for (const std::int64_t extent :
-       {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c / s.groups, s.out_c})
-    product *= static_cast<double>(extent);
-  return product;
-}
-
 // `transforms`: of x and y, for one tile of one channel; `ragged`: last tiles are no larger than
 // what the image has left.
 double work(const ConvShape& shape, double transforms, bool ragged) {
   const ConvShape s = group_of(shape);
   // Transforming the weights costs as much as the products of so many tiles.
   constexpr double kWeights = 6 * 36;
-  const auto tiles_along = [](std::int64_t out, std::int64_t dilation) {
-    return ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
-  };
-  const auto products_along = [&](std::int64_t out, std::int64_t dilation) {
-    const std::int64_t tiles = tiles_along(out, dilation);
-    return static_cast<double>(ragged && dilation == 1 ? out + 2 * tiles
-                                                       : (kWinogradRows + 2) * tiles);
-  };
   const double tiles =
       static_cast<double>(s.batch) *
       static_cast<double>(tiles_along(s.out_h, s.dilation_h) * tiles_along(s.out_w, s.dilation_w));
-  const double products = static_cast<double>(s.batch) * products_along(s.out_h, s.dilation_h) *
-                          products_along(s.out_w, s.dilation_w);
+  const auto points = [&](std::int64_t out, std::int64_t dilation) {
+    return static_cast<double>(points_along(out, dilation, ragged));
+  };
+  const double products =
+      static_cast<double>(s.batch) * points(s.out_h, s.dilation_h) * points(s.out_w, s.dilation_w);
   // Products fill whole vectors.
   const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
   const double of_group =
@@ -337,12 +325,12 @@ double blocked_winograd_work(const ConvShape& shape) { return work(shape, 350, t
 
 bool winograd_pays(const ConvShape& shape) {
   // `conv` looks for its pixels as well.
-  return has_channels(shape) && winograd_work(shape) < 1.3 * multiply_adds(shape);
+  return has_channels(shape) && winograd_work(shape) < 1.3 * direct_work(shape);
 }
 
 bool blocked_winograd_pays(const ConvShape& shape) {
   return has_channels(shape) &&
-         blocked_winograd_work(shape) < multiply_adds(shape) * taken_taps(shape);
+         blocked_winograd_work(shape) < direct_work(shape) * taken_taps(shape);
 }
 
 std::size_t winograd_weights_bytes(const ConvShape& shape) {

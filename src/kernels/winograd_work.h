@@ -1,0 +1,32 @@
+// What the estimates of Winograd's convolutions count: tiles, points, and the work of direct sums.
+#pragma once
+
+#include <cstdint>
+
+#include "base/shape.h"
+#include "kernels/conv_f32.h"
+#include "kernels/winograd_f32.h"
+
+namespace mezzo::kernels {
+
+/// Multiply-adds of the convolution by direct sums.
+inline double direct_work(const ConvShape& s) {
+  double product = 1;
+  for (const std::int64_t extent :
+       {s.batch, s.out_h, s.out_w, s.k_h, s.k_w, s.in_c / s.groups, s.out_c})
+    product *= static_cast<double>(extent);
+  return product;
+}
+
+/// Tiles of an axis, those of all phases of its dilation.
+inline std::int64_t tiles_along(std::int64_t out, std::int64_t dilation) {
+  return ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
+}
+
+/// Points of all of them. `ragged`: last tiles are no larger than what the image has left.
+inline std::int64_t points_along(std::int64_t out, std::int64_t dilation, bool ragged) {
+  const std::int64_t tiles = tiles_along(out, dilation);
+  return (ragged && dilation == 1 ? out : kWinogradRows * tiles) + 2 * tiles;
+}
+
+}  // namespace mezzo::kernels
