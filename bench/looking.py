@@ -57,10 +57,10 @@ def at_share_of_work(session, feeds, share: float) -> str:
     """The value of the main graph at which that share of all multiply-adds is done."""
     steps: list[tuple] = []
     session._core.run([], feeds, [], [], None, steps, False)
-    total, done = sum(step[4] for step in steps), 0
+    total, done = sum(step[3] for step in steps), 0
     outputs = {node.name: node.outputs[0] for node in session._core.model.nodes()}
     for step in steps:
-        done += step[4]
+        done += step[3]
         last = step[0].split(" + ")[-1]
         if done >= share * total and last in outputs:
             return outputs[last]

@@ -111,8 +111,8 @@ class PySession {
       outputs = session_.run(feeds, names->texts, options);
     }
     for (const StepTime& step : steps) {
-      times.attr("append")(
-          nb::make_tuple(step.node, step.op_type, step.kernel, step.start_ns, step.duration_ns));
+      times.attr("append")(nb::make_tuple(step.node, step.op_type, step.kernel, step.multiply_adds,
+                                          step.start_ns, step.duration_ns));
     }
     return with_names ? as_dict(std::move(outputs)) : as_list(std::move(outputs));
   }
@@ -221,7 +221,7 @@ void bind_session(nb::module_& module) {
           nb::sig("def run(self, fetches: list[str], feed: dict[str, typing.Any], "
                   "patches: collections.abc.Sequence[tuple[str, typing.Any]], observers: "
                   "collections.abc.Sequence[tuple[str, typing.Any]], stop: StopFlag | None, times: "
-                  "list[tuple[str, str, str, int, int]] | None, with_names: bool) -> typing.Any"))
+                  "list[tuple[str, str, str, int, int, int]] | None, with_names: bool) -> typing.Any"))
       .def("explain", &PySession::explain, "fetches"_a, "feed"_a,
            nb::sig("def explain(self, fetches: collections.abc.Sequence[str], feed: dict[str, "
                    "typing.Any]) -> str"))

@@ -18,17 +18,17 @@ class Profile:
         self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
 
-    def add(self, steps: list[tuple[str, str, str, int, int]], start_ns: int, end_ns: int) -> None:
-        """One run with its steps: (node, operator, kernel, start, duration) in nanoseconds."""
+    def add(self, steps: list[tuple[str, str, str, int, int, int]], start_ns: int, end_ns: int) -> None:
+        """One run with its steps: (node, operator, kernel, multiply-adds, start, duration), times in nanoseconds."""
         events = [self._event("model_run", "Session", start_ns, end_ns - start_ns, {})]
         events += [
-            self._event(f"{node}_kernel_time", "Node", start, duration, _about(op, kernel))
-            for node, op, kernel, start, duration in steps
+            self._event(f"{node}_kernel_time", "Node", start, duration, _about(op, kernel, multiply_adds))
+            for node, op, kernel, multiply_adds, start, duration in steps
         ]
         with self._lock:
             self._events += events
 
-    def _event(self, name: str, category: str, start_ns: int, duration_ns: int, args: dict[str, str]) -> dict[str, Any]:
+    def _event(self, name: str, category: str, start_ns: int, duration_ns: int, args: dict[str, Any]) -> dict[str, Any]:
         return {
             "cat": category,
             "pid": os.getpid(),
@@ -47,5 +47,5 @@ class Profile:
         return self._path
 
 
-def _about(op: str, kernel: str) -> dict[str, str]:
-    return {"op_name": op, "kernel": kernel, "provider": "CPUExecutionProvider"}
+def _about(op: str, kernel: str, multiply_adds: int) -> dict[str, Any]:
+    return {"op_name": op, "kernel": kernel, "multiply_adds": multiply_adds, "provider": "CPUExecutionProvider"}

@@ -137,7 +137,7 @@ class InferenceSession(OrtValueRuns, ProviderFacts):
         stop = options._stop if options is not None else None
         if self._profile is None:
             return self._core.run(fetches, feed, patches, observers, stop, None, with_names)
-        steps: list[tuple[str, str, str, int, int]] = []
+        steps: list[tuple[str, str, str, int, int, int]] = []
         start = time.monotonic_ns()
         result = self._core.run(fetches, feed, patches, observers, stop, steps, with_names)
         self._profile.add(steps, start, time.monotonic_ns())
