@@ -94,15 +94,15 @@ double bench_conv(const Report& report, ThreadPool& pool, const std::string& net
     const bool blocked_winograd =
         mezzo::ops::blocked_winograd_refusal(s).empty() && blocked_conv_takes_blocked(s);
     Floats blocked_scratch(blocked_scratch_bytes(s) / 4);
-    const ConvTimes blocked =
-        time_conv(s, blocked_winograd ? winograd_weights_bytes(s) : blocked_weights_bytes(s),
-                  [&](const ConvArgs& args) {
-                    if (blocked_winograd) {
-                      blocked_winograd_conv(s, args, pool);
-                    } else {
-                      blocked_conv(s, args, blocked_scratch.get(), pool);
-                    }
-                  });
+    const ConvTimes blocked = time_conv(
+        s, blocked_winograd ? blocked_winograd_weights_bytes(s) : blocked_weights_bytes(s),
+        [&](const ConvArgs& args) {
+          if (blocked_winograd) {
+            blocked_winograd_conv(s, args, pool);
+          } else {
+            blocked_conv(s, args, blocked_scratch.get(), pool);
+          }
+        });
     report.flops("  in blocks of 8 channels", operations(s), blocked.warm, blocked.cold, 0);
   }
   if (tiles_refusal().empty() && conv_bf16x3_applies(s) && conv_bf16x3_pays(s)) {

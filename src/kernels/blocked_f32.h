@@ -38,8 +38,13 @@ std::size_t blocked_scratch_bytes(const ConvShape& shape);
 /// Like `conv`, but that y and `add` are blocked, and x where blocked_conv_takes_blocked(shape).
 void blocked_conv(const ConvShape& shape, const ConvArgs& args, void* scratch, ThreadPool& pool);
 
-/// Like `winograd_conv`, with weights packed for that, but that x, y and `add` are blocked: whole
-/// blocks of channels.
+/// Bytes of the packed weights, and their packing: where they are not transformed ahead, that of
+/// pack_winograd_weights.
+std::size_t blocked_winograd_weights_bytes(const ConvShape& shape);
+void pack_blocked_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
+                                   ThreadPool& pool);
+/// Like `winograd_conv`, with the weights of pack_blocked_winograd_weights, but that x, y and `add`
+/// are blocked: whole blocks of channels.
 void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool);
 
 /// y [batch, channels / 8, pixels, 8] = x [batch, channels, pixels]; channels are whole blocks.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "kernels/blocked_f32.h"
@@ -21,7 +22,9 @@
 // a block take the place of pixels:
 //   V [36][in_c / 8][tile][8]            transformed inputs
 //   M [36][group][tile][channel of a group] products of one panel of channels
-// Weights are packed alike, and their transforms U are those of the plain layout.
+// Weights are packed alike, and their transforms U are those of the plain layout; or they are
+// transformed ahead, for 36 products or the 16 of F(2x2, 3x3), which has some of the same points:
+//   W [panel of channels][chunk of in_c][product][channel of the chunk][kTileCols]
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -71,7 +74,7 @@ void transform_rows(const float* rows, int64_t width, int64_t height, int64_t co
                     int64_t v_stride, float* v) {
   const BlockF32 d;
   constexpr int kPoints = W + 2;
-  for (; count > 0; --count, rows += kTile * kBlockChannels, v += kBlockChannels) {
+  for (; count > 0; --count, rows += W * kBlockChannels, v += kBlockChannels) {
     for (int r = 0; r < kInput; ++r) {
       if (!has_point(height + 2, r)) continue;
       const float* row = rows + r * width * kBlockChannels;
@@ -105,14 +108,14 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
   for (int64_t block = begin; block < end; ++block) {
     b.for_rows(l, [&](const TileRow& tiles) {
       const Segment& segment = tiles.segment;
-      const int64_t wide = tiles.wide.count() * kTile;
+      const int64_t wide = tiles.wide.count() * l.tile;
       const int64_t width = wide + tiles.narrow.count() * l.last_w + 2;
       const int64_t plane = segment.image * s.in_c / kBlockChannels + block;
       kTransformColumns[tiles.height - 1](s, segment, x + plane * s.x_plane() * kBlockChannels,
                                           width, rows);
       float* v = b.v + block * b.count * kBlockChannels;
-      transform_rows<kTile>(rows, width, tiles.height, tiles.wide.count(), b.v_stride,
-                            v + tiles.wide.begin * kBlockChannels);
+      kTransformRows[l.tile - 1](rows, width, tiles.height, tiles.wide.count(), b.v_stride,
+                                 v + tiles.wide.begin * kBlockChannels);
       kTransformRows[l.last_w - 1](rows + wide * kBlockChannels, width, tiles.height,
                                    tiles.narrow.count(), b.v_stride,
                                    v + tiles.narrow.begin * kBlockChannels);
@@ -124,27 +127,39 @@ void transform_inputs(const WinogradLayout& l, const Block& b, const float* x, i
 void multiply(const WinogradLayout& l, const Block& b, const float* weights, int64_t blocks,
               const Products& to) {
   const int64_t in_c = l.shape.in_c, groups = ceil_div(blocks, kGroupBlocks);
-  float* u = thread_scratch<ScratchU>(kInput * kStrideU);
+  const int64_t width = weights_of_pair(l.kind) * kTileCols;
+  float* scratch = l.kind.ahead ? nullptr : thread_scratch<ScratchU>(kInput * kStrideU);
   for (int64_t k0 = 0; k0 < in_c; k0 += l.chunk) {
     const int64_t depth = std::min(l.chunk, in_c - k0);
     const int64_t next_depth = std::min(l.chunk, in_c - k0 - depth);
-    const float* taps = weights + k0 * 9 * kTileCols;
-    const float* next = taps + depth * 9 * kTileCols;
-    if (l.tiles <= kFewTiles) {
+    const float* taps = weights + k0 * width;
+    const float* next = taps + depth * width;
+    // From one of U's products to the next.
+    const int64_t stride = l.kind.ahead ? depth * kTileCols : kStrideU;
+    if (!l.kind.ahead && l.tiles <= kFewTiles) {
       multiply_few(b, to, groups, {k0, depth, taps, next_depth > 0 ? next : taps});
       continue;
     }
-    ProductChunk chunk(b.count, depth, k0 > 0, next, next_depth * 9 * kTileCols);
+    ProductChunk chunk(b.count, depth, k0 > 0, next, next_depth * width);
+    const float* u = taps;
     for (int row = 0; row < kInput; ++row) {
-      transform_taps(row, taps, depth, kStrideU, u);
+      if (!l.has(row)) continue;
+      if (!l.kind.ahead) {
+        transform_taps(row, taps, depth, stride, scratch);
+        u = scratch;
+      }
       for (int column = 0; column < kInput; ++column) {
+        if (!l.has(column)) continue;
+        const float* weights_of_product = std::exchange(u, u + stride);
         const Places places = common(to.places(), b.with_product(l, row, column));
         if (places.count() == 0) continue;
         const int product = row * kInput + column;
+        // Each product asks for the weights of the next one.
+        if (l.kind.ahead) chunk.ask_for(u, stride);
         multiply_product(
             places.count(), groups, chunk,
             b.v + product * b.v_stride + (k0 * b.count + places.begin * kBlockChannels),
-            u + column * kStrideU,
+            weights_of_product,
             to.m + product * kStrideM + (places.begin - to.begin) * kGroupChannels);
       }
     }
@@ -171,7 +186,7 @@ void transform_tiles(const ConvShape& s, const ChannelVector& channels, int64_t 
       }
       transform_output<H + 2>(in, columns[c]);
     }
-    const int64_t at = i * kTile * step;
+    const int64_t at = i * W * step;
     MEZZO_UNROLL
     for (int r = 0; r < H; ++r) {
       if (r >= height) break;
@@ -181,7 +196,7 @@ void transform_tiles(const ConvShape& s, const ChannelVector& channels, int64_t 
         if (has_point(W + 2, c)) in[c] = columns[c][r];
       }
       transform_output<W + 2>(in, sums);
-      channels.finish(sums, width - i * kTile, step, y + at + r * row,
+      channels.finish(sums, width - i * W, step, y + at + r * row,
                       add == nullptr ? nullptr : add + at + r * row);
     }
   }
@@ -211,7 +226,7 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
       const auto transform = [&](const Places& all, int64_t tile_width, int64_t ow) {
         const Places places = common(from.places(), all);
         if (places.count() == 0) return;
-        ow += (places.begin - all.begin) * kTile * s.dilation_w;
+        ow += (places.begin - all.begin) * l.tile * s.dilation_w;
         const int64_t at = (oh * s.out_w + ow) * kBlockChannels + channels.part;
         transform_tiles_of(tiles.height, tile_width,
                            std::make_integer_sequence<int, kTile * kTile>{})(
@@ -222,13 +237,37 @@ void transform_outputs(const WinogradLayout& l, const Block& b, const ConvArgs& 
                 ? nullptr
                 : args.add + (segment.image * s.out_c + channels.channel) * s.add_plane() + at);
       };
-      transform(tiles.wide, kTile, segment.column);
-      transform(tiles.narrow, l.last_w, segment.column + tiles.wide.count() * kTile);
+      transform(tiles.wide, l.tile, segment.column);
+      transform(tiles.narrow, l.last_w, segment.column + tiles.wide.count() * l.tile);
     });
   }
 }
 
 }  // namespace
+
+// W from the weights as they are packed for transforms in each run.
+void run_transform_weights(const ConvShape& s, const float* taps, float* transformed,
+                           ThreadPool& pool) {
+  const WinogradLayout l(s, 1, true);
+  pool.parallel_for(l.channel_panels, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const float* from = taps + begin * s.in_c * 9 * kTileCols;
+    float* to = transformed + begin * s.in_c * weights_of_pair(l.kind) * kTileCols;
+    float* u = thread_scratch<ScratchU>(kInput * kStrideU);
+    for (int64_t panel = begin; panel < end; ++panel) {
+      for (int64_t k0 = 0; k0 < s.in_c; k0 += l.chunk) {
+        const int64_t depth = std::min(l.chunk, s.in_c - k0), stride = depth * kTileCols;
+        for (int row = 0; row < kInput; ++row) {
+          if (!l.has(row)) continue;
+          transform_taps(row, from, depth, kStrideU, u);
+          for (int column = 0; column < kInput; ++column) {
+            if (l.has(column)) to = std::copy_n(u + column * kStrideU, stride, to);
+          }
+        }
+        from += 9 * stride;
+      }
+    }
+  });
+}
 
 void run_blocked_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& pool) {
   const ConvArgs args = ahead_of_stages(all);
@@ -236,13 +275,14 @@ void run_blocked_winograd(const ConvShape& s, const ConvArgs& all, ThreadPool& p
       s, true, kBlockChannels,
       [&](const WinogradLayout& l, const Block& b, int64_t begin, int64_t end)
           HWY_ATTR { transform_inputs(l, b, args.x, begin, end); },
-      [&](const WinogradLayout& l, const Block& b, int64_t panel, const Products& products)
-          HWY_ATTR {
-            const int64_t block = panel * kPanelBlocks,
-                          blocks = std::min(kPanelBlocks, s.out_c / kBlockChannels - block);
-            multiply(l, b, args.packed_weights + panel * s.in_c * 9 * kTileCols, blocks, products);
-            transform_outputs(l, b, args, block, blocks, products);
-          },
+      [&](const WinogradLayout& l, const Block& b, int64_t panel,
+          const Products& products) HWY_ATTR {
+        const int64_t block = panel * kPanelBlocks,
+                      blocks = std::min(kPanelBlocks, s.out_c / kBlockChannels - block);
+        multiply(l, b, args.packed_weights + panel * s.in_c * weights_of_pair(l.kind) * kTileCols,
+                 blocks, products);
+        transform_outputs(l, b, args, block, blocks, products);
+      },
       pool);
   // A few rows of tiles are no whole lines: stages follow plane by plane.
   if (all.stages.wanted()) run_all_stages(s, all, pool);
@@ -254,11 +294,41 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mezzo::kernels {
 namespace {
+HWY_EXPORT(tiles_of_blocks);
+HWY_EXPORT(run_transform_weights);
 HWY_EXPORT(run_blocked_winograd);
+
+// Floats of the packed weights from one group to the next.
+std::int64_t group_floats(const ConvShape& shape) {
+  return checked_mul(weights_of_pair(blocked_winograd_tiles(shape)),
+                     winograd_group_floats(shape) / 9);
+}
 }  // namespace
 
+WinogradTiles blocked_winograd_tiles(const ConvShape& shape) {
+  return MEZZO_DISPATCH(tiles_of_blocks)(group_of(shape));
+}
+
+std::size_t blocked_winograd_weights_bytes(const ConvShape& shape) {
+  return static_cast<std::size_t>(
+      checked_mul(checked_mul(groups_of(shape), group_floats(shape)), sizeof(float)));
+}
+
+void pack_blocked_winograd_weights(const ConvShape& shape, const float* weights, float* packed,
+                                   ThreadPool& pool) {
+  if (!blocked_winograd_tiles(shape).ahead)
+    return pack_winograd_weights(shape, weights, packed, pool);
+  pack_groups(shape, weights, packed, group_floats(shape),
+              [&](const ConvShape& group, const float* of_group, float* to) {
+                const auto taps = std::make_unique_for_overwrite<float[]>(
+                    winograd_weights_bytes(group) / sizeof(float));
+                pack_winograd_weights(group, of_group, taps.get(), pool);
+                MEZZO_DISPATCH(run_transform_weights)(group, taps.get(), to, pool);
+              });
+}
+
 void blocked_winograd_conv(const ConvShape& shape, const ConvArgs& args, ThreadPool& pool) {
-  run_groups(shape, args, winograd_group_floats(shape), pool,
+  run_groups(shape, args, group_floats(shape), pool,
              [&](const ConvShape& group, const ConvArgs& of_group) {
                MEZZO_DISPATCH(run_blocked_winograd)(group, of_group, pool);
              });

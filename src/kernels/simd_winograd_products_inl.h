@@ -40,6 +40,12 @@ struct ProductChunk {
       offsets[static_cast<std::size_t>(i)] = i * count * kBlockChannels;
   }
 
+  // Other weights instead.
+  void ask_for(const float* from, std::int64_t floats) {
+    next = from;
+    to_fetch = floats;
+  }
+
   std::int64_t blocks;
   bool adds;  // to what M holds
   const float* next;

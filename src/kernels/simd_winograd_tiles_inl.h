@@ -15,6 +15,7 @@
 #include "kernels/conv_f32.h"
 #include "kernels/scratch.h"
 #include "kernels/simd_winograd_inl.h"
+#include "kernels/winograd_work.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
@@ -42,20 +43,36 @@ inline constexpr bool kPairsOfPanels = kLanes == 2 * kMaxRows;
 inline constexpr std::int64_t kFewTiles = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 ? 8 : 0;
 // A chunk is whole blocks of channels.
 inline constexpr std::int64_t kChunkUnit = 8;
+// Tiles of an image from which on reading transformed weights takes less than transforming them,
+// up to a block: more tiles share a transform, and memory is the dearer.
+inline constexpr std::int64_t kLeastAhead = 9;
+
+// How images in blocks are taken. Of fewer tiles, F(2x2, 3x3) has not half as many weights to read,
+// which it shares among four times as many. Vectors of eight, as others were not measured.
+inline WinogradTiles tiles_of_blocks(const ConvShape& s) {
+  if (kLanes != 8) return {};
+  // Of the image, not of a band of it.
+  const std::int64_t out_h = s.stage_rows != 0 ? s.stage_rows : s.out_h;
+  const std::int64_t tiles = tiles_along(out_h, s.dilation_h) * tiles_along(s.out_w, s.dilation_w);
+  if (s.batch * tiles < kLeastAhead) return {2, true};
+  return {kTile, tiles >= kLeastAhead && tiles <= kMaxTiles};
+}
 
 // A dilated convolution is one of each of its phases: the pixels whose rows, and whose columns,
 // leave the same when they are divided by the dilation, are an image of their own.
 struct WinogradLayout {
-  // `ragged`: the last tiles of an image have as many rows and columns of outputs as are left, and
-  // take fewer products.
-  WinogradLayout(const ConvShape& s, int threads, bool ragged) : shape(s) {
-    tiles_w = ceil_div(ceil_div(s.out_w, s.dilation_w), kTile);
-    tiles_per_phase = checked_mul(ceil_div(ceil_div(s.out_h, s.dilation_h), kTile), tiles_w);
+  // `blocked`: tiles_of_blocks, and the last tiles of an image have as many rows and columns of
+  // outputs as are left, and take fewer products.
+  WinogradLayout(const ConvShape& s, int threads, bool blocked) : shape(s) {
+    if (blocked) kind = tiles_of_blocks(s);
+    tile = last_h = last_w = kind.rows;
+    tiles_w = ceil_div(ceil_div(s.out_w, s.dilation_w), tile);
+    tiles_per_phase = checked_mul(ceil_div(ceil_div(s.out_h, s.dilation_h), tile), tiles_w);
     tiles_per_image = checked_mul(tiles_per_phase, checked_mul(s.dilation_h, s.dilation_w));
     tiles = checked_mul(s.batch, tiles_per_image);
-    if (ragged && tiles > kFewTiles && s.dilation_h == 1 && s.dilation_w == 1) {
-      last_h = (s.out_h - 1) % kTile + 1;
-      last_w = (s.out_w - 1) % kTile + 1;
+    if (blocked && tiles > kFewTiles && s.dilation_h == 1 && s.dilation_w == 1) {
+      last_h = (s.out_h - 1) % tile + 1;
+      last_w = (s.out_w - 1) % tile + 1;
     }
     channel_panels = ceil_div(s.out_c, kTileCols);
     panels = ceil_div(tiles, kMaxRows);
@@ -65,18 +82,23 @@ struct WinogradLayout {
     // As many for each thread, unless they got too small.
     const std::int64_t rounded = round_up(blocks, threads);
     if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
-    // By the tiles of all blocks: how a tile is summed must not depend on the threads.
-    const std::int64_t most = tiles < kManyTiles ? kSmallChunk : kMaxChunk;
+    // By the tiles of all blocks: how a tile is summed must not depend on the threads. Weights that
+    // are transformed ahead know nothing of the batch.
+    const std::int64_t most = !kind.ahead && tiles < kManyTiles ? kSmallChunk : kMaxChunk;
     chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, most)), kChunkUnit);
   }
   // Whole panels, for the same reason.
   std::int64_t block_begin(std::int64_t block) const {
     return std::min(tiles, panels * block / blocks * kMaxRows);
   }
-  bool is_ragged() const { return last_h < kTile || last_w < kTile; }
+  bool is_ragged() const { return last_h < tile || last_w < tile; }
+  // Whether tiles have the products of a row's point, or a column's.
+  bool has(int point) const { return has_point(tile + 2, point); }
 
   const ConvShape& shape;
-  std::int64_t last_h = kTile, last_w = kTile;  // outputs of an image's last tiles
+  WinogradTiles kind;           // of four rows, unless blocks are taken otherwise
+  std::int64_t tile;            // kind.rows, and as many columns
+  std::int64_t last_h, last_w;  // outputs of an image's last tiles
   std::int64_t tiles_w, tiles_per_phase, tiles_per_image, tiles;
   std::int64_t panels, blocks;  // of tiles
   std::int64_t channel_panels;
@@ -93,8 +115,8 @@ inline Segment segment_at(const WinogradLayout& l, std::int64_t tile, std::int64
   const std::int64_t in_image = tile % l.tiles_per_image, phase = in_image / l.tiles_per_phase;
   const std::int64_t in_phase = in_image % l.tiles_per_phase, column = in_phase % l.tiles_w;
   return {tile / l.tiles_per_image,
-          phase / s.dilation_w + in_phase / l.tiles_w * kTile * s.dilation_h,
-          phase % s.dilation_w + column * kTile * s.dilation_w,
+          phase / s.dilation_w + in_phase / l.tiles_w * l.tile * s.dilation_h,
+          phase % s.dilation_w + column * l.tile * s.dilation_w,
           std::min(l.tiles_w - column, end - tile)};
 }
 
@@ -127,7 +149,7 @@ struct Block {
     if (l.is_ragged()) {
       std::int64_t low = 0, narrow = 0, corners = 0;
       for_rows(l, [&](const TileRow& row) {
-        const bool is_low = row.height < kTile;
+        const bool is_low = row.height < l.tile;
         low += is_low ? row.wide.count() : 0;
         (is_low ? corners : narrow) += row.narrow.count();
       });
@@ -154,11 +176,11 @@ struct Block {
     for (std::int64_t tile = begin; tile < begin + count;) {
       const Segment segment = segment_at(l, tile, begin + count);
       tile += segment.count;
-      const bool is_low = l.last_h < kTile && segment.row + l.last_h == l.shape.out_h;
-      const bool has_narrow = l.last_w < kTile && tile % l.tiles_w == 0;
+      const bool is_low = l.last_h < l.tile && segment.row + l.last_h == l.shape.out_h;
+      const bool has_narrow = l.last_w < l.tile && tile % l.tiles_w == 0;
       std::int64_t &wide = is_low ? low : high, &last = is_low ? low_narrow : narrow;
       const TileRow row{segment,
-                        is_low ? l.last_h : kTile,
+                        is_low ? l.last_h : l.tile,
                         {wide, wide + segment.count - has_narrow},
                         {last, last + has_narrow}};
       wide = row.wide.end;
@@ -250,9 +272,9 @@ void run_winograd_block(const WinogradLayout& l, std::int64_t index, std::int64_
 }
 
 template <class Inputs, class Panel>
-void run_winograd_blocks(const ConvShape& s, bool ragged, std::int64_t unit, const Inputs& inputs,
+void run_winograd_blocks(const ConvShape& s, bool blocked, std::int64_t unit, const Inputs& inputs,
                          const Panel& panel, ThreadPool& pool) {
-  const WinogradLayout l(s, pool.available(), ragged);
+  const WinogradLayout l(s, pool.available(), blocked);
   // A thread that has a block to itself keeps it in its own caches. Where blocks are few, all
   // threads share each of them.
   if (l.blocks % pool.available() == 0) {

@@ -289,22 +289,22 @@ HWY_EXPORT(run_winograd);
 
 // `transforms`: of x and y, for one tile of one channel; `ragged`: last tiles are no larger than
 // what the image has left.
-double work(const ConvShape& shape, double transforms, bool ragged) {
+double work(const ConvShape& shape, double transforms, bool ragged, std::int64_t rows) {
   const ConvShape s = group_of(shape);
-  // Transforming the weights costs as much as the products of so many tiles.
-  constexpr double kWeights = 6 * 36;
+  // Transforming the weights, or reading those of small tiles, costs as much as so many products.
+  const double weights = rows == kWinogradRows ? 6 * 36 : 5 * 16;
   const double tiles =
-      static_cast<double>(s.batch) *
-      static_cast<double>(tiles_along(s.out_h, s.dilation_h) * tiles_along(s.out_w, s.dilation_w));
+      static_cast<double>(s.batch) * static_cast<double>(tiles_along(s.out_h, s.dilation_h, rows) *
+                                                         tiles_along(s.out_w, s.dilation_w, rows));
   const auto points = [&](std::int64_t out, std::int64_t dilation) {
-    return static_cast<double>(points_along(out, dilation, ragged));
+    return static_cast<double>(points_along(out, dilation, ragged, rows));
   };
   const double products =
       static_cast<double>(s.batch) * points(s.out_h, s.dilation_h) * points(s.out_w, s.dilation_w);
   // Products fill whole vectors.
   const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
   const double of_group =
-      pairs * (products + kWeights) + transforms * tiles * static_cast<double>(s.in_c + s.out_c);
+      pairs * (products + weights) + transforms * tiles * static_cast<double>(s.in_c + s.out_c);
   return is_grouped(shape) ? static_cast<double>(shape.batch * shape.groups) * of_group : of_group;
 }
 
@@ -320,8 +320,11 @@ bool blocked_winograd_applies(const ConvShape& s) {
          (s.groups == 1 || is_grouped(s));
 }
 
-double winograd_work(const ConvShape& shape) { return work(shape, 800, false); }
-double blocked_winograd_work(const ConvShape& shape) { return work(shape, 350, true); }
+double winograd_work(const ConvShape& shape) { return work(shape, 800, false, kWinogradRows); }
+double blocked_winograd_work(const ConvShape& shape) {
+  const std::int64_t rows = blocked_winograd_tiles(shape).rows;
+  return work(shape, rows == kWinogradRows ? 350 : 160, true, rows);
+}
 
 bool winograd_pays(const ConvShape& shape) {
   // `conv` looks for its pixels as well.

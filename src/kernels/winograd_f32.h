@@ -12,6 +12,12 @@ namespace mezzo::kernels {
 /// Rows of outputs that are computed together.
 inline constexpr std::int64_t kWinogradRows = 4;
 
+/// How `blocked_winograd_conv` takes images.
+struct WinogradTiles {
+  std::int64_t rows = kWinogradRows;  ///< outputs of a tile, and as many columns
+  bool ahead = false;                 ///< weights are transformed when they are packed
+};
+
 /// Whether the method applies: 3x3, strides and dilations of 1, not depthwise. Any padding.
 bool winograd_applies(const ConvShape& shape);
 /// The same in the blocked layout, which takes any dilation.
@@ -20,6 +26,10 @@ bool blocked_winograd_applies(const ConvShape& shape);
 /// of its products, and what the transforms cost. In the blocked layout those of x and y are less.
 double winograd_work(const ConvShape& shape);
 double blocked_winograd_work(const ConvShape& shape);
+/// How `blocked_winograd_conv` takes images of a shape. Depends on the active target and the size of
+/// an image, not on which band of its rows the shape is, nor on the batch but where one image alone
+/// is too few tiles.
+WinogradTiles blocked_winograd_tiles(const ConvShape& shape);
 /// Whether it is faster than `conv`, or `blocked_conv`, for a shape it applies to. It needs enough
 /// channels to hide the transforms of x and y, and enough pixels to hide those of the weights.
 bool winograd_pays(const ConvShape& shape);

@@ -9,6 +9,11 @@
 
 namespace mezzo::kernels {
 
+/// Packed weights of a channel of x and one of y.
+inline std::int64_t weights_of_pair(const WinogradTiles& tiles) {
+  return tiles.ahead ? (tiles.rows + 2) * (tiles.rows + 2) : 9;
+}
+
 /// Multiply-adds of the convolution by direct sums.
 inline double direct_work(const ConvShape& s) {
   double product = 1;
@@ -18,15 +23,17 @@ inline double direct_work(const ConvShape& s) {
   return product;
 }
 
-/// Tiles of an axis, those of all phases of its dilation.
-inline std::int64_t tiles_along(std::int64_t out, std::int64_t dilation) {
-  return ceil_div(ceil_div(out, dilation), kWinogradRows) * dilation;
+/// Tiles of so many outputs along an axis, those of all phases of its dilation.
+inline std::int64_t tiles_along(std::int64_t out, std::int64_t dilation,
+                                std::int64_t tile = kWinogradRows) {
+  return ceil_div(ceil_div(out, dilation), tile) * dilation;
 }
 
 /// Points of all of them. `ragged`: last tiles are no larger than what the image has left.
-inline std::int64_t points_along(std::int64_t out, std::int64_t dilation, bool ragged) {
-  const std::int64_t tiles = tiles_along(out, dilation);
-  return (ragged && dilation == 1 ? out : kWinogradRows * tiles) + 2 * tiles;
+inline std::int64_t points_along(std::int64_t out, std::int64_t dilation, bool ragged,
+                                 std::int64_t tile = kWinogradRows) {
+  const std::int64_t tiles = tiles_along(out, dilation, tile);
+  return (ragged && dilation == 1 ? out : tile * tiles) + 2 * tiles;
 }
 
 }  // namespace mezzo::kernels

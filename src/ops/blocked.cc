@@ -75,8 +75,8 @@ std::optional<RowWindow> rows_of_conv(const Op& op) {
   return window;
 }
 
-// 3x3 convolutions with a quarter of the multiplications, whose weights are packed as for plain
-// images, first layers with a third of them, and windows along one axis with half of them.
+// 3x3 convolutions with a quarter of the multiplications, first layers with a third of them, and
+// windows along one axis with half of them.
 Choice winograd(Op& op) {
   const Convolution conv = blocked_convolution(op);
   const kernels::ConvShape shape = conv_shape(conv), banded = banded_conv_shape(op, conv);
@@ -90,8 +90,8 @@ Choice winograd(Op& op) {
   }
   const std::string refusal = blocked_winograd_refusal(shape);
   if (!kernels::blocked_conv_takes_blocked(shape) && refusal.empty()) return refuse("X is plain");
-  return winograd_by({kernels::blocked_winograd_conv, packed_winograd_weights}, op, conv, banded,
-                     refusal);
+  return winograd_by({kernels::blocked_winograd_conv, packed_blocked_winograd_weights}, op, conv,
+                     banded, refusal);
 }
 
 // By tiles of bfloat16, in parts that make up float32.

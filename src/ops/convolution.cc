@@ -6,6 +6,7 @@
 
 #include "base/shape.h"
 #include "kernels/axis_winograd_f32.h"
+#include "kernels/blocked_f32.h"
 #include "kernels/phased_winograd_f32.h"
 #include "kernels/target.h"
 #include "kernels/winograd_f32.h"
@@ -185,6 +186,16 @@ Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape) {
                           ' ' + std::to_string(shape.groups);
   return packed_weights(op, key, shape, kernels::winograd_weights_bytes(shape),
                         kernels::pack_winograd_weights);
+}
+
+Tensor packed_blocked_winograd_weights(Op& op, const kernels::ConvShape& shape) {
+  const kernels::WinogradTiles tiles = kernels::blocked_winograd_tiles(shape);
+  if (!tiles.ahead) return packed_winograd_weights(op, shape);
+  const std::string key = "winograd ahead " + std::to_string(tiles.rows) + ' ' +
+                          std::string(kernels::name_of(kernels::active_target())) + ' ' +
+                          std::to_string(shape.groups);
+  return packed_weights(op, key, shape, kernels::blocked_winograd_weights_bytes(shape),
+                        kernels::pack_blocked_winograd_weights);
 }
 
 Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape) {

@@ -65,6 +65,7 @@ Tensor packed_weights(Op& op, const std::string& key, const kernels::ConvShape& 
 /// The same for Winograd's kernels, of either layout, for the one of first layers and for the one
 /// of windows along one axis.
 Tensor packed_winograd_weights(Op& op, const kernels::ConvShape& shape);
+Tensor packed_blocked_winograd_weights(Op& op, const kernels::ConvShape& shape);
 Tensor packed_phased_winograd_weights(Op& op, const kernels::ConvShape& shape);
 Tensor packed_axis_winograd_weights(Op& op, const kernels::ConvShape& shape);
 /// A key for what kernels::pack_weights gives.

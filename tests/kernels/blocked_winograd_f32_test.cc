@@ -29,6 +29,9 @@ const ConvShape kWinogradShapes[] = {
     make_shape(1, 40, {4, 27}, 40, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(2, 56, {7, 7}, 72, {3, 3}, {1, 1}, {1, 1, 1, 1}),
     make_shape(1, 48, {12, 12}, 56, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(1, 16, {4, 5}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1}),
+    make_shape(3, 16, {6, 7}, 16, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 2),
+    make_shape(1, 24, {6, 5}, 16, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}),
     // Dilations: phases that are alike, that differ, that are empty; paddings of any phase.
     make_shape(1, 16, {16, 16}, 32, {3, 3}, {1, 1}, {2, 2, 2, 2}, {2, 2}),
     make_shape(2, 24, {13, 18}, 40, {3, 3}, {1, 1}, {3, 3, 3, 3}, {3, 3}),
@@ -43,8 +46,8 @@ const ConvShape kWinogradShapes[] = {
 
 void convolve_winograd(const ConvShape& s, const std::vector<float>& weights, ConvArgs args,
                        ThreadPool& pool) {
-  AlignedFloats packed(winograd_weights_bytes(s));
-  pack_winograd_weights(s, weights.data(), packed.data(), pool);
+  AlignedFloats packed(blocked_winograd_weights_bytes(s));
+  pack_blocked_winograd_weights(s, weights.data(), packed.data(), pool);
   args.packed_weights = packed.data();
   blocked_winograd_conv(s, args, pool);
 }
@@ -62,6 +65,22 @@ std::vector<ConvShape> ragged_shapes() {
 }
 
 TEST(BlockedWinogradF32, RaggedTiles) { check(ragged_shapes(), true, convolve_winograd); }
+
+// One copy serves all plans.
+TEST(BlockedWinogradF32, PackedWeightsAreThoseOfAnImage) {
+  const ConvShape image = make_shape(1, 16, {14, 14}, 24, {3, 3}, {1, 1}, {1, 1, 1, 1});
+  ConvShape images = image, band = image;
+  images.batch = 8;
+  band.in_h = 9;
+  band.out_h = 8;
+  band.x_rows = band.y_rows = band.stage_rows = 14;
+  for_each_target([&] {
+    for (const ConvShape& s : {images, band}) {
+      EXPECT_EQ(blocked_winograd_tiles(s).ahead, blocked_winograd_tiles(image).ahead);
+      EXPECT_EQ(blocked_winograd_weights_bytes(s), blocked_winograd_weights_bytes(image));
+    }
+  });
+}
 
 const ConvShape kPhasedShapes[] = {
     // Rows of tiles that are whole, and not; blocks that fill a vector, and not; every number of
