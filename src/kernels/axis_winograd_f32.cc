@@ -363,7 +363,7 @@ double axis_winograd_work(const ConvShape& s) {
   const std::int64_t products =
       parts * points_along(out, dilation, true) - (taps % 3 != 0 ? tiles : 0);
   const auto lines =
-      static_cast<double>(s.batch) * static_cast<double>(along_rows ? s.out_h : s.out_w);
+      static_cast<double>(images_of(s)) * static_cast<double>(along_rows ? s.out_h : s.out_w);
   const auto in_c = static_cast<double>(s.in_c), out_c = static_cast<double>(s.out_c);
   return in_c * static_cast<double>(round_up(s.out_c, 16)) *
              (lines * static_cast<double>(products) + kWeights * static_cast<double>(6 * parts)) +

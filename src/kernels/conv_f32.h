@@ -26,6 +26,9 @@ struct ConvShape {
   /// summand and of what the stages give. 0: no more than the shape says. Only kernels of the
   /// blocked layout know them, for one image.
   std::int64_t x_rows = 0, y_rows = 0, add_rows = 0, stage_rows = 0;
+  /// Images of the batch that this one is a part of; 0: no more than it has. How numbers are summed
+  /// must not depend on the part.
+  std::int64_t whole_batch = 0;
 
   /// Pixels in memory from one plane to the next.
   std::int64_t x_plane() const { return (x_rows != 0 ? x_rows : in_h) * in_w; }

@@ -21,6 +21,7 @@ inline ConvShape group_of(ConvShape s) {
   s.in_c /= s.groups;
   s.out_c /= s.groups;
   s.batch = s.groups = 1;
+  s.whole_batch = 0;
   return s;
 }
 

@@ -51,10 +51,8 @@ inline constexpr std::int64_t kLeastAhead = 9;
 // which it shares among four times as many. Vectors of eight, as others were not measured.
 inline WinogradTiles tiles_of_blocks(const ConvShape& s) {
   if (kLanes != 8) return {};
-  // Of the image, not of a band of it.
-  const std::int64_t out_h = s.stage_rows != 0 ? s.stage_rows : s.out_h;
-  const std::int64_t tiles = tiles_along(out_h, s.dilation_h) * tiles_along(s.out_w, s.dilation_w);
-  if (s.batch * tiles < kLeastAhead) return {2, true};
+  const std::int64_t tiles = tiles_of_image(s);
+  if (images_of(s) * tiles < kLeastAhead) return {2, true};
   return {kTile, tiles >= kLeastAhead && tiles <= kMaxTiles};
 }
 
@@ -82,9 +80,10 @@ struct WinogradLayout {
     // As many for each thread, unless they got too small.
     const std::int64_t rounded = round_up(blocks, threads);
     if (blocks > 1 && panels / rounded >= kMinTiles / kMaxRows) blocks = rounded;
-    // By the tiles of all blocks: how a tile is summed must not depend on the threads. Weights that
-    // are transformed ahead know nothing of the batch.
-    const std::int64_t most = !kind.ahead && tiles < kManyTiles ? kSmallChunk : kMaxChunk;
+    // By the tiles of all images: how a tile is summed must not depend on the threads, nor on what
+    // runs together. Weights that are transformed ahead know nothing of the batch.
+    const bool many = kind.ahead || images_of(s) * tiles_of_image(s) >= kManyTiles;
+    const std::int64_t most = many ? kMaxChunk : kSmallChunk;
     chunk = round_up(ceil_div(s.in_c, ceil_div(s.in_c, most)), kChunkUnit);
   }
   // Whole panels, for the same reason.

@@ -293,19 +293,20 @@ double work(const ConvShape& shape, double transforms, bool ragged, std::int64_t
   const ConvShape s = group_of(shape);
   // Transforming the weights, or reading those of small tiles, costs as much as so many products.
   const double weights = rows == kWinogradRows ? 6 * 36 : 5 * 16;
-  const double tiles =
-      static_cast<double>(s.batch) * static_cast<double>(tiles_along(s.out_h, s.dilation_h, rows) *
-                                                         tiles_along(s.out_w, s.dilation_w, rows));
+  const double tiles = static_cast<double>(images_of(s)) *
+                       static_cast<double>(tiles_along(s.out_h, s.dilation_h, rows) *
+                                           tiles_along(s.out_w, s.dilation_w, rows));
   const auto points = [&](std::int64_t out, std::int64_t dilation) {
     return static_cast<double>(points_along(out, dilation, ragged, rows));
   };
-  const double products =
-      static_cast<double>(s.batch) * points(s.out_h, s.dilation_h) * points(s.out_w, s.dilation_w);
+  const double products = static_cast<double>(images_of(s)) * points(s.out_h, s.dilation_h) *
+                          points(s.out_w, s.dilation_w);
   // Products fill whole vectors.
   const double pairs = static_cast<double>(s.in_c) * static_cast<double>(round_up(s.out_c, 16));
   const double of_group =
       pairs * (products + weights) + transforms * tiles * static_cast<double>(s.in_c + s.out_c);
-  return is_grouped(shape) ? static_cast<double>(shape.batch * shape.groups) * of_group : of_group;
+  return is_grouped(shape) ? static_cast<double>(images_of(shape) * shape.groups) * of_group
+                           : of_group;
 }
 
 bool has_channels(const ConvShape& s) { return s.in_c >= 8 * s.groups && s.out_c >= 8 * s.groups; }

@@ -27,8 +27,8 @@ bool blocked_winograd_applies(const ConvShape& shape);
 double winograd_work(const ConvShape& shape);
 double blocked_winograd_work(const ConvShape& shape);
 /// How `blocked_winograd_conv` takes images of a shape. Depends on the active target and the size of
-/// an image, not on which band of its rows the shape is, nor on the batch but where one image alone
-/// is too few tiles.
+/// an image, not on which band of its rows the shape is, nor on the batch (the whole one) but where
+/// one image alone is too few tiles.
 WinogradTiles blocked_winograd_tiles(const ConvShape& shape);
 /// Whether it is faster than `conv`, or `blocked_conv`, for a shape it applies to. It needs enough
 /// channels to hide the transforms of x and y, and enough pixels to hide those of the weights.

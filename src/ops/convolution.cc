@@ -50,7 +50,13 @@ Convolution convolution_of(const Op& op, const Shape& x) {
         .expected("[" + std::to_string(w[0]) + "]")
         .got(to_string(op.in_shape(2)));
   }
-  return {x[0], x[1], w[0], groups, windows_of(op, x, kernel, true), activation_of(op)};
+  return {x[0],
+          x[1],
+          w[0],
+          groups,
+          windows_of(op, x, kernel, true),
+          activation_of(op),
+          op.whole_batch()};
 }
 
 std::int64_t multiply_adds_of(const Convolution& conv) {
@@ -80,7 +86,8 @@ kernels::ConvShape conv_shape(const Convolution& conv) {
           .pad_left = w.pad_begin,
           .dilation_h = h.dilation,
           .dilation_w = w.dilation,
-          .groups = conv.groups};
+          .groups = conv.groups,
+          .whole_batch = conv.whole_batch};
 }
 
 namespace {

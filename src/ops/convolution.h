@@ -17,6 +17,7 @@ struct Convolution {
   std::int64_t batch, in_c, out_c, groups;
   Windows windows;
   Activation activation;
+  std::int64_t whole_batch = 0;  // as in Op
 
   std::int64_t group_in() const { return in_c / groups; }
   std::int64_t group_out() const { return out_c / groups; }

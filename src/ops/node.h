@@ -153,6 +153,11 @@ class Op {
   }
   const std::optional<Band>& band() const { return band_; }
 
+  /// The batch that this step runs a part of; 0: no other. What numbers depend on is chosen by
+  /// that, so that they are the same whether a plan has micro-batches or not.
+  void set_whole_batch(std::int64_t size) { whole_batch_ = size; }
+  std::int64_t whole_batch() const { return whole_batch_; }
+
   /// The answer of `choose`, which is asked once.
   const std::shared_ptr<const Chosen>& chosen() const { return chosen_; }
   void set_chosen(std::shared_ptr<const Chosen> chosen) { chosen_ = std::move(chosen); }
@@ -174,6 +179,7 @@ class Op {
   std::vector<std::shared_ptr<Tensor>> widened_constants_;
   bool is_widened_ = false;
   std::optional<Band> band_;
+  std::int64_t whole_batch_ = 0;
   std::shared_ptr<const Chosen> chosen_;
 };
 

@@ -152,6 +152,7 @@ void Compiler::split(MicroBatches batches) {
   for (int i = begin; i < end; ++i) {
     Step& step = plan_->steps[at(i)];
     const ops::Op& whole = *step.op;
+    const std::int64_t batch = whole.out_shape(0)[0];
     std::vector<ops::Operand> operands;
     for (int k = 0; k < whole.inputs(); ++k) operands.push_back(whole.in(k));
     step.in_strides.assign(step.in.size(), 0);
@@ -164,6 +165,7 @@ void Compiler::split(MicroBatches batches) {
     for (const int slot : step.out) step.out_strides.push_back(stride(slot));
     step.op = std::make_shared<ops::Op>(whole.node(), whole.row(), std::move(operands), &resources_,
                                         resources_.pool().size());
+    step.op->set_whole_batch(batch);
     step.op->row().infer_outputs(*step.op);
     step.passes.emplace_back("micro_batch");
   }

@@ -1,5 +1,6 @@
 // Large batches, some images at a time.
 
+#include <algorithm>
 #include <map>
 #include <thread>
 
@@ -96,6 +97,29 @@ TEST(MicroBatchPass, EachImageIsWhatItIsAlone) {
     const Session session(network(kImages), {.threads = threads});
     expect_near(session.run(feeds)[0], expected[0], 1e-5);
     expect_values(session, feeds, names, expected);
+  }
+}
+
+// Kernels for a few pixels are chosen, and sum, by how many images there are. Five threads take two
+// at a time.
+TEST(MicroBatchPass, SplittingChangesNoBit) {
+  G g;
+  g.input("x", DType::f32, {40, 8, 7, 7});
+  g.weight("w1", {2304, 8, 1, 1}).weight("w2", {64, 2304, 1, 1}).weight("w3", {64, 64, 3, 3});
+  g.weight("w4", {2304, 64, 1, 1});
+  g.node("Conv", {"x", "w1"}, {"c1"}).node("Conv", {"c1", "w2"}, {"c2"});
+  g.node("Conv", {"c2", "w3"}, {"c3"}, {G::ints("pads", {1, 1, 1, 1})});
+  g.node("Conv", {"c3", "w4"}, {"y"}).output("y");
+  const Model model = g.finish();
+  const Feeds feeds{{"x", G::random({40, 8, 7, 7}, 5)}};
+  const Tensor whole = Session(model, {.disabled_passes = {"micro_batch"}}).run(feeds)[0];
+  for (const int threads : {1, 5}) {
+    SCOPED_TRACE(threads);
+    const Session session(model, {.threads = threads});
+    const std::string plan = session.explain(feeds);
+    EXPECT_TRUE(is_by(plan, "micro_batch")) << plan;
+    const Tensor split = session.run(feeds)[0];
+    EXPECT_TRUE(std::ranges::equal(split.values<float>(), whole.values<float>()));
   }
 }
 
