@@ -25,8 +25,8 @@
 //   W [panel of channels][in_c][9][kTileCols]             weights, packed ahead
 //   U [6][channels of a chunk][kTileCols]                 a row of W of one panel, transformed
 //   M [36][tile][kTileCols]                               products of one panel
-// All of W transformed would be four times W, and costs more to read from memory than to compute:
-// even for a few tiles, transforming a weight takes less than multiplying it.
+// All of W transformed would be four times W, and is not kept. (Blocks do, where that is faster:
+// tiles_of_blocks.)
 
 HWY_BEFORE_NAMESPACE();
 namespace mezzo::kernels::HWY_NAMESPACE {
