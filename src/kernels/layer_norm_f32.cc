@@ -15,20 +15,22 @@ namespace {
 using std::int64_t;
 
 constexpr int kTogether{kNormRows};
+// Sums of a row that do not wait for each other: as many whatever rows are beside it, whose number
+// threads change.
+constexpr int kChains = 2;
 
 // The sums of f(x[i], row) over rows of n elements; f must be applied to real elements only.
 template <int kRows, class F>
 HWY_INLINE void sum_rows(const float* x, int64_t n, const F& f, float (&sums)[kRows]) {
   const F32 d;
   constexpr auto kWidth = static_cast<int64_t>(kLanes);
-  constexpr int kChains = kTogether / kRows;
-  VecF32 sum[kTogether];
+  VecF32 sum[kRows * kChains];
   MEZZO_UNROLL
-  for (int c = 0; c < kTogether; ++c) sum[c] = hn::Zero(d);
+  for (int c = 0; c < kRows * kChains; ++c) sum[c] = hn::Zero(d);
   int64_t i = 0;
   for (; i + kChains * kWidth <= n; i += kChains * kWidth) {
     MEZZO_UNROLL
-    for (int c = 0; c < kTogether; ++c) {
+    for (int c = 0; c < kRows * kChains; ++c) {
       const int r = c / kChains;
       sum[c] = hn::Add(sum[c], f(hn::LoadU(d, x + r * n + i + c % kChains * kWidth), r));
     }

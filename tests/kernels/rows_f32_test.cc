@@ -1,5 +1,6 @@
 // Softmax, layer normalisation and reductions.
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "kernels/kernel_test.h"
@@ -273,6 +274,63 @@ TEST(ReduceF32, LogSumExpOfAnyElements) {
       float of_row = 0;
       reduce(Reduce::log_sum_exp, row.data(), &of_row, 1, n, 1, test_pool());
       EXPECT_FLOAT_EQ(of_row, static_cast<float>(expected[j])) << "row " << j;
+    }
+  });
+}
+
+// What `give(x, y, pool)` makes of n floats of x with one thread, and with three.
+void expect_no_thread_seen(std::int64_t n,
+                           const std::function<void(const float*, float*, ThreadPool&)>& give) {
+  const std::vector<float> x = random_floats(n, 1, 0.5f, 2);
+  std::vector<float> alone(x.size()), shared(x.size());
+  ThreadPool one(1);
+  give(x.data(), alone.data(), one);
+  give(x.data(), shared.data(), test_pool());
+  EXPECT_EQ(alone, shared);
+}
+
+// One thread more or less is what a run has beside another run of its session, or without it.
+TEST(RowsF32, ThreadsChangeNoBit) {
+  for_each_target([] {
+    for (const std::int64_t rows : {2, 3, 5, 197, 1001}) {
+      const std::int64_t n = 768;
+      SCOPED_TRACE("rows " + std::to_string(rows));
+      expect_no_thread_seen(rows * n, [&](const float* x, float* y, ThreadPool& pool) {
+        softmax_rows({}, x, y, rows, n, pool);
+      });
+      expect_no_thread_seen(rows * n, [&](const float* x, float* y, ThreadPool& pool) {
+        layer_norm_rows({}, x, y, rows, n, pool);
+      });
+      expect_no_thread_seen(rows * n, [&](const float* x, float* y, ThreadPool& pool) {
+        rms_norm_rows({}, x, y, rows, n, pool);
+      });
+      for (const Reduce op : kReduces) {
+        for (const std::int64_t inner : {1, 16, 256}) {
+          SCOPED_TRACE("op " + std::to_string(static_cast<int>(op)) + " inner " +
+                       std::to_string(inner));
+          expect_no_thread_seen(rows * n, [&](const float* x, float* y, ThreadPool& pool) {
+            reduce(op, x, y, rows, n / inner, inner, pool);
+            reduce(op, x, y + rows * inner, 1, rows * n / inner, inner, pool);
+          });
+        }
+      }
+    }
+  });
+}
+
+// Nor do the rows beside a row, which a run may have split otherwise.
+TEST(LayerNormF32, ARowDoesNotSeeTheOthers) {
+  for_each_target([] {
+    for (const std::int64_t n : kLengths) {
+      const std::int64_t rows = 7;
+      const std::vector<float> x = random_floats(rows * n, 1);
+      std::vector<float> together(x.size()), alone(x.size());
+      for (const auto norm : {layer_norm_rows, rms_norm_rows}) {
+        norm({}, x.data(), together.data(), rows, n, test_pool());
+        for (std::int64_t r = 0; r < rows; ++r)
+          norm({}, x.data() + r * n, alone.data() + r * n, 1, n, test_pool());
+        ASSERT_EQ(together, alone) << "n " << n;
+      }
     }
   });
 }

@@ -3,12 +3,15 @@
 //      passes, all values at once);
 //   2. patching a value with its own tensor changes nothing, bit for bit;
 //   3. resuming from any value equals the full run;
-//   4. a request without taps has the plan of a plain run, whatever was asked for before.
+//   4. a request without taps has the plan of a plain run, whatever was asked for before;
+//   5. a request gives the same bits again, whatever else runs on the session meanwhile.
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 #include "kernels/target.h"
 #include "laws/small_models.h"
@@ -213,6 +216,29 @@ TEST(Laws, AskingForNothingCostsNothing) {
              {.patches = {{values[0], [](const Tensor& tensor) { return tensor; }}}});
     used.run(subject.feeds);
     EXPECT_EQ(used.explain(subject.feeds), plan);
+  });
+}
+
+TEST(Laws, RunsAtOnceGiveTheSameBits) {
+  for_each_subject([](const Subject& subject) {
+    const Session session(subject.model, {.threads = 3});
+    const std::vector<std::string> values = values_of(subject.model, kMostValues);
+    const Outputs alone = session.run(subject.feeds, values);
+    // One of two has the worker threads, the other only its own.
+    std::vector<std::atomic<int>> differing(values.size());
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < 2; ++caller) {
+      callers.emplace_back([&] {
+        for (int i = 0; i < 10; ++i) {
+          const Outputs beside = session.run(subject.feeds, values);
+          for (std::size_t v = 0; v < values.size(); ++v) {
+            if (alone[v].has_value() && !same_bits(alone[v], beside[v])) ++differing[v];
+          }
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    for (std::size_t v = 0; v < values.size(); ++v) EXPECT_EQ(differing[v], 0) << values[v];
   });
 }
 

@@ -137,13 +137,15 @@ inline SmallModel conv_net() {
   return {"conv_net", g.finish(), {{"x", GraphBuilder::random({2, 3, 17, 19}, 99)}}};
 }
 
-inline SmallModel attention() {
+// Of x [batch, tokens, width], a multiple of three wide.
+inline SmallModel attention(const std::string& name, const Shape& shape) {
+  const std::int64_t width = shape[2];
   GraphBuilder g;
-  g.input("x", DType::f32, {2, 5, 12})
-      .weight("wq", {12, 12})
-      .weight("wk", {12, 12})
-      .weight("gamma", {12});
-  g.weight("beta", {12}).constant("three", Tensor::of<std::int64_t>({1}, {3}));
+  g.input("x", DType::f32, shape)
+      .weight("wq", {width, width})
+      .weight("wk", {width, width})
+      .weight("gamma", {width});
+  g.weight("beta", {width}).constant("three", Tensor::of<std::int64_t>({1}, {3}));
   g.constant("minus", Tensor::of<std::int64_t>({1}, {-1}))
       .constant("zero", Tensor::of<std::int64_t>({1}, {0}));
   g.constant("one", Tensor::of<std::int64_t>({1}, {1}));
@@ -151,7 +153,8 @@ inline SmallModel attention() {
   g.node("Gather", {"shape", "one"}, {"length"});
   g.node("Concat", {"batch", "length", "three", "minus"}, {"split"},
          {GraphBuilder::number("axis", 0)});
-  g.node("MatMul", {"x", "wq"}, {"q"}).node("MatMul", {"x", "wk"}, {"k"});
+  g.node("LayerNormalization", {"x", "gamma", "beta"}, {"normed"});
+  g.node("MatMul", {"normed", "wq"}, {"q"}).node("MatMul", {"normed", "wk"}, {"k"});
   g.node("Reshape", {"q", "split"}, {"q4"}).node("Reshape", {"k", "split"}, {"k4"});
   g.node("Transpose", {"q4"}, {"qt"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
   g.node("Transpose", {"k4"}, {"kt"}, {GraphBuilder::ints("perm", {0, 2, 3, 1})});
@@ -160,7 +163,7 @@ inline SmallModel attention() {
   g.node("Transpose", {"mixed"}, {"back"}, {GraphBuilder::ints("perm", {0, 2, 1, 3})});
   g.node("Reshape", {"back", "shape"}, {"flat"}).node("Add", {"flat", "x"}, {"residual"});
   g.node("LayerNormalization", {"residual", "gamma", "beta"}, {"y"}).output("y");
-  return {"attention", g.finish(), {{"x", GraphBuilder::random({2, 5, 12}, 7)}}};
+  return {name, g.finish(), {{"x", GraphBuilder::random(shape, 7)}}};
 }
 
 // A token behind four others: a norm and attention written out, keys and values from a cache that
@@ -353,7 +356,9 @@ inline SmallModel quantized(DType dtype) {
 inline std::vector<SmallModel> small_models() {
   std::vector<SmallModel> models;
   models.push_back(conv_net());
-  models.push_back(attention());
+  models.push_back(attention("attention", {2, 5, 12}));
+  // Rows that threads share, which do not come out even.
+  models.push_back(attention("attention_of_many", {1, 203, 384}));
   models.push_back(decoder());
   models.push_back(branches());
   models.push_back(data_dependent());
