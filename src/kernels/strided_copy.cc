@@ -16,6 +16,8 @@ namespace {
 constexpr std::int64_t kPieceBytes = 64 * 1024;
 // Edge of the square of bytes in which a transposition goes: a cache line.
 constexpr std::int64_t kTileBytes = 64;
+// A run of so many bytes takes no longer than the call of memcpy for it.
+constexpr std::int64_t kShortRun = 256;
 // Rows whose distance is a multiple of it share an eighth of the sets of a first-level cache (whose
 // ways are 4 KiB), or fewer.
 constexpr std::int64_t kFewSets = 512;
@@ -111,6 +113,22 @@ void transpose_whole_tile(const char* source, std::int64_t source_stride, char* 
   transpose_tile<N>(from, kTileBytes, to, kTileBytes, kTile, kTile);
   for (std::int64_t r = 0; r < kTile; ++r) {
     std::memcpy(target + r * target_stride, to + r * kTileBytes, kTileBytes);
+  }
+}
+
+// `count` runs of `bytes` each. Short ones go by vectors, of which the last may overlap the one
+// ahead.
+void copy_runs(const char* source, std::int64_t source_stride, char* target,
+               std::int64_t target_stride, std::int64_t count, std::int64_t bytes) {
+  const bool is_short = bytes >= 16 && bytes <= kShortRun;
+  for (; count > 0; --count, source += source_stride, target += target_stride) {
+    if (!is_short) {
+      std::memcpy(target, source, static_cast<std::size_t>(bytes));
+      continue;
+    }
+    const std::int64_t last = bytes - 16;
+    for (std::int64_t i = 0; i < last; i += 16) copy_element<16>(source + i, target + i);
+    copy_element<16>(source + last, target + last);
   }
 }
 
@@ -316,10 +334,16 @@ void StridedCopy::run(const void* source, void* target, ThreadPool& pool) const 
       span.source += index[a] * axes_[a].source;
       span.target += index[a] * axes_[a].target;
     }
-    for (std::int64_t item = begin; item < end; ++item) {
+    // Along the innermost of those axes whole runs are taken together.
+    const bool is_many = inner_ == Inner::run && pieces_ == 1 && outer_axes_ > 0;
+    for (std::int64_t item = begin, count = 1; item < end; item += count) {
       span.begin = piece * piece_;
       span.end = std::min(span.begin + piece_, inner_units);
-      if (inner_ == Inner::run) {
+      if (is_many) {
+        const Axis& axis = axes_[outer_axes_ - 1];
+        count = std::min(end - item, axis.extent - index.back());
+        copy_runs(span.source, axis.source, span.target, axis.target, count, run_bytes_);
+      } else if (inner_ == Inner::run) {
         std::memcpy(span.target + span.begin, span.source + span.begin,
                     static_cast<std::size_t>(span.end - span.begin));
       } else {
@@ -331,9 +355,10 @@ void StridedCopy::run(const void* source, void* target, ThreadPool& pool) const 
       if (++piece < pieces_) continue;
       piece = 0;
       for (std::size_t a = outer_axes_; a-- > 0;) {
-        span.source += axes_[a].source;
-        span.target += axes_[a].target;
-        if (++index[a] < axes_[a].extent) break;
+        const std::int64_t steps = a + 1 == outer_axes_ ? count : 1;
+        span.source += steps * axes_[a].source;
+        span.target += steps * axes_[a].target;
+        if ((index[a] += steps) < axes_[a].extent) break;
         span.source -= index[a] * axes_[a].source;
         span.target -= index[a] * axes_[a].target;
         index[a] = 0;

@@ -114,6 +114,13 @@ TEST_P(StridedCopyTest, LargeCopiesAreCutIntoPieces) {
   check({300000}, {2}, {3}, 600000, 900000);
 }
 
+// What attention does to heads: runs too short for memcpy, of which threads take some each.
+TEST_P(StridedCopyTest, ShortRunsBesideEachOther) {
+  check({12, 128, 32}, {32, 384, 1}, {4096, 32, 1}, 49152, 49152);
+  check({7, 3, 301, 19}, {19, 40033, 133, 1}, {17157, 5719, 19, 1}, 120099, 120099);
+  check({3, 1001, 5}, {5, 20, 1}, {5005, 5, 1}, 20020, 15015);
+}
+
 TEST_P(StridedCopyTest, RandomSlicesAndRepetitions) {
   for (int round = 0; round < 300; ++round) {
     const int rank = static_cast<int>(random_() % 5);
